@@ -14,7 +14,7 @@ from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.measures import concentration_measure, signal_measure
-from gainrl.app.parts import Parts, close_rewards
+from gainrl.app.parts import Parts, close_parts
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary
@@ -108,7 +108,7 @@ def train(
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_rewards(parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets))
+        close_parts(parts.engine, parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets))
     return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
 
 
