@@ -1,8 +1,8 @@
 """Rollouts with the training weights themselves, on any causal language model of transformers.
 
-What makes it faster than ``model.generate``: the tokens that all prompts begin with run once per version of the weights,
-over all calls; each distinct prompt runs once, for all members of its group; rows that have finished leave the batch; a
-decoding step writes one column of a preallocated cache; sampling is a handful of operations on ``[rows, V]``.
+What makes it faster than ``model.generate``: the tokens that all prompts begin with run once per version of the
+weights, over all calls; each distinct prompt runs once, for all members of its group; rows that have finished leave the
+batch; a decoding step writes one column of a preallocated cache; sampling is a handful of operations on ``[rows, V]``.
 
 Draws are made by inverting the cumulative distribution at a uniform number that depends on the prompt's key, the place
 in the group and the position only. Completions are thus the same for any batching and order of the prompts, up to the

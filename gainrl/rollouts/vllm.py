@@ -7,8 +7,8 @@ Prompts share what they have in common through vLLM's prefix cache.
 
 What is guaranteed. Greedy completions are those of `hf` up to rounding; sampled ones have the same distribution. Each
 completion is a request of its own with its own seed, made from its prompt's key and its place in the group, so that
-its random numbers do not depend on the other prompts of the batch. Its logits do, in the last bits, since vLLM's kernels
-round differently for other batch sizes: a completion can change with the batch where two tokens are that close.
+its random numbers do not depend on the other prompts of the batch. Its logits do, in the last bits, since vLLM's
+kernels round differently for other batch sizes: a completion can change with the batch where two tokens are that close.
 Nothing is reproduced bit by bit across versions of vLLM, devices, or a run that went on from a checkpoint.
 
 Log-probabilities are the engine's own, of the tempered softmax; where top_p or top_k cut it there are none.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -78,7 +78,8 @@ class VLLMEngine:
         server = self._updated(policy)
         seeds = (completion_keys(keys.cpu(), sampling.group_size) & (2**63 - 1)).tolist()
         requests = [list(prompt.ids) for prompt in prompts for _ in range(sampling.group_size)]
-        completions, logprobs = server.complete(requests, sampling, seeds, policy.stop_ids)
+        with torch.autocast(policy.device.type, enabled=False):  # that of the training step is not vLLM's
+            completions, logprobs = server.complete(requests, sampling, seeds, policy.stop_ids)
         wanted, found = policy.version, server.version
         if found != wanted:
             raise RuntimeError(
@@ -104,7 +105,7 @@ class VLLMEngine:
         """The running engine, with the policy's current weights."""
         if self._server is None:
             self._server = start_server(
-                policy.model.config,
+                policy.model,
                 device=policy.device,
                 dtype=policy.model.dtype if self.dtype == "auto" else getattr(torch, self.dtype),
                 memory_gib=self.memory_gib,

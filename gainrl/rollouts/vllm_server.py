@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -82,7 +83,7 @@ class Server:
 
 
 def start_server(
-    config: Any,
+    model: Any,
     *,
     device: torch.device,
     dtype: torch.dtype,
@@ -91,13 +92,16 @@ def start_server(
     max_batch_size: int,
     eager: bool,
 ) -> Server:
-    """Starts vLLM for a model configuration, with weights of no meaning until the first `Server.load`.
+    """Starts vLLM for a model's configuration, with weights of no meaning until the first `Server.load`.
 
     Raises ValueError where vLLM has no way to run such a model, with its reason.
     """
     os.environ.update(_ENVIRONMENT)
     import vllm
 
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = copy.deepcopy(base.config)
+    config.architectures = [type(base).__name__]  # a model that was never saved does not say
     set_num_threads = torch.set_num_threads  # vLLM's CPU worker switches it off for the whole process
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
@@ -113,6 +117,7 @@ def start_server(
                 logprobs_mode="processed_logprobs",
                 generation_config="vllm",  # none of the sampling defaults that a model carries
                 enable_prefix_caching=True,
+                block_size=32 if device.type == "cpu" else None,  # vLLM's 128 would leave short prompts unshared
                 enforce_eager=eager,
                 gpu_memory_utilization=memory_share,
                 kv_cache_memory_bytes=None if memory_gib is None else int(memory_gib * 2**30),
@@ -120,8 +125,7 @@ def start_server(
             )
         except (ValueError, NotImplementedError) as fault:
             raise ValueError(
-                f"vLLM cannot run {', '.join(config.architectures or [type(config).__name__])} on {device.type}: "
-                f"{fault}; type rollout=hf"
+                f"vLLM cannot run {type(base).__name__} on {device.type}: {fault}; type rollout=hf"
             ) from fault
         finally:
             torch.set_num_threads = set_num_threads

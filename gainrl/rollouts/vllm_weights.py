@@ -21,9 +21,10 @@ def policy_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in base.named_parameters():
         owner, _, rest = name.rpartition(".base_layer.")
         if owner in adapted:
-            yield f"{owner}.{rest}", _merged(adapted[owner], parameter) if rest == "weight" else parameter
+            weight = parameter.detach()
+            yield f"{owner}.{rest}", _merged(adapted[owner], weight) if rest == "weight" else weight
         elif not any(name.startswith(f"{adapter}.") for adapter in adapted):
-            yield name, parameter
+            yield name, parameter.detach()
 
 
 def _merged(layer: Any, weight: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ from gainrl.functional.importance import importance_weights, logprob_difference
 def loop_weights(training, engine, mask, cap):
     """The formula, token by token."""
     rows = zip(training.tolist(), engine.tolist(), mask.tolist(), strict=True)
-    return [
-        [min(math.exp(a - b), cap) if inside else 1.0 for a, b, inside in zip(*row, strict=True)] for row in rows
-    ]
+    return [[min(math.exp(a - b), cap) if inside else 1.0 for a, b, inside in zip(*row, strict=True)] for row in rows]
 
 
 @given(seed=st.integers(0, 100), cap=st.sampled_from([1.0, 1.5, 2.0, 10.0]))

@@ -57,7 +57,8 @@ def exact(policy: Policy, ids: list[int], sampling: SamplingParams) -> np.ndarra
     probabilities = logits.softmax(-1).numpy()
     order = np.argsort(-probabilities, kind="stable")
     kept = order[: sampling.top_k] if sampling.top_k else order
-    before = np.cumsum(probabilities[kept]) / probabilities[kept].sum() - probabilities[kept] / probabilities[kept].sum()
+    shares = probabilities[kept] / probabilities[kept].sum()
+    before = np.cumsum(shares) - shares
     kept = kept[before < sampling.top_p]
     cut = np.zeros_like(probabilities)
     cut[kept] = probabilities[kept] / probabilities[kept].sum()

@@ -37,7 +37,7 @@ def started(monkeypatch):
     """The servers that were started, the settings with which they were, and vLLM seemingly there."""
     starts = []
 
-    def start(config, **settings):
+    def start(model, **settings):
         starts.append((FakeServer(), settings))
         return starts[-1][0]
 
@@ -137,6 +137,6 @@ def test_a_closed_engine_is_closed_once_and_can_start_again(started):
     "settings", [{"dtype": "int8"}, {"memory_gib": 0.0}, {"memory_share": 1.0}, {"max_batch_size": 0}]
 )
 def test_settings_out_of_range_are_refused(settings, started):
-    ((name, value),) = settings.items()
+    (name,) = settings
     with pytest.raises(ValueError, match=f"rollout.engine.{name}="):
         VLLMEngine(**settings)

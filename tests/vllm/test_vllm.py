@@ -1,7 +1,7 @@
 """The vLLM engine itself: one server for all tests of a model, since starting one takes seconds."""
 
-import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +10,14 @@ import pytest
 import torch
 
 pytestmark = pytest.mark.vllm
-if importlib.util.find_spec("vllm") is None:
-    pytest.skip(
-        "vLLM is not installed here; `make test-vllm` runs these tests in their own environment",
-        allow_module_level=True,
-    )
+pytest.importorskip(
+    "vllm", reason="vLLM is not installed here; `make test-vllm` runs these tests in their own environment"
+)
 
-from gainrl.models.tiny import TinyModel
-from gainrl.rollouts.vllm import VLLMEngine
-from gainrl.types import Policy, PromptTokens, SamplingParams
-from tests.rollouts.agreement import check_distribution, check_greedy, completions, keys_for
+from gainrl.models.tiny import TinyModel  # noqa: E402
+from gainrl.rollouts.vllm import VLLMEngine  # noqa: E402
+from gainrl.types import Policy, PromptTokens, SamplingParams  # noqa: E402
+from tests.rollouts.agreement import check_distribution, check_greedy, completions, keys_for  # noqa: E402
 
 STOPS = (5, 9, 20, 33)
 
@@ -140,6 +138,4 @@ def test_a_run_trains_with_it_end_to_end(tmp_path):
 
 
 def environment() -> dict[str, str]:
-    import os
-
     return dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
