@@ -14,7 +14,7 @@ from gainrl.app.paths import config_dir
 from gainrl.types import Problem
 
 CONF = config_dir()
-_RUN = ("run.arm=arm", "run.experiment=null", "run.sweep=null")
+_RUN = ("run.arm=arm", "run.experiment=null", "run.sweep=null", "run.overrides=[]")
 
 # A whole run in about a second: two levels, three steps, three supervised steps.
 SMALL = (

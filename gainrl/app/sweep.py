@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     if listing:
         with open(listing, "a") as file:
             file.write(json.dumps([str(folder), fault]) + "\n")
+
+
+def announced_faults(root: Path) -> dict[str, str]:
+    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way below a directory."""
+    found: dict[str, str] = {}
+    for listing in root.glob(".jobs-*"):
+        for line in listing.read_text().splitlines():
+            with suppress(json.JSONDecodeError):  # a line that is being written
+                folder, fault = json.loads(line)
+                found |= {folder: fault} if fault else {}
+    return found
 
 
 def failed_jobs() -> list[Path]:

@@ -32,6 +32,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         config = compose("config", list(overrides), return_hydra_config=True)
     choices = config.hydra.runtime.choices
     values = {"output_dir": "out", "arm": arm(config), "experiment": choices.experiment, "sweep": choices.sweep}
+    values["overrides"] = list(overrides)
     for name, value in values.items():
         OmegaConf.update(config, f"run.{name}", value)
     return config
