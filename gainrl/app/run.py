@@ -64,7 +64,7 @@ def train(
     logger = make_logger(config, folder)
     failed = True
     try:
-        policy = load_policy(parts.model_source, parts.template, parts.splits.train, console)
+        policy = load_policy(parts.model_source, parts.template, parts.splits.warm_start, console)
         module = build_module(config, parts, policy, folder / "faults" / "nonfinite.pt")
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
