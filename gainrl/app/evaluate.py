@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.build import build_evaluation_sets, close_rewards, first_cause, load_policy
+from gainrl.app.build import load_policy
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
-from gainrl.app.faults import ConfigError, RunRefused
+from gainrl.app.faults import ConfigError, RunRefused, first_cause
 from gainrl.app.identity import RunRecord, open_run, plain_config
+from gainrl.app.parts import build_evaluation_sets, close_rewards
 from gainrl.app.paths import config_dir
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
@@ -134,7 +135,7 @@ def _build(config: DictConfig) -> _Parts:
             if config.get("dataset") is None:
                 raise ConfigError("this model is warm-started on a data set; type dataset=...")
             splits = instantiate(config.dataset, _convert_="all")
-            held_out, train = splits.held_out, splits.train
+            held_out, train = splits.held_out, splits.warm_start
         if source.warm_start is not None and train is None:
             raise ConfigError("this model is warm-started on training problems, and this data set has none")
         if config.eval.held_out and held_out is None:
