@@ -3,14 +3,15 @@
 import importlib
 import inspect
 import os
-from pathlib import Path
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-CONF = Path(__file__).parents[2] / "conf"
+from tests.composition import CONF
+
 DATA = os.environ.get("GAINRL_DATA", "")
 needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
 OPTIONS = [
@@ -20,6 +21,7 @@ OPTIONS = [
 ]
 
 
+@cache
 def composed(option):
     with initialize_config_dir(str(CONF), version_base=None):
         # null, as the root of the configuration has it
