@@ -34,13 +34,13 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
 
 
 def announced_faults(root: Path) -> dict[str, str]:
-    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way below a directory."""
+    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way in a directory."""
+    listings = sorted(root.glob(".jobs-*"), key=lambda path: path.stat().st_mtime)  # a killed sweep leaves its own
     found: dict[str, str] = {}
-    for listing in root.glob(".jobs-*"):
-        for line in listing.read_text().splitlines():
-            with suppress(json.JSONDecodeError):  # a line that is being written
-                folder, fault = json.loads(line)
-                found |= {folder: fault} if fault else {}
+    for line in listings[-1].read_text().splitlines() if listings else ():
+        with suppress(json.JSONDecodeError):  # a line that is being written
+            folder, fault = json.loads(line)
+            found |= {folder: fault} if fault else {}
     return found
 
 
