@@ -17,3 +17,11 @@ class RunFailedBefore(ConfigError):
 
 class RunInterrupted(BaseException):
     """A run that stopped because it was asked to; no Exception, so that a sweep stops with it."""
+
+
+def first_cause(fault: BaseException) -> str:
+    """The first cause of a failed construction, without the chain that leads to it."""
+    cause = fault
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(cause)

@@ -89,7 +89,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
         return float(record.content["objective"])
     if multirun and record.status == "failed" and not config.retry_failed:
         raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true takes it up again")
-    from gainrl.app.build import build_parts
+    from gainrl.app.parts import build_parts
     from gainrl.app.run import train
     from gainrl.training.interruption import Interrupted, StopRequest
 
