@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
 
 class ConfigError(ValueError):
     """A setting that cannot work; its text is all that a user needs to see."""
@@ -17,3 +19,11 @@ class RunFailedBefore(ConfigError):
 
 class RunInterrupted(BaseException):
     """A run that stopped because it was asked to; no Exception, so that a sweep stops with it."""
+
+
+class JobFailed(RuntimeError):
+    """A job of a sweep that failed in its own process; ``told`` says whether that process has reported it."""
+
+    def __init__(self, reason: str, *, told: bool) -> None:
+        super().__init__(reason)
+        self.told = told
