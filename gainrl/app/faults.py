@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
@@ -27,3 +29,10 @@ class JobFailed(RuntimeError):
     def __init__(self, reason: str, *, told: bool) -> None:
         super().__init__(reason)
         self.told = told
+
+
+def full_disk(fault: BaseException) -> str | None:
+    """What to say of an error that comes from a disk without room; None for any other."""
+    if not isinstance(fault, OSError) or fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return f"{fault}; make room on the disk and repeat the command: the run goes on from its last checkpoint"

@@ -20,7 +20,7 @@ from gainrl.app.identity import RunRecord
 
 _LISTING = "GAINRL_SWEEP"
 _failed: list[Path] = []
-_open: list["SweepTable"] = []
+_open: list[SweepTable] = []
 
 
 def announce_job(folder: Path, *, fault: str | None = None) -> None:

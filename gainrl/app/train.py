@@ -8,6 +8,7 @@ prepare_process()  # before torch is imported
 
 import math
 import sys
+import warnings
 from pathlib import Path
 
 import hydra
@@ -17,7 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.faults import EXIT_INTERRUPTED, ConfigError, JobFailed, RunFailedBefore, RunInterrupted, RunRefused
+from gainrl.app.faults import (
+    EXIT_INTERRUPTED,
+    JobFailed,
+    RunFailedBefore,
+    RunInterrupted,
+    RunRefused,
+    full_disk,
+)
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.job_process import can_fork, ended_by, requeue, run_apart
 from gainrl.app.lock import run_lock
@@ -121,7 +129,10 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
                 record.update(status=before or "failed")
                 raise
             except BaseException as fault:
-                record.update(status="failed", fault=_reason(fault))
+                try:
+                    record.update(status="failed", fault=_reason(fault))
+                except OSError as full:
+                    warnings.warn(f"{record.path} could not be written ({full})", stacklevel=2)
                 raise
     except (Interrupted, KeyboardInterrupt) as request:
         raise RunInterrupted(f"{folder}: {request or 'interrupted'}") from request
@@ -163,25 +174,26 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
 
 
 def _reason(fault: BaseException) -> str:
-    return str(fault) if isinstance(fault, ValueError | JobFailed) else f"{type(fault).__name__}: {fault}"
+    return str(fault) if _for_people(fault) else f"{type(fault).__name__}: {fault}"
+
+
+def _for_people(fault: BaseException) -> bool:
+    """Whether the text of a fault is all that a user needs to see."""
+    return isinstance(fault, ValueError) or type(fault).__module__.startswith("gainrl.")
 
 
 def _report(fault: Exception, config: DictConfig, console: Console) -> None:
-    errors = Console(stderr=True)
-    known = isinstance(fault, ConfigError | ValueError | JobFailed)
-    errors.print(f"[bold red]{_heading(fault)}:[/bold red] ", end="")
-    errors.print(str(fault), markup=False, highlight=False)
+    errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+    full = full_disk(fault)
+    known = _for_people(fault) or full is not None
+    heading = "Cannot run" if isinstance(fault, ValueError) else "Failed" if known else type(fault).__name__
+    errors.print(f"[bold red]{heading}:[/bold red] ", end="")
+    errors.print(full or str(fault), markup=False, highlight=False)
     wanted = OmegaConf.select(config, "records.traceback", default=False) or not known
     if wanted:
         errors.print_exception(show_locals=False)
     else:
         errors.print("[dim]records.traceback=true shows where this came from[/dim]")
-
-
-def _heading(fault: Exception) -> str:
-    if isinstance(fault, JobFailed):
-        return "Failed"
-    return "Cannot run" if isinstance(fault, ValueError) else type(fault).__name__
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ class Interrupted(BaseException):
     """The run stops as it was asked to. No Exception, so that nothing on the way takes it for a fault."""
 
 
+class Stopped(RuntimeError):
+    """A part of the run found that it should not go on, and it ended at the next border between steps."""
+
+
 class StopRequest:
     """Turns the first SIGTERM, SIGINT or SIGUSR2 into a request; a second one ends the process at once (128 + signal).
 
@@ -29,15 +33,15 @@ class StopRequest:
 
     def __init__(self, *, repeats: bool = False) -> None:
         self.signal: str | None = None
-        self.fault: Exception | None = None
+        self.reason: str | None = None
         self.between_steps = False
         self._repeats = repeats
         self._asked = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
-    def stop_for(self, fault: Exception) -> None:
-        """Asks for an end at the next border, where ``fault`` is raised once the checkpoint is written."""
-        self.fault = self.fault or fault
+    def give_up(self, reason: str) -> None:
+        """A part of the run asks for its end at the next border, where Stopped is raised; the first reason counts."""
+        self.reason = self.reason or reason
 
     def install(self) -> None:
         """May be called again: Lightning puts its own handler of SIGTERM over this one when a fit begins."""
