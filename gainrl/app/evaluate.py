@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.build import build_evaluation_sets, close_rewards, first_cause, load_policy
+from gainrl.app.build import load_policy
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
-from gainrl.app.faults import ConfigError, RunRefused
+from gainrl.app.faults import ConfigError, RunRefused, first_cause
 from gainrl.app.identity import RunRecord, open_run, plain_config
+from gainrl.app.parts import build_evaluation_sets, close_rewards
 from gainrl.app.paths import config_dir
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate

@@ -36,3 +36,11 @@ def full_disk(fault: BaseException) -> str | None:
     if not isinstance(fault, OSError) or fault.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     return f"{fault}; make room on the disk and repeat the command: the run goes on from its last checkpoint"
+
+
+def first_cause(fault: BaseException) -> str:
+    """The first cause of a failed construction, without the chain that leads to it."""
+    cause = fault
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(cause)

@@ -21,9 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.build import cache_dir
 from gainrl.app.faults import ConfigError
-from gainrl.app.paths import config_dir
+from gainrl.app.paths import cache_dir, config_dir
 from gainrl.app.ranking import compare, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.app.validate import validate
@@ -131,9 +130,12 @@ class _Parts:
             return self.source.load()
         assert self.splits.train is not None
         identity = self.source.identity()
-        policy = self.source.load()
         return load_saved(
-            str(warm_started(policy, settings, identity, self.template, self.splits.train, cache_dir=cache_dir()))
+            str(
+                warm_started(
+                    self.source.load, settings, identity, self.template, self.splits.train, cache_dir=cache_dir()
+                )
+            )
         )
 
 

@@ -11,17 +11,11 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from gainrl.app.build import (
-    Parts,
-    build_datamodule,
-    build_module,
-    close_rewards,
-    concentration_measure,
-    load_policy,
-    signal_measure,
-)
+from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
 from gainrl.app.identity import RunRecord, plain_config
+from gainrl.app.measures import concentration_measure, signal_measure
+from gainrl.app.parts import Parts, close_rewards
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary

@@ -12,7 +12,7 @@ from gainrl.app.identity import RunRecord
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
-    from gainrl.app.build import Parts
+    from gainrl.app.parts import Parts
 
 
 def print_opening(console: Console, config: DictConfig, parts: Parts, formula: str, remarks: list[str]) -> None:

@@ -108,7 +108,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
     """Trains in this process, with the directory's lock; ``repeats`` as of `StopRequest`."""
-    from gainrl.app.build import build_parts
+    from gainrl.app.parts import build_parts
     from gainrl.app.run import train
     from gainrl.training.interruption import Interrupted, StopRequest
 
@@ -142,7 +142,6 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
 
 def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
     """Trains in a process of its own; a process that the system ended leaves a failed record and nothing else."""
-    import gainrl.app.build
     import gainrl.app.run  # noqa: F401  (what the jobs of this process would each import)
 
     folder = record.folder

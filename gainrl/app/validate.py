@@ -1,7 +1,7 @@
 """Checks of the configuration before anything is built: missing values, unknown keys, numbers that are none.
 
 Other values out of range and settings that contradict each other are found by the constructors, all of which run before
-a weight is loaded (`app.build`).
+a weight is loaded (`app.parts`).
 """
 
 from __future__ import annotations

@@ -13,3 +13,16 @@ class DataSplits:
 
     train: ProblemSet | None
     held_out: ProblemSet | None
+
+
+def training_problems(splits: DataSplits, *, prompts_per_step: int = 1) -> ProblemSet:
+    """``splits.train``; raises ValueError if there is none or it cannot fill a step."""
+    train = splits.train
+    if train is None:
+        raise ValueError("this data set has no training problems; choose another with dataset=")
+    if prompts_per_step > len(train):
+        raise ValueError(
+            f"schedule.prompts_per_step={prompts_per_step} is more than the {len(train)} training problems of "
+            f"{train.name}; type schedule.prompts_per_step={len(train)} or less"
+        )
+    return train

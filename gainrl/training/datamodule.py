@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gainrl.curricula.pool import PromptPool
-from gainrl.datasets.splits import DataSplits
+from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.training.sampler import CurriculumSampler
 from gainrl.types import Curriculum, ProblemSet, PromptBatch, PromptTokens
@@ -39,26 +39,19 @@ class PromptDataModule(lightning.LightningDataModule):
         world_size: int = 1,
     ) -> None:
         super().__init__()
-        if splits.train is None:
-            raise ValueError("this data set has no training problems; choose another with dataset=")
-        if prompts_per_step > len(splits.train):
-            raise ValueError(
-                f"schedule.prompts_per_step={prompts_per_step} is more than the {len(splits.train)} training problems "
-                f"of {splits.train.name}; type schedule.prompts_per_step={len(splits.train)} or less"
-            )
-        self.problems: ProblemSet = splits.train
+        self.problems: ProblemSet = training_problems(splits, prompts_per_step=prompts_per_step)
         self.held_out = splits.held_out
         self.template = template
         self.curriculum = curriculum
         self.seed = seed
         self.pool = PromptPool(
-            size=len(splits.train),
+            size=len(self.problems),
             prompts_per_step=prompts_per_step,
             steps_per_epoch=steps_per_epoch,
             total_steps=total_steps,
             group_size=group_size,
-            levels=splits.train.column("level"),
-            difficulties=splits.train.column("difficulty"),
+            levels=self.problems.column("level"),
+            difficulties=self.problems.column("difficulty"),
         )
         self.sampler = CurriculumSampler(curriculum, self.pool, rank=rank, world_size=world_size)
         self._restored: Mapping[str, Any] | None = None

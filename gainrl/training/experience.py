@@ -8,26 +8,34 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from gainrl.types import FinishReason, GroupOutcome, PromptBatch, Rollout, Verdict
+from gainrl.types import FinishReason, GroupOutcome, Problem, PromptBatch, PromptTokens, Rollout, Verdict
+
+
+def _empty(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    return torch.zeros(*shape, dtype=dtype)
 
 
 @dataclass(slots=True)
 class Experience:
-    """Prompts and their groups of completions, prompt-major: completion ``g`` of prompt ``p`` is row ``p * G + g``.
+    """``P`` prompts and their groups of completions; completion ``g`` of prompt ``p`` is row ``p * G + g``.
 
-    ``completion_ids``: ``[B, T]`` int64, right-padded with ``pad_id``; ``lengths``: ``[B]``; ``keep``: indices of the
-    prompts that train, and for each of them the completions that do, in ``members``.
+    ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, ``B = P * G``, right-padded with
+    ``pad_id``; ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each.
     """
 
     group_size: int
     pad_id: int
-    batches: list[PromptBatch] = field(default_factory=list)
-    rollouts: list[Rollout] = field(default_factory=list)
+    pool_rows: list[int] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    prompts: list[PromptTokens] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     groups: list[GroupOutcome] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
+    completion_ids: Tensor = field(default_factory=lambda: _empty(0, 0))
+    lengths: Tensor = field(default_factory=lambda: _empty(0))
+    truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
 
     def add(
         self,
@@ -37,38 +45,20 @@ class Experience:
         verdicts: Sequence[Verdict],
         groups: Sequence[GroupOutcome],
     ) -> None:
-        self.rounds.extend([len(self.batches)] * len(batch))
-        self.batches.append(batch)
-        self.rollouts.append(rollout)
+        """Appends one round; completions of rounds of different width are padded to the widest."""
+        self.pool_rows.extend(int(row) for row in batch.rows)
+        self.problems.extend(batch.problems)
+        self.prompts.extend(batch.prompts)
         self.texts.extend(texts)
         self.verdicts.extend(verdicts)
         self.groups.extend(groups)
-
-    @property
-    def prompts(self) -> list:
-        return [prompt for batch in self.batches for prompt in batch.prompts]
-
-    @property
-    def problems(self) -> list:
-        return [problem for batch in self.batches for problem in batch.problems]
-
-    @property
-    def completion_ids(self) -> Tensor:
-        width = max(rollout.completion_ids.shape[1] for rollout in self.rollouts)
-        return torch.cat(
-            [
-                torch.nn.functional.pad(r.completion_ids, (0, width - r.completion_ids.shape[1]), value=self.pad_id)
-                for r in self.rollouts
-            ]
+        known, new = self.completion_ids.to(rollout.completion_ids.device), rollout.completion_ids
+        width = max(known.shape[1], new.shape[1])
+        self.completion_ids = torch.cat(
+            [pad(ids, (0, width - ids.shape[1]), value=self.pad_id) for ids in (known, new)]
         )
-
-    @property
-    def lengths(self) -> Tensor:
-        return torch.cat([rollout.lengths for rollout in self.rollouts])
-
-    @property
-    def truncated(self) -> Tensor:
-        return torch.cat([rollout.truncated for rollout in self.rollouts])
+        self.lengths = torch.cat([self.lengths.to(rollout.lengths.device), rollout.lengths])
+        self.truncated = torch.cat([self.truncated.to(rollout.truncated.device), rollout.truncated])
 
 
 def outcomes(
@@ -79,9 +69,8 @@ def outcomes(
     *,
     step: int,
     exclude_truncated: bool,
-    concentrations: Sequence[float],
 ) -> list[GroupOutcome]:
-    """One `GroupOutcome` per prompt; ``rewards``: ``[P * G]``, shaping included."""
+    """One `GroupOutcome` per prompt, its concentration not yet known; ``rewards``: ``[P * G]``, shaping included."""
     size = rollout.group_size
     correct = np.array([verdict.correct for verdict in verdicts])
     valid = ~np.array([verdict.excluded for verdict in verdicts])
@@ -98,7 +87,7 @@ def outcomes(
             lengths=lengths[place : place + size],
             truncated=truncated[place : place + size],
             valid=valid[place : place + size],
-            concentration=float(concentration),
+            concentration=float("nan"),
         )
-        for row, concentration, place in zip(batch.rows, concentrations, range(0, len(batch) * size, size), strict=True)
+        for row, place in zip(batch.rows, range(0, len(batch) * size, size), strict=True)
     ]

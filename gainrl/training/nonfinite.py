@@ -19,6 +19,7 @@ from gainrl.functional.aggregation import Normalizer
 from gainrl.training.checkpoints import write_checkpoint
 from gainrl.training.experience import Experience
 from gainrl.training.update import MiniBatch
+from gainrl.training.weighing import Weights
 from gainrl.types import FinishReason, PromptBatch, PromptTokens, Rollout
 
 
@@ -28,14 +29,18 @@ class Diverged(RuntimeError):
 
 @dataclass(slots=True)
 class Update:
-    """The arguments of one optimizer step (`GRPOModule.learn_minibatch`), shapes as there."""
+    """What one optimizer step learns from (`training.learner`).
+
+    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one; ``watched``:
+    whether the concentration is read off its forwards; ``token_budget``: what the step's micro-batches began with.
+    """
 
     plan: MiniBatch
     experience: Experience
-    advantages_BT: Tensor
-    mask_BT: Tensor
+    weights: Weights
     old_BT: Tensor | None
-    reference_BT: Tensor | None
+    watched: bool = False
+    token_budget: int = 1
 
 
 class NonfiniteGuard:
@@ -72,7 +77,7 @@ def write_bundle(path: Path, update: Update, weights: dict[str, Tensor], *, step
             "weights": weights,
             "group_size": experience.group_size,
             "pad_id": experience.pad_id,
-            "pool_rows": [int(row) for batch in experience.batches for row in batch.rows],
+            "pool_rows": experience.pool_rows,
             "prompts": [
                 {"ids": list(prompt.ids), "segments": {name: list(span) for name, span in prompt.segments.items()}}
                 for prompt in experience.prompts
@@ -83,17 +88,17 @@ def write_bundle(path: Path, update: Update, weights: dict[str, Tensor], *, step
             "rows": update.plan.rows,
             "micro_batches": list(update.plan.micro_batches),
             "normalizer": {name: getattr(normalizer, name) for name in Normalizer.__slots__},
-            "advantages": update.advantages_BT,
-            "mask": update.mask_BT,
+            "advantages": update.weights.advantages_BT,
+            "mask": update.weights.mask_BT,
             "old": update.old_BT,
-            "reference": update.reference_BT,
+            "reference": update.weights.reference_BT,
         },
         path,
     )
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Tensor], Update]:
-    """Weights to load into a module's model, and the update whose `GRPOModule.micro_batch_loss` is not finite."""
+    """Weights to load into a module's model, and the update whose `Learner.micro_batch_loss` is not finite."""
     stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     prompts = [
         PromptTokens(tuple(prompt["ids"]), {name: (span[0], span[1]) for name, span in prompt["segments"].items()})
@@ -102,9 +107,8 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensor], Update]:
     reasons = [FinishReason.LENGTH if cut else FinishReason.STOP for cut in stored["truncated"].tolist()]
     size = stored["group_size"]
     experience = Experience(size, stored["pad_id"])
-    experience.batches.append(PromptBatch(np.array(stored["pool_rows"], np.int64), [], prompts))
-    experience.rollouts.append(Rollout(prompts, size, stored["completion_ids"], stored["lengths"], reasons))
+    batch = PromptBatch(np.array(stored["pool_rows"], np.int64), [], prompts)
+    experience.add(batch, Rollout(prompts, size, stored["completion_ids"], stored["lengths"], reasons), [], [], [])
     plan = MiniBatch(stored["rows"], stored["micro_batches"], Normalizer(**stored["normalizer"]))
-    return stored["weights"], Update(
-        plan, experience, stored["advantages"], stored["mask"], stored["old"], stored["reference"]
-    )
+    weights = Weights(stored["advantages"], stored["mask"], stored["reference"])
+    return stored["weights"], Update(plan, experience, weights, stored["old"])

@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 POINTS: dict[str, tuple[str, str]] = {
     "rollout": ("gainrl.rollouts.hf:HFEngine.generate", "before"),
     "token": ("gainrl.rollouts.hf:draw_tokens", "before"),
-    "reward": ("gainrl.training.grpo:judge", "before"),
-    "after reward": ("gainrl.training.grpo:judge", "after"),
-    "forward": ("gainrl.training.grpo:GRPOModule.micro_batch_loss", "before"),
+    "reward": ("gainrl.training.collection:judge", "before"),
+    "after reward": ("gainrl.training.collection:judge", "after"),
+    "forward": ("gainrl.training.learner:Learner.micro_batch_loss", "before"),
     "backward": ("gainrl.training.grpo:GRPOModule.manual_backward", "before"),
     "optimizer": ("torch.optim.adamw:AdamW.step", "before"),
     "after optimizer": ("torch.optim.adamw:AdamW.step", "after"),

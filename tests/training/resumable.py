@@ -97,9 +97,9 @@ class KillingEngine(HFEngine):
 class KillingModule(GRPOModule):
     kill: KillAt
 
-    def micro_batch_loss(self, *arguments: Any) -> Any:
+    def manual_backward(self, *arguments: Any, **named: Any) -> None:
         self.kill("update")
-        return super().micro_batch_loss(*arguments)
+        super().manual_backward(*arguments, **named)
 
 
 class KillingEvaluation(Evaluation):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -63,9 +64,7 @@ def experience(module, rewards):
         for r in rewards
     ]
     values = np.array([verdict.value for verdict in verdicts])
-    groups = outcomes(
-        batch, rollout, verdicts, values, step=0, exclude_truncated=False, concentrations=[float("nan")] * count
-    )
+    groups = outcomes(batch, rollout, verdicts, values, step=0, exclude_truncated=False)
     made = Experience(size, module.policy.pad_id)
     made.add(batch, rollout, [""] * len(rewards), verdicts, groups)
     return made
@@ -75,9 +74,11 @@ def step(module, rewards):
     """One step's update on fixed completions; returns what it logs."""
     collected = experience(module, rewards)
     kept = list(range(len(collected.groups)))
-    advantages_BT, mask_BT, reference_BT = module.advantages_of(collected, kept)
-    module.update(collected, kept, advantages_BT, mask_BT, reference_BT)
-    return module.row
+    weights = module.weigher.weigh(collected, kept)
+    row = weights.metrics | module.learner.update(collected, kept, weights)
+    module.counters.step += 1
+    module.sync_reference()
+    return row
 
 
 REWARDS = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]
@@ -99,22 +100,24 @@ def test_estimates_by_hand():
 
 def test_advantages_are_whitened_over_the_step_and_targets_are_not():
     made = module(settings(lam=1.0))
-    advantages_BT, mask_BT, _ = made.advantages_of(experience(made, REWARDS), [0, 1, 2])
-    chosen = advantages_BT[mask_BT]
+    found = made.weigher.weigh(experience(made, REWARDS), [0, 1, 2])
+    chosen = found.advantages_BT[found.mask_BT]
     assert float(chosen.mean()) == pytest.approx(0, abs=1e-6)
     assert float(chosen.std()) == pytest.approx(1, abs=1e-5)
     # The head starts at zero, so that every token's target is the reward of its completion.
     wanted = torch.tensor(REWARDS)[:, None].expand(6, 5)
-    torch.testing.assert_close(made.estimates.targets_BT[mask_BT], wanted[mask_BT])
+    torch.testing.assert_close(found.estimates.targets_BT[found.mask_BT], wanted[found.mask_BT])
 
 
 def test_all_ratios_of_the_first_pass_are_one(monkeypatch):
     made = module(settings(), inner_epochs=2)
     seen = []
-    learn = made.learn_minibatch
-    monkeypatch.setattr(made, "learn_minibatch", lambda *a: seen.append(learn(*a)) or dict(seen[-1]))
+    learn = made.learner.learn_minibatch
+    monkeypatch.setattr(
+        made.learner, "learn_minibatch", lambda *a: seen.append(learn(*a)) or tuple(map(dict, seen[-1]))
+    )
     step(made, REWARDS)
-    first, second = seen
+    (first, _), (second, _) = seen
     assert float(first["ratio/max"]) == 1.0
     assert float(first["ratio/sum"]) == float(first["tokens"])
     assert float(second["ratio/max"]) != 1.0
@@ -152,8 +155,8 @@ def test_values_reach_the_policy_through_a_shared_trunk_only():
             made.critic.head.weight.fill_(0.1)
         before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
         collected = experience(made, REWARDS)
-        advantages_BT, mask_BT, _ = made.advantages_of(collected, [0, 1, 2])
-        made.update(collected, [0, 1, 2], torch.zeros_like(advantages_BT), mask_BT, None)
+        found = made.weigher.weigh(collected, [0, 1, 2])
+        made.learner.update(collected, [0, 1, 2], replace(found, advantages_BT=torch.zeros_like(found.advantages_BT)))
         return any(not torch.equal(tensor, before[name]) for name, tensor in made.model.state_dict().items())
 
     assert moved("shared")
@@ -162,9 +165,9 @@ def test_values_reach_the_policy_through_a_shared_trunk_only():
 
 def test_completions_without_a_verdict_and_masked_ones_teach_the_critic_nothing():
     made = module(settings(), truncated="mask")
-    _, mask_BT, _ = made.advantages_of(experience(made, [None, *REWARDS[1:]]), [0, 1, 2])
-    assert mask_BT.any(dim=1).tolist() == [False, True, True, True, False, True]  # row 4 was cut at the limit
-    assert not made.estimates.targets_BT[~mask_BT].any()
+    found = made.weigher.weigh(experience(made, [None, *REWARDS[1:]]), [0, 1, 2])
+    assert found.mask_BT.any(dim=1).tolist() == [False, True, True, True, False, True]  # row 4 was cut at the limit
+    assert not found.estimates.targets_BT[~found.mask_BT].any()
 
 
 def test_a_group_of_one_is_enough():

@@ -28,7 +28,6 @@ def collected(*rounds, exclude_truncated=False):
             np.array([verdict.value for verdict in verdicts]),
             step=3,
             exclude_truncated=exclude_truncated,
-            concentrations=[float("nan")] * len(batch),
         )
         experience.add(batch, rollout, texts, verdicts, groups)
     return experience, module.policy.pad_id
@@ -40,7 +39,7 @@ def test_rounds_of_different_width_are_padded_to_the_widest():
     assert (experience.completion_ids[:2, 2:] == pad).all()
     assert experience.lengths.tolist() == [2, 2, 4, 1]
     assert experience.truncated.tolist() == [False, False, False, True]
-    assert experience.rounds == [0, 1]
+    assert experience.pool_rows == [0, 1]
     assert [problem.id for problem in experience.problems] == ["train-0", "train-1"]
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gainrl.training.interruption import Interrupted, StopRequest
+from gainrl.training.learner import Learner
 from gainrl.training.nonfinite import Diverged, read_bundle
 from gainrl.training.update import MiniBatch
 from tests.training import resumable
@@ -17,13 +18,13 @@ def poison(*calls: int):
     seen: list = []
 
     def alter(module, checkpoints) -> None:
-        honest, count = module.micro_batch_loss, iter(range(10**6))
+        honest, count = module.learner.micro_batch_loss, iter(range(10**6))
 
         def loss(*arguments):
             result = honest(*arguments)
             return type(result)(result.loss * torch.nan, result.sums) if next(count) in calls else result
 
-        module.micro_batch_loss = loss
+        module.learner.micro_batch_loss = loss
         seen.append(module)
 
     return alter, seen
@@ -48,7 +49,7 @@ def test_the_bundle_holds_what_computes_the_update_again(tmp_path):
     module = seen[0]
     module.model.load_state_dict(weights)
     (rows,) = update.plan.micro_batches
-    first = resumable.KillingModule.micro_batch_loss(module, update, rows)
+    first = Learner.micro_batch_loss(module.learner, update, rows)
     assert torch.isfinite(first.loss)  # the NaN of this test came from outside
     first.loss.backward()
     assert any(parameter.grad.abs().sum() > 0 for parameter in module.model.parameters())
@@ -70,14 +71,14 @@ def test_too_many_in_a_row_stop_the_run_with_checkpoints_from_before(tmp_path):
 @pytest.mark.parametrize("limit", [1, 3])
 def test_running_out_of_memory_halves_the_micro_batches_and_changes_nothing_else(tmp_path, limit):
     def alter(module, checkpoints) -> None:
-        honest = module.micro_batch_loss
+        honest = module.learner.micro_batch_loss
 
         def loss(update, rows, watch=None):
             if len(rows) > limit:
                 raise torch.OutOfMemoryError("out of memory")
             return honest(update, rows, watch)
 
-        module.micro_batch_loss = loss
+        module.learner.micro_batch_loss = loss
 
     whole = run(tmp_path / "whole", steps=1)
     with pytest.warns(UserWarning, match="out of memory in the update; micro-batches are halved"):
@@ -94,7 +95,7 @@ def test_a_single_completion_that_does_not_fit_ends_the_run(tmp_path):
         def loss(*arguments):
             raise torch.OutOfMemoryError("out of memory")
 
-        module.micro_batch_loss = loss
+        module.learner.micro_batch_loss = loss
 
     with pytest.warns(UserWarning, match="halved"), pytest.raises(torch.OutOfMemoryError):
         run(tmp_path, alter=alter)
@@ -127,14 +128,14 @@ def test_a_logger_that_fails_stops_nothing_and_is_left_alone_after_three_failure
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_request_to_stop_finishes_the_step_and_the_run_goes_on_from_there(tmp_path, step):
     def alter(module, checkpoints) -> None:
-        honest = module.update
+        honest = module.learner.update
 
         def update(*arguments):
             if module.counters.step == step - 1:
                 checkpoints.stop.signal = "SIGTERM"
-            honest(*arguments)
+            return honest(*arguments)
 
-        module.update = update
+        module.learner.update = update
 
     with pytest.raises(Interrupted, match=f"SIGTERM after step {step}"):
         run(tmp_path / "stopped", alter=alter, every_steps=None)

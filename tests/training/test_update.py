@@ -21,7 +21,6 @@ def experience_of(*texts, group_size=2):
         torch.ones(len(texts)).numpy(),
         step=0,
         exclude_truncated=False,
-        concentrations=[0.0] * len(batch),
     )
     experience.add(batch, rollout, list(texts), verdicts, groups)
     return experience

@@ -7,7 +7,8 @@ import gainrl.training.warm_start as warm_start
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.splits import DataSplits
 from gainrl.models.tiny import TinyModel, load_saved
-from gainrl.training.warm_start import SolutionBatches, WarmStart, warm_start_fingerprint, warm_started
+from gainrl.training.supervised import SolutionBatches, WarmStart
+from gainrl.training.warm_start import warm_start_fingerprint, warm_started
 from tests.training.rig import sums, template_of, tiny_policy
 
 SETTINGS = WarmStart(steps=3, sequences=8, learning_rate=1e-2, level_ratio=0.5)
@@ -16,13 +17,15 @@ IDENTITY = {"name": "tiny", "seed": 0}
 
 def start(cache, *, settings=SETTINGS, identity=IDENTITY, splits: DataSplits | None = None):
     policy = tiny_policy()
-    return warm_started(policy, settings, identity, template_of(policy), (splits or sums()).train, cache_dir=cache)
+    return warm_started(
+        lambda: policy, settings, identity, template_of(policy), (splits or sums()).train, cache_dir=cache
+    )
 
 
 def test_the_phase_moves_the_weights_and_its_folder_holds_them_whole(tmp_path):
     policy = tiny_policy()
     before = policy.model.get_input_embeddings().weight.detach().clone()
-    folder = warm_started(policy, SETTINGS, IDENTITY, template_of(policy), sums().train, cache_dir=tmp_path)
+    folder = warm_started(lambda: policy, SETTINGS, IDENTITY, template_of(policy), sums().train, cache_dir=tmp_path)
     stored = load_saved(str(folder))
     assert not torch.equal(policy.model.get_input_embeddings().weight, before)
     for name, value in policy.model.state_dict().items():

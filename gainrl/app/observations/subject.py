@@ -15,10 +15,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from gainrl.app.build import first_cause, load_policy
-from gainrl.app.faults import ConfigError
+from gainrl.app.build import load_policy
+from gainrl.app.faults import ConfigError, first_cause
 from gainrl.app.trained import load_checkpoint
 from gainrl.datasets.checks import clean
+from gainrl.datasets.splits import training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.streams import generator
 from gainrl.models.hub import hub
@@ -88,9 +89,7 @@ def find_subject(config: DictConfig, console: Console) -> Subject:
         splits, _ = clean(instantiate(stored.dataset, _convert_="all"))
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
-    if splits.train is None:
-        raise ConfigError("this data set has no training problems; choose another with dataset=")
-    train = splits.train
+    train = training_problems(splits)
     device = _device(config.accelerator)
 
     def begin() -> Policy:

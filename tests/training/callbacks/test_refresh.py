@@ -15,14 +15,15 @@ def run(tmp_path, callback=None, *, steps=4, reward=None, concentrations=None, *
     module = module_of(**({"reward": reward} if reward else {}))
     if concentrations is not None:
         given = iter(concentrations)
-        note = module._note_concentrations
+        note = module.learner.watch.note
 
         def noted(experience):
-            note(experience)
+            terms = note(experience)
             for group in experience.groups:
                 group.concentration = next(given)
+            return terms
 
-        module._note_concentrations = noted
+        module.learner.watch.note = noted
     callback = callback or refresh_of(tmp_path, SIGNAL, **settings)
     data = data_of(module, curriculum=curriculum, steps=steps)
     fit(module, data, [callback])

@@ -1,0 +1,78 @@
+"""How a run measures its signal and the concentration that moves its curriculum."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from omegaconf import DictConfig
+
+from gainrl.app.identity import plain_config
+from gainrl.app.parts import Parts
+from gainrl.app.paths import cache_dir
+from gainrl.signals.angle import AngleSignal
+from gainrl.signals.extraction import extract
+from gainrl.signals.live import ConcentrationProbe
+from gainrl.signals.protocol import Signal
+from gainrl.training.callbacks.refresh import Measure, MeasureConcentration
+from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.grpo import GRPOModule
+from gainrl.types import Policy, SignalScores
+
+
+def signal_measure(config: DictConfig, parts: Parts) -> Measure:
+    """The function through which the refresh callback measures the run's signal, cached over runs."""
+
+    def measure(data: PromptDataModule, module: GRPOModule, rows: np.ndarray | None) -> SignalScores | None:
+        signal = parts.signal
+        if signal is None:
+            return None
+        if rows is not None:
+            values = _values_of_rows(signal, parts, data, module, rows)
+        else:
+            prompts = data.template.encode_all([problem.question for problem in data.problems])
+            plain = plain_config(config)
+            found = extract(
+                {signal.name: signal},
+                data.problems,
+                prompts,
+                module.policy,
+                engine=parts.engine,
+                reward=parts.reward,
+                cache_dir=cache_dir() / "signals",
+                rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
+            )
+            values = found.values[signal.name]
+        return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)
+
+    return measure
+
+
+def concentration_measure(config: DictConfig, parts: Parts) -> MeasureConcentration | None:
+    """Mean concentration of some prompts by a prefill pass, with the settings of ``concentration``."""
+    if config.concentration is None:
+        return None
+    settings = {key: value for key, value in config.concentration.items() if key != "tokens"}
+    signal = AngleSignal(**settings)  # type: ignore[arg-type]
+
+    def measure(data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> float:
+        return float(np.nanmean(_values_of_rows(signal, parts, data, module, rows)))
+
+    return measure
+
+
+def make_probe(config: DictConfig, policy: Policy) -> tuple[ConcentrationProbe | None, bool]:
+    """The probe that reads the concentration off training's forward, and whether it reads completions as well."""
+    if config.concentration is None:
+        return None, False
+    settings = dict(config.concentration)
+    tokens = settings.pop("tokens")
+    return ConcentrationProbe(policy.model, **settings), tokens == "prompt_and_completion"
+
+
+def _values_of_rows(
+    signal: Signal, parts: Parts, data: PromptDataModule, module: GRPOModule, rows: np.ndarray
+) -> np.ndarray:
+    problems = [data.problems[int(row)] for row in rows]
+    prompts = data.template.encode_all([problem.question for problem in problems])
+    return signal.compute(problems, prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows)

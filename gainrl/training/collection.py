@@ -1,0 +1,78 @@
+"""Collecting the experience of a step: rollouts and verdicts of its prompts, round after round while admission asks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gainrl.admission.metrics import admission_metrics
+from gainrl.functional.masks import TruncatedRule
+from gainrl.functional.returns import overlong_penalty
+from gainrl.functional.streams import stream_key
+from gainrl.training.clock import PhaseClock
+from gainrl.training.experience import Experience, outcomes
+from gainrl.training.judging import judge
+from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Rolls out and judges; the arguments are those of `GRPOModule`."""
+
+    policy: Policy
+    engine: RolloutEngine
+    reward: Reward
+    admission: Admission
+    sampling: SamplingParams
+    prompts_per_step: int
+    truncated: TruncatedRule
+    overlong: dict[str, float] | None
+    seed: int
+    clock: PhaseClock
+
+    def collect(self, batch: PromptBatch, data: Any, step: int) -> tuple[Experience, list[int], dict[str, float]]:
+        """The experience of ``step``, the indices of the prompts that train, and admission's metrics.
+
+        ``data`` is the `PromptDataModule` whose curriculum and history observe every round, and which draws more.
+        """
+        experience = Experience(self.sampling.group_size, self.policy.pad_id)
+        round_ = 0
+        while True:
+            self.roll_out(batch, experience, step)
+            fresh = experience.groups[-len(batch) :] if len(batch) else []
+            data.pool.history.observe(fresh)
+            data.curriculum.observe(fresh)
+            decision = self.admission.admit(experience.groups, self.prompts_per_step, round_)
+            missing = min(decision.missing, data.sampler.left)
+            if decision.missing and not missing:  # the pool has no other prompt: the rule for exhaustion decides
+                decision = self.admission.admit(experience.groups, self.prompts_per_step, sys.maxsize)
+            if not missing:
+                break
+            round_ += 1
+            batch = data.refill(missing)
+        counts = admission_metrics(self.admission, experience.groups, decision)
+        return experience, sorted(decision.kept), {f"admission/{name}": value for name, value in counts.items()}
+
+    def roll_out(self, batch: PromptBatch, experience: Experience, step: int) -> None:
+        """Adds one round of completions, verdicts and groups to ``experience``.
+
+        The stream of a completion is keyed by seed, step and problem: no other prompt of the batch changes it.
+        """
+        keys = torch.tensor(
+            [stream_key(self.seed, "generation", step, problem.id) for problem in batch.problems], dtype=torch.int64
+        )
+        with self.clock("rollout"):
+            rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
+        with self.clock("reward"):
+            texts, verdicts = judge(self.policy, self.reward, rollout, batch.problems)
+        rewards = np.array([verdict.value for verdict in verdicts], np.float64)
+        if self.overlong is not None:
+            limit = self.sampling.max_new_tokens
+            buffer = max(1, round(self.overlong["buffer_fraction"] * limit))
+            rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
+        groups = outcomes(batch, rollout, verdicts, rewards, step=step, exclude_truncated=self.truncated == "exclude")
+        experience.add(batch, rollout, texts, verdicts, groups)

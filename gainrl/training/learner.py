@@ -1,0 +1,194 @@
+"""The update of a step: passes over its mini-batches, each one optimizer step whose gradient comes in micro-batches."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gainrl.functional.objectives import Objective, ObjectiveResult, add_sums, policy_objective, step_metrics
+from gainrl.signals.live import ConcentrationWatch
+from gainrl.training.clock import PhaseClock
+from gainrl.training.counters import Counters
+from gainrl.training.critic import Critic
+from gainrl.training.experience import Experience
+from gainrl.training.memory import within_memory
+from gainrl.training.nonfinite import NonfiniteGuard, Update
+from gainrl.training.scorer import Scorer
+from gainrl.training.update import MiniBatch, plan_minibatches
+from gainrl.training.watching import PromptWatch
+from gainrl.training.weighing import Weights
+
+
+class Learner:
+    """Moves the weights of ``module`` (whose optimizer, schedule and backward it uses); arguments as `GRPOModule`'s."""
+
+    def __init__(
+        self,
+        module: lightning.LightningModule,
+        *,
+        scorer: Scorer,
+        objective: Objective,
+        critic: Critic | None,
+        minibatch_prompts: int,
+        inner_epochs: int,
+        max_tokens: int,
+        max_grad_norm: float,
+        guard: NonfiniteGuard,
+        watch: PromptWatch,
+        counters: Counters,
+        clock: PhaseClock,
+    ) -> None:
+        self.module, self.scorer, self.objective, self.critic = module, scorer, objective, critic
+        self.model: nn.Module = scorer.policy.model
+        self.minibatch_prompts, self.inner_epochs, self.max_tokens = minibatch_prompts, inner_epochs, max_tokens
+        self.max_grad_norm, self.guard, self.watch = max_grad_norm, guard, watch
+        self.counters, self.clock = counters, clock
+
+    def update(self, experience: Experience, kept: list[int], weights: Weights) -> dict[str, float]:
+        """``inner_epochs`` passes over the step's mini-batches; returns metrics under TRL's names."""
+        plans = plan_minibatches(
+            experience,
+            kept,
+            weights.advantages_BT,
+            weights.mask_BT,
+            self.objective,
+            minibatch_prompts=self.minibatch_prompts,
+            micro_batch_size=self.scorer.limits.completions,
+            micro_batch_tokens=self.scorer.limits.tokens,
+            max_tokens=self.max_tokens,
+            every_row=self.critic is not None,
+        )
+        old_BT = self._old_logprobs(experience, plans, weights)
+        budget = self.scorer.limits.tokens
+        sums: dict[str, Tensor] = {}
+        done: list[dict[str, float]] = []  # what is said of every optimizer step, those that were skipped left out
+        with self.clock("update"):
+            for epoch in range(self.inner_epochs):
+                for plan in plans:
+                    update = Update(plan, experience, weights, old_BT, watched=epoch == 0, token_budget=budget)
+                    more, said = self.learn_minibatch(update)
+                    sums = add_sums(sums, more)
+                    if said is not None:
+                        done.append(said)
+        row = self.watch.note(experience)
+        if sums:
+            metrics = step_metrics(sums)
+            for name in {"policy_loss", "kl_loss"} & set(metrics):
+                metrics[name] /= max(1, self.inner_epochs * len(plans))
+            row |= metrics
+        if done:
+            row |= {name: float(np.mean([said[name] for said in done])) for name in done[0]}
+        return row
+
+    def _old_logprobs(self, experience: Experience, plans: list[MiniBatch], weights: Weights) -> Tensor | None:
+        """Log-probabilities ``[B, T]`` of the sampling policy; None where it is the current one, whose ratio is 1."""
+        if self.inner_epochs * len(plans) <= 1:
+            return None
+        with self.clock("logprobs"), torch.no_grad():
+            old_BT = torch.zeros_like(weights.advantages_BT)
+            for rows in (rows for plan in plans for rows in plan.micro_batches):
+                old_BT[rows] = self.scorer.logprobs(self.scorer.policy, experience, rows)
+        return old_BT
+
+    def learn_minibatch(self, update: Update) -> tuple[dict[str, Any], dict[str, float] | None]:
+        """One optimizer step; returns additive sums, and its gradient norms before clipping unless it was skipped."""
+        optimizer: Any = self.module.optimizers()
+        watched = len(self.watch.watches)
+        sums, loss = within_memory(
+            lambda: self._gradients(update), update.plan, lambda retries: self._shrink(update, retries, watched)
+        )
+        counters, said = self.counters, None
+        if update.plan.micro_batches:
+            said = {"grad_norm": float(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm))}
+            if self.critic is not None:
+                said["value/grad_norm"] = float(nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm))
+                said["value_loss"] = float(sums.pop("value_loss"))
+            if all(map(math.isfinite, (loss, *said.values()))):
+                optimizer.step()
+                counters.updates += 1
+                counters.nonfinite_in_a_row = 0
+            else:
+                optimizer.zero_grad()
+                sums, said = {}, None
+                counters.nonfinite_updates += 1
+                counters.nonfinite_in_a_row += 1
+                self.guard.note(update, loss, self.model, step=counters.step + 1, in_a_row=counters.nonfinite_in_a_row)
+        else:
+            counters.skipped_updates += 1
+            said = {"grad_norm": 0.0} | ({"value/grad_norm": 0.0, "value_loss": 0.0} if self.critic else {})
+        schedulers: Any = self.module.lr_schedulers()
+        if schedulers is not None:
+            schedulers.step()
+        return sums, said
+
+    def _gradients(self, update: Update) -> tuple[dict[str, Any], float]:
+        """Fills the gradients of a mini-batch; returns its additive sums and its loss."""
+        self.module.optimizers().zero_grad()  # type: ignore[union-attr]
+        self.model.train()
+        if self.critic is not None:
+            self.critic.train()
+        sums: dict[str, Any] = {}
+        losses: list[Tensor] = []
+        for rows in update.plan.micro_batches:
+            watch = self.watch.over(update.experience, rows) if update.watched else None
+            result = self.micro_batch_loss(update, rows, watch)
+            self.module.manual_backward(result.loss)
+            losses.append(result.loss.detach())
+            sums = add_sums(sums, result.sums)
+        return sums, float(sum(losses))
+
+    def micro_batch_loss(
+        self, update: Update, rows: Tensor, watch: ConcentrationWatch | None = None
+    ) -> ObjectiveResult:
+        """The share of a mini-batch's loss that the completions ``rows`` contribute, the critic's included."""
+        weights, experience = update.weights, update.experience
+        shared = self.critic is not None and self.critic.trunk is None
+        scored = self.scorer.scored(
+            self.scorer.policy,
+            experience,
+            rows,
+            with_entropy=True,
+            watch=watch,
+            value_head=self.critic if shared else None,
+        )
+        new_RT, entropies_RT = scored.logprobs, scored.entropies
+        assert new_RT is not None
+        if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
+            entropies_RT = entropies_RT.detach()  # logged only
+        result = policy_objective(
+            logprobs_BT=new_RT,
+            old_logprobs_BT=new_RT.detach() if update.old_BT is None else update.old_BT[rows],
+            advantages_BT_or_B=weights.advantages_BT[rows],
+            mask_BT=weights.mask_BT[rows],
+            settings=self.objective,
+            normalizer=update.plan.normalizer,
+            reference_logprobs_BT=None if weights.reference_BT is None else weights.reference_BT[rows],
+            entropies_BT=entropies_RT,
+        )
+        if self.critic is None or weights.estimates is None:
+            return result
+        values_RT = scored.values if scored.values is not None else self.scorer.values(experience, rows)
+        value_loss = self.critic.loss(values_RT, rows, weights.estimates, weights.mask_BT, update.plan.normalizer)
+        return ObjectiveResult(
+            loss=result.loss + self.critic.settings.value.coefficient * value_loss,
+            sums=result.sums | {"value_loss": value_loss.detach()},
+        )
+
+    def _shrink(self, update: Update, retries: int, watched: int) -> None:
+        """After a mini-batch ran out of memory: nothing has moved yet, and later steps keep the smaller size."""
+        del self.watch.watches[watched:]
+        self.module.optimizers().zero_grad()  # type: ignore[union-attr]
+        limits = self.scorer.limits
+        limits.tokens = min(limits.tokens, max(1, update.token_budget >> retries))
+        self.counters.memory_retries += 1
+        warnings.warn(
+            f"step {self.counters.step + 1}: out of memory in the update; micro-batches are halved and later steps "
+            f"begin with algorithm.micro_batch_tokens={limits.tokens}",
+            stacklevel=2,
+        )

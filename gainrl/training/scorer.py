@@ -1,0 +1,88 @@
+"""Log-probabilities, entropies and values of a step's completions, from the one forward that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gainrl.models.scoring import Scored, completion_scores
+from gainrl.signals.live import ConcentrationWatch
+from gainrl.training.critic import Critic
+from gainrl.training.experience import Experience
+from gainrl.types import Policy
+
+
+@dataclass(slots=True)
+class MicroBatchLimits:
+    """What goes through the model at once; ``tokens`` shrinks where memory ran out."""
+
+    tokens: int
+    completions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores rows of an experience under ``policy``, a reference, or the critic's trunk.
+
+    Every pass is the same kind of forward, ``share_prompts`` or not: a ratio of two kinds is not exactly 1.
+    """
+
+    policy: Policy
+    critic: Critic | None
+    temperature: float
+    share_prompts: bool
+    limits: MicroBatchLimits
+
+    def scored(
+        self,
+        policy: Policy,
+        experience: Experience,
+        rows: Tensor,
+        *,
+        with_logprobs: bool = True,
+        with_entropy: bool = False,
+        watch: ConcentrationWatch | None = None,
+        value_head: Critic | None = None,
+    ) -> Scored:
+        """What one forward of a policy says of the experience's rows, with the policy's gradients."""
+        return completion_scores(
+            policy,
+            experience.prompts,
+            experience.completion_ids,
+            experience.lengths,
+            experience.group_size,
+            temperature=self.temperature,
+            rows=rows,
+            with_logprobs=with_logprobs,
+            with_entropy=with_entropy,
+            value_head=value_head,
+            hidden_observer=watch,
+            share_prompts=self.share_prompts,
+        )
+
+    def logprobs(self, policy: Policy, experience: Experience, rows: Tensor) -> Tensor:
+        """Log-probabilities ``[R, T]`` of the experience's rows under a policy, with its gradients."""
+        found = self.scored(policy, experience, rows).logprobs
+        assert found is not None
+        return found
+
+    def values(self, experience: Experience, rows: Tensor) -> Tensor:
+        """Values ``[R, T]`` of the states of the experience's rows, with the critic's gradients."""
+        assert self.critic is not None
+        policy = self.critic.policy_of_trunk(self.policy)
+        found = self.scored(policy, experience, rows, with_logprobs=False, value_head=self.critic).values
+        assert found is not None
+        return found
+
+    def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
+        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch."""
+        width = experience.completion_ids.shape[1]
+        full = torch.zeros(len(experience.lengths), width, device=self.policy.device)
+        longest = max(len(prompt) for prompt in experience.prompts) + width
+        size = max(1, self.limits.tokens // longest)
+        for part in rows.split(min(size, self.limits.completions or size)):
+            full[part] = score(experience, part.cpu())
+        return full

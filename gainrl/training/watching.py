@@ -1,0 +1,54 @@
+"""The concentration of a step's prompts, read off the forwards of the update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
+from gainrl.training.experience import Experience
+
+
+class PromptWatch:
+    """Watches the first pass of each step's update with ``probe`` (None: nothing to watch).
+
+    ``with_completions`` measures prompt and completion as one segment, as released, instead of the prompt.
+    """
+
+    def __init__(self, probe: ConcentrationProbe | None, *, with_completions: bool = False) -> None:
+        self.probe, self.with_completions = probe, with_completions
+        self.watches: list[ConcentrationWatch] = []
+
+    def over(self, experience: Experience, rows: Tensor) -> ConcentrationWatch | None:
+        """What to hand to the forward that scores ``rows``."""
+        if self.probe is None:
+            return None
+        lengths = experience.lengths[rows].tolist() if self.with_completions else None
+        self.watches.append(self.probe.watch(experience.prompts, lengths))
+        return self.watches[-1]
+
+    def note(self, experience: Experience) -> dict[str, float]:
+        """Gives every group the mean concentration that its prompt showed, and the means of the terms; then forgets."""
+        watches, self.watches = self.watches, []
+        if not watches:
+            return {}
+        values_P = _mean_of_known([watch.concentrations() for watch in watches])
+        for group, value in zip(experience.groups, values_P, strict=True):
+            group.concentration = float(value)
+        means = {}
+        for name in watches[0].terms():
+            terms_P = _mean_of_known([watch.terms()[name] for watch in watches])
+            if not np.isnan(terms_P).all():
+                means[f"concentration/{name}"] = float(np.nanmean(terms_P))
+        return means
+
+
+def _mean_of_known(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """``[P]`` means of the numbers in each column of ``rows`` (``[P]`` each); NaN where none is known."""
+    table = np.stack(rows)
+    known = ~np.isnan(table)
+    counts = known.sum(axis=0)
+    total = np.where(known, table, 0.0).sum(axis=0)
+    return np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
