@@ -1,8 +1,8 @@
 """Every job of a sweep in a process of its own, whichever launcher runs it.
 
 A job that the system ends for want of memory thus takes nothing with it but itself, and no torch setting, W&B run or
-CUDA memory of one job reaches the next. The process is a fork: it begins with everything imported. The process that
-waits for it touches no GPU.
+CUDA memory of one job reaches the next. The process is a fork, which begins with what the waiting process has imported;
+that one touches no GPU.
 
 A request to stop that reaches the waiting process (SIGTERM, SIGINT, SIGUSR2) is passed on to the job, and if the
 waiting process is gone, the job stops at its next border between steps as if it had been asked to.
@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,11 +27,17 @@ from gainrl.app.faults import EXIT_INTERRUPTED
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under WSL
 
 
 def can_fork() -> bool:
     """Forking a process that has loaded system frameworks is safe on Linux only."""
     return sys.platform == "linux"
+
+
+def may_import_ahead() -> bool:
+    """Whether this process may import what its jobs need: not where that might reach a GPU, which no fork survives."""
+    return not any(Path(device).exists() for device in _GPU_DEVICES)
 
 
 def run_apart(work: Callable[[], int]) -> tuple[int, list[signal.Signals]]:

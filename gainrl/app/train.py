@@ -27,7 +27,7 @@ from gainrl.app.faults import (
     full_disk,
 )
 from gainrl.app.identity import RunRecord, open_run, plain_config
-from gainrl.app.job_process import can_fork, ended_by, requeue, run_apart
+from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
@@ -142,7 +142,8 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
 
 def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
     """Trains in a process of its own; a process that the system ended leaves a failed record and nothing else."""
-    import gainrl.app.run  # noqa: F401  (what the jobs of this process would each import)
+    if may_import_ahead():  # what the jobs of this process would each import
+        import gainrl.app.run  # noqa: F401
 
     folder = record.folder
 

@@ -29,7 +29,7 @@ def said(text: str, folder: Path) -> bool:
     return "".join(text.split()) in "".join(log(folder).replace("│", "").split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
 def test_a_signal_ends_the_run_between_steps_and_the_command_goes_on(tmp_path, whole, number):
     folder = tmp_path / "run"
     life = Life(folder, [*RUN, "checkpoint.every_steps=null"], tmp_path / "cache")

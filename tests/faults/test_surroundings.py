@@ -123,7 +123,8 @@ def test_a_server_that_refuses_connections_leaves_an_offline_run(tmp_path, whole
         "WANDB_MODE": "online",
         "WANDB_BASE_URL": "http://127.0.0.1:9",  # the discard port, which nobody listens on
         "WANDB_API_KEY": "0" * 40,
-        "WANDB_INIT_TIMEOUT": "2",
+        "WANDB__GRAPHQL_RETRY_MAX": "1",
+        "WANDB__GRAPHQL_TIMEOUT_SECONDS": "2",
     }
     assert Life(folder, TRACKED, tmp_path / "cache", environment=nowhere).end() == 0, log(folder)
     assert said("W&B cannot be reached", folder)
