@@ -7,6 +7,7 @@ from gainrl.app.runtime import prepare_process
 prepare_process()  # before torch is imported
 
 import math
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -42,7 +43,7 @@ def cli() -> None:
     try:
         main()
     except (RunInterrupted, KeyboardInterrupt) as request:
-        text = f"{request or 'interrupted'}; the same command goes on from there"
+        text = f"{str(request) or 'interrupted'}; the same command goes on from there"
         Console(stderr=True, soft_wrap=not sys.stderr.isatty()).print(text, highlight=False)
         sys.exit(EXIT_INTERRUPTED)
     finally:
@@ -135,7 +136,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
                     warnings.warn(f"{record.path} could not be written ({full})", stacklevel=2)
                 raise
     except (Interrupted, KeyboardInterrupt) as request:
-        raise RunInterrupted(f"{folder}: {request or 'interrupted'}") from request
+        raise RunInterrupted(f"{folder}: {str(request) or 'interrupted'}") from request
     finally:
         stop.remove()
 
@@ -160,11 +161,13 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
 
     code, requests = run_apart(work)
     record = RunRecord(folder)
-    if code == 0:
+    wanted = {signal.SIGTERM, signal.SIGINT} & set(requests)  # meant for the sweep as well
+    if code == EXIT_INTERRUPTED or wanted:
+        if record.status != "finished":
+            requeue(requests)
+        raise RunInterrupted(f"{folder}: {record.content.get('fault') or record.status or 'interrupted'}")
+    if code == 0 or (code < 0 and record.status == "finished"):
         return float(record.content["objective"])
-    if code == EXIT_INTERRUPTED:
-        requeue(requests)
-        raise RunInterrupted(f"{folder}: {record.content.get('fault') or 'interrupted'}")
     if code > 0:
         raise JobFailed(f"{folder} failed", told=True)
     reason = ended_by(code)
