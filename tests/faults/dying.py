@@ -1,35 +1,28 @@
-"""A judge whose worker dies, as one does that the system ends for want of memory, on one completion in eight."""
+"""A judge whose worker dies of some completions, as one does that the system ends for want of memory."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import signal
 from collections.abc import Sequence
 
 from gainrl.rewards.workers import Outcome, WorkerPool
 from gainrl.types import Judgement, Problem, Verdict
 
 
-def judge(name: str, completion: str) -> float:
-    digest = hashlib.blake2b(f"{name} {completion}".encode(), digest_size=2).digest()
-    if digest[1] % 8 == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return float(digest[0] % 2)
-
-
 class DyingJudge:
-    def __init__(self) -> None:
+    """A coin for each completion, thrown in a worker; one in ``one_in`` completions is deadly (0: none)."""
+
+    def __init__(self, *, one_in: int) -> None:
+        self.one_in = one_in
         self._pool = WorkerPool(
-            function="tests.faults.dying:judge",
-            workers=1,
-            time_limit_seconds=20.0,
-            batch_limit_seconds=120.0,
+            function="tests.faults.dying_worker:judge",
+            workers=2,
+            time_limit_seconds=60.0,
+            batch_limit_seconds=600.0,
             memory_limit_megabytes=1024,
         )
 
     def score(self, completions: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
-        calls = [(problem.id, text) for text, problem in zip(completions, problems, strict=True)]
+        calls = [(problem.id, text, self.one_in) for text, problem in zip(completions, problems, strict=True)]
         return [_verdict(outcome) for outcome in self._pool.run(calls)]
 
     def close(self) -> None:

@@ -44,7 +44,6 @@ POINTS: dict[str, tuple[str, str]] = {
     "table": ("gainrl.training.callbacks.records:MetricsTable.append", "torn"),
     "rollout records": ("gainrl.training.callbacks.records:Records._write_rollouts", "torn"),
     "before rollout records": ("gainrl.training.callbacks.records:Records._write_rollouts", "before"),
-    "before table": ("gainrl.training.callbacks.records:MetricsTable.append", "before"),
     "row": ("gainrl.training.callbacks.records:Records._write", "after"),
     "checkpoint": ("gainrl.training.callbacks.checkpoint:collect_state", "before"),
     "half a checkpoint": ("torch:save", "torn"),
@@ -76,7 +75,7 @@ class Life:
         )
         self.process.start()
 
-    def end(self, timeout: float = 300) -> int:
+    def end(self, timeout: float = 1200) -> int:
         """The exit code; negative for the signal that ended it."""
         self.process.join(timeout)
         if self.process.exitcode is None:
@@ -85,7 +84,7 @@ class Life:
             raise AssertionError(f"a life went on for more than {timeout} s")
         return int(self.process.exitcode)
 
-    def wait_for(self, path: Path, content: str = "", timeout: float = 300) -> None:
+    def wait_for(self, path: Path, content: str = "", timeout: float = 1200) -> None:
         """Until a file exists and holds ``content``."""
         until = time.monotonic() + timeout
         while not (path.exists() and content in path.read_text()):
@@ -94,7 +93,7 @@ class Life:
             time.sleep(0.02)
 
     @staticmethod
-    def wait_for_end_of(lock: Path, timeout: float = 300) -> None:
+    def wait_for_end_of(lock: Path, timeout: float = 1200) -> None:
         """Until a run directory's lock is released."""
         until = time.monotonic() + timeout
         while lock.read_text():

@@ -16,14 +16,14 @@ _WHOLE, _FIRST, _LAST = 1, 2, 4
 
 @dataclass
 class OfflineRun:
-    """The id of a run and its rows, in the order in which they were written."""
+    """The id of a run and the rows of its steps, in the order in which they were written."""
 
     id: str = ""
     rows: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def steps(self) -> list[int]:
-        return [int(row["_step"]) for row in self.rows]
+        return [int(row["trainer/global_step"]) for row in self.rows]
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
@@ -39,8 +39,8 @@ def _read(path: Path) -> OfflineRun:
             run.id = record.run.run_id
         if record.HasField("history"):
             row = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            row.setdefault("_step", record.history.step.num)
-            run.rows.append(row)
+            if "trainer/global_step" in row:
+                run.rows.append(row)
     return run
 
 

@@ -32,30 +32,35 @@ def whole(tmp_path_factory) -> Path:
 # ------------------------------------------------------------------------------------------------- rewards
 
 
-def test_reward_workers_that_are_killed_are_started_again_and_no_verdict_changes(tmp_path):
-    command = [item for item in RUN if not item.startswith(("reward", "schedule.steps="))]
-    command += ["reward=procedural", "schedule.steps=3"]
-    whole, hit = tmp_path / "whole", tmp_path / "hit"
-    assert Life(whole, command, tmp_path / "cache").end() == 0, log(whole)
-    # The first rollouts of all are those of the evaluation before the first step, for which the workers start.
-    life = Life(hit, command, tmp_path / "cache", at=("reward", 1), act="kill the reward workers")
-    assert life.end() == 0, log(hit)
-    assert table(hit) == table(whole)
-    assert rollouts(hit) == rollouts(whole)
-
-
-def dying(rate: float, steps: int) -> list[str]:
-    command = [item for item in RUN if not item.startswith(("reward", "schedule.steps="))]
+def judged_by_workers(*settings: str, one_in: int) -> list[str]:
+    command = [item for item in RUN if not item.startswith("reward")]
     return command + [
         "reward=custom",
         "~reward.path",
         "~reward.correct_at",
         "reward._target_=tests.faults.dying.DyingJudge",
-        f"schedule.steps={steps}",
-        f"faults.reward_failure_rate={rate}",
-        "checkpoint.every_steps=null",
+        f"+reward.one_in={one_in}",
+        "evaluation.samples=0",
         "evaluation.every=100",
+        *settings,
     ]
+
+
+def test_reward_workers_that_are_killed_are_started_again_and_no_verdict_changes(tmp_path):
+    command = judged_by_workers("schedule.steps=3", one_in=0)
+    whole, hit = tmp_path / "whole", tmp_path / "hit"
+    assert Life(whole, command, tmp_path / "cache").end() == 0, log(whole)
+    life = Life(hit, command, tmp_path / "cache", at=("reward", 1), act="kill the reward workers")
+    assert life.end() == 0, log(hit)
+    assert table(hit) == table(whole)
+    assert rollouts(hit) == rollouts(whole)
+    assert {line["verdict"] for line in rollouts(hit)} == {"correct", "wrong"}
+
+
+def dying(rate: float, steps: int) -> list[str]:
+    return judged_by_workers(
+        f"schedule.steps={steps}", f"faults.reward_failure_rate={rate}", "checkpoint.every_steps=null", one_in=8
+    )
 
 
 def test_judges_that_die_again_and_again_stop_the_run_with_a_checkpoint(tmp_path):
@@ -151,27 +156,23 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        (("rollout records", 3), "rollouts.jsonl could not be written"),
-        (("table", 4), "metrics.csv could not be written"),
+        (("before rollout records", 3), "rollouts.jsonl could not be written"),
         (("checkpoint", 3), "the checkpoint of step 4 could not be written"),
     ],
 )
 def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(tmp_path, small_disk, whole, point, message):
     folder, filler = small_disk / "run", small_disk / "filler"
     full = {"GAINRL_TEST_FILLER": str(filler)}
-    before = f"before {point[0]}" if point[0] != "checkpoint" else "checkpoint"
     command = [*RUN, f"hydra.run.dir={folder}"]
-    life = Life(
-        tmp_path / "log", command, tmp_path / "cache", at=(before, point[1]), act="fill the disk", environment=full
-    )
-    assert life.end() == 1, log(tmp_path / "log")
-    assert said(message, tmp_path / "log")
-    assert said("Make room on the disk and repeat the command", tmp_path / "log")
-    assert "Traceback" not in log(tmp_path / "log")
+    life = Life(tmp_path / "run", command, tmp_path / "cache", at=point, act="fill the disk", environment=full)
+    assert life.end() == 1, log(tmp_path / "run")
+    assert said(message, tmp_path / "run")
+    assert said("Make room on the disk and repeat the command", tmp_path / "run")
+    assert "Traceback" not in log(tmp_path / "run")
     kept = sorted((folder / "checkpoints").glob("step-*.ckpt"))
     assert [read_checkpoint(path)["counters"]["step"] for path in kept] == [2, 3]
     filler.unlink()
-    assert Life(tmp_path / "log", command, tmp_path / "cache").end() == 0, log(tmp_path / "log")
+    assert Life(tmp_path / "run", command, tmp_path / "cache").end() == 0, log(tmp_path / "run")
     assert record(folder)["resumed_after"] == [3]
     assert same_run(final_state(whole), final_state(folder)) == []
     assert table(folder) == table(whole)
