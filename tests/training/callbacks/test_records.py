@@ -8,7 +8,7 @@ import pytest
 
 from gainrl.training.callbacks import Evaluation, Records
 from gainrl.training.callbacks.records import MetricsTable, RecordsFailed
-from tests.training.resumable import run, same_run
+from tests.training import resumable
 from tests.training.rig import data_of, fit, module_of
 
 
@@ -131,10 +131,11 @@ def test_a_full_disk_is_named_and_the_row_is_written_when_there_is_room(tmp_path
 
     monkeypatch.setattr(MetricsTable, "append", append)
     with pytest.raises(RecordsFailed, match=r"step 3: /dev/full could not be written .*No space left.*Make room"):
-        run(tmp_path / "full")
+        resumable.run(tmp_path / "full")
     assert [row["step"] for row in read(tmp_path / "full" / "metrics.csv")] == ["0", "1", "2"]
     monkeypatch.undo()
-    assert same_run(run(tmp_path / "full"), run(tmp_path / "whole")) == []
+    whole = resumable.run(tmp_path / "whole")
+    assert resumable.same_run(resumable.run(tmp_path / "full"), whole) == []
 
 
 def test_a_tracker_that_is_repaired_is_given_all_steps_so_far(tmp_path):
