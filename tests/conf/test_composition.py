@@ -12,10 +12,6 @@ from gainrl.app.validate import validate
 from tests.composition import ARM_GROUPS, CONF, composed, directories, options, validated
 
 MAIN = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-<<<<<<< HEAD
-GROUPS = [name for entry in MAIN if isinstance(entry, dict) for name in entry if not name.startswith("override ")]
-BUNDLES = {"baseline", "experiment", "debug", "sweep"}
-=======
 GROUPS = [
     name.removeprefix("optional ")
     for entry in MAIN
@@ -24,13 +20,6 @@ GROUPS = [
     if not name.startswith("override ")
 ]
 BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
-BASELINE_GROUPS = {"curriculum", "signal", "admission", "algorithm"}
-
-
-def options(group):
-    folder = CONF / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
->>>>>>> real-models
 
 
 EVERY = [f"{group}={option}" for group in GROUPS if group not in BUNDLES for option in options(group)]
