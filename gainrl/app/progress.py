@@ -26,7 +26,7 @@ _PLAN = "multirun.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counts of jobs; ``best``: highest objective and its job; ``seconds_left``: None until there is something to go by.
+    """Counts of jobs; ``best``: highest objective and its job; ``seconds_left``: None while nothing tells.
 
     ``failed`` counts interrupted and refused jobs too.
     """

@@ -46,7 +46,9 @@ def comparison_view(entity: str, project: str, *, name: str, sweep: str | None =
         sections=[
             workspaces.Section(name="Held-out accuracy, mean over seeds", panels=curves, is_open=True),
             workspaces.Section(
-                name="Diagnostics", panels=[plot(metric, metric, "prompts_seen") for metric in _DIAGNOSTICS], is_open=True
+                name="Diagnostics",
+                panels=[plot(metric, metric, "prompts_seen") for metric in _DIAGNOSTICS],
+                is_open=True,
             ),
         ],
         runset_settings=workspaces.RunsetSettings(

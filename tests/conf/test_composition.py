@@ -12,8 +12,14 @@ from gainrl.app.validate import validate
 from tests.composition import ARM_GROUPS, CONF, composed, directories, options, validated
 
 MAIN = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-GROUPS = [name for entry in MAIN if isinstance(entry, dict) for name in entry if not name.startswith("override ")]
-BUNDLES = {"baseline", "experiment", "debug", "sweep"}
+GROUPS = [
+    name.removeprefix("optional ")
+    for entry in MAIN
+    if isinstance(entry, dict)
+    for name in entry
+    if not name.startswith("override ")
+]
+BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
 
 
 EVERY = [f"{group}={option}" for group in GROUPS if group not in BUNDLES for option in options(group)]
