@@ -125,6 +125,7 @@ class Records(Callback):
                 **module.row,
                 **{f"curriculum/{name}": value for name, value in data.curriculum.metrics().items()},
                 **{f"seconds/{phase}": value for phase, value in sorted(seconds.items())},
+                **{f"tokens/{phase}": float(count) for phase, count in sorted(module.clock.tokens.items())},
             }
             self.table.append(row)
             if counters.step > self.tracked_until:
