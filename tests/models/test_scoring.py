@@ -127,9 +127,7 @@ def test_an_observer_reads_the_prompts_of_the_training_forward(share_prompts):
         handle.remove()
 
     rows = torch.tensor([8, 6, 0, 1])
-    logprobs_of(
-        policy, prompts, ids, lengths, GROUP, rows=rows, hidden_observer=observer, share_prompts=share_prompts
-    )
+    logprobs_of(policy, prompts, ids, lengths, GROUP, rows=rows, hidden_observer=observer, share_prompts=share_prompts)
     assert sorted(seen) == [0, 2]
     for index, activation in seen.items():
         expected = mlp_input(policy, block, prompts[index].ids)
