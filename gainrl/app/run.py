@@ -152,6 +152,7 @@ def close_run(
             "updates": counters.updates,
         },
         phase_seconds={name: round(value, 3) for name, value in sorted(module.clock.seconds.items())},
+        phase_tokens=dict(sorted(module.clock.tokens.items())),
         wall_seconds=round(seconds, 3),
     )
     print_summary(console, record, first, last, module)
