@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from gainrl.signals import angle, prefill
+from gainrl.signals import angle, prefill_batch, shared_prefix
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.prefill import PrefillPass
 from gainrl.types import Policy, Problem, PromptTokens
@@ -106,7 +106,8 @@ def timed_arithmetic() -> Iterator[list[float]]:
         (angle, "direction_sums"),
         (angle, "intra_concentration"),
         (angle, "inter_concentration"),
-        (prefill, "direction_sums"),
+        (prefill_batch, "direction_sums"),
+        (shared_prefix, "direction_sums"),
     ]
     for module, name in places:
         originals[module, name] = getattr(module, name)
