@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ def build_parts(config: DictConfig) -> Parts:
         if room is not None:
             train, long = drop_long(train, template, max_prompt_tokens=room)
             findings += [long] if long else []
-        splits = DataSplits(train=train, held_out=splits.held_out)
+        splits = replace(splits, train=train)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault

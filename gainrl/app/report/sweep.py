@@ -123,7 +123,7 @@ def make_sweep(runs: Sequence[Run], settings: Settings) -> Sweep:
     """
     arms = group_arms(runs)
     if not arms:
-        raise ValueError("no runs found: a run directory holds record.json, or .hydra if its job never began")
+        raise ValueError("no runs found: the directory of a run that has begun holds record.json")
     repeated = [run for arm in arms for run in _drop_repeated(arm)]
     sweep = Sweep(settings, arms, choose_reference(arms, settings.reference), settings.partial, repeated)
     if not any(sweep.chosen(label) for label in sweep.labels):

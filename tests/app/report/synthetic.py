@@ -32,9 +32,8 @@ def write_run(
 ) -> Path:
     """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T)."""
     folder = root / f"baseline-{arm}" / f"s{seed}" if experiment is None else root / experiment / arm / f"s{seed}"
-    (folder / ".hydra").mkdir(parents=True)
+    folder.mkdir(parents=True)
     overrides = [f"baseline={arm}", f"seed={seed}"] + ([f"experiment={experiment}"] if experiment else [])
-    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     config = {
         "seed": seed,
         "schedule": {"steps": steps, "prompts_per_step": 32},
@@ -42,7 +41,7 @@ def write_run(
         "evaluation": {"every": every, "limit": None, "seed": 0, "temperature": 1.0},
         "dataset": {"_target_": "gainrl.datasets.arithmetic.arithmetic", "held_out_per_level": held_out},
         "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
-        "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula"},
+        "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula", "overrides": overrides},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     rng = np.random.default_rng([seed, *arm.encode()])
@@ -85,3 +84,15 @@ def write_run(
         record["fault"] = fault
     (folder / "record.json").write_text(json.dumps(record))
     return folder
+
+
+def write_plan(root: Path, params: dict[str, str], arguments: list[str]) -> None:
+    """What a sweep of these parameters and arguments leaves beside its jobs."""
+    naming = {"kv_sep": "-", "item_sep": ",", "exclude_keys": ["seed", "sweep", "logger"]}
+    hydra = {
+        "sweeper": {"params": params},
+        "overrides": {"task": arguments},
+        "job": {"config": {"override_dirname": naming}},
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra, "seed": 0}))

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 
 from gainrl.app.report.reader import read_columns, read_run, read_runs
 from tests.app.report.synthetic import write_run
@@ -29,13 +28,8 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     assert [run.seed for run in runs] == [0, 1]
 
 
-def test_a_job_that_left_no_record_is_named_after_its_folder(tmp_path):
-    folder = tmp_path / "baseline-sec" / "s7" / ".hydra"
-    folder.mkdir(parents=True)
-    (folder / "overrides.yaml").write_text(yaml.safe_dump(["baseline=sec", "seed=7"]))
-    run = read_runs([tmp_path])[0]
-    assert (run.arm, run.seed, run.status) == ("baseline-sec", 7, "not begun")
-    assert "no record" in run.fault
+def test_what_the_command_line_said_is_read_from_the_configuration(tmp_path):
+    assert read_run(write_run(tmp_path, "gain_rl", 3)).overrides == ("baseline=gain_rl", "seed=3")
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
