@@ -34,8 +34,9 @@ embedded model: no data to fetch, minutes per run on a CPU.
 """
 SUITES = """
 Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric eval/math500/accuracy`):
-{math}. Runs of the code table: {code}. Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known:
-GSM8K with the 7B model.
+{math}.
+Runs of the code table: {code}.
+Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known: GSM8K with the 7B model.
 """
 SWEEPS = """
 Ablations over many seeds: `gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for
@@ -126,12 +127,8 @@ def page() -> str:
             embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
             lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
     suites = {
-        name: yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["defaults"]
+        name: list(yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["sets"])
         for name in ("math", "code")
-    }
-    suites = {
-        name: [key.split("@sets.")[1] for entry in entries if isinstance(entry, dict) for key in entry if "@sets." in key]
-        for name, entries in suites.items()
     }
     sets = {name: ", ".join(f"`{one}`" for one in found) for name, found in suites.items()}
     count = len(suites["math"])
