@@ -59,7 +59,11 @@ TABLES = (
 
 # Figure, what the paper reads off it, and what draws it here.
 FIGURES = (
-    ("overview of the three steps", "no data", "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)"),
+    (
+        "overview of the three steps",
+        "no data",
+        "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)",
+    ),
     (
         "angle maps by layer",
         "blocks of the segments, sharper with depth; segments approach each other later",
