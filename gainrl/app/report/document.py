@@ -102,7 +102,7 @@ def _curves(document: Document, sweep: Sweep, looks: Mapping[str, Look], folder:
                 f"curves{ending}",
                 f"{ylabel}{where} against {_listed([AXES[axis] for axis in curves if curves[axis]])}: interquartile "
                 f"mean over seeds{f', {level} bootstrap bands' if len(curves['prompts_seen']) <= 5 else ''}. An arm's "
-                f"curve ends where the first of its runs ends, or at {LONGEST:g} times the budget of {sweep.reference}.",
+                f"curve ends with the first of its runs, or at {LONGEST:g} times the budget of {sweep.reference}.",
                 save(figure, folder, f"curves{ending}"),
             )
         )
