@@ -51,7 +51,17 @@ def test_values_known_at_second_hand_are_tagged():
 
 def test_every_evaluation_set_of_the_tables_is_named():
     text = PAGE.read_text(encoding="utf-8")
-    for name in ("gsm8k", "math500", "amc23", "aime24", "olympiadbench", "minerva", "humaneval", "mbpp", "codecontests"):
+    for name in (
+        "gsm8k",
+        "math500",
+        "amc23",
+        "aime24",
+        "olympiadbench",
+        "minerva",
+        "humaneval",
+        "mbpp",
+        "codecontests",
+    ):
         assert f"`{name}`" in text
     assert "54 cells" in text  # three models, six sets, three arms
 
