@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,17 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     draft = Path(listing) / f".{name}-{os.getpid()}"
     draft.write_text(json.dumps([str(folder), fault]))
     os.replace(draft, Path(listing) / name)
+
+
+def announced_faults(root: Path) -> dict[str, str]:
+    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way in a directory."""
+    listings = sorted(root.glob(".jobs-*"), key=lambda path: path.stat().st_mtime)  # a killed sweep leaves its own
+    found: dict[str, str] = {}
+    for file in listings[-1].glob("[!.]*") if listings else ():
+        with suppress(OSError, json.JSONDecodeError):  # the sweep ends, or a file is being written
+            folder, fault = json.loads(file.read_text())
+            found |= {folder: fault} if fault else {}
+    return found
 
 
 def failed_jobs() -> list[Path]:
