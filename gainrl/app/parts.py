@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from gainrl.app.faults import ConfigError, first_cause
 from gainrl.app.judges import require_judgeable
 from gainrl.app.tracking import check_tracking
-from gainrl.datasets.checks import clean, drop_long
+from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.advantages import AdvantageSettings
@@ -95,15 +95,19 @@ def build_parts(config: DictConfig) -> Parts:
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
-        evaluation_sets = build_evaluation_sets(config.eval, reward)
+        room = context_room(model_source, config.rollout.max_new_tokens)
+        evaluation_sets, set_findings = build_evaluation_sets(config.eval, reward, template, room)
         others = [item.problems for item in evaluation_sets]
         splits, findings = clean(instantiate(config.dataset, _convert_="all"), evaluation=others)
-        train = training_problems(splits)
-        room = context_room(model_source, config.rollout.max_new_tokens)
+        findings += set_findings
+        train, held_out = training_problems(splits), splits.held_out
         if room is not None:
             train, long = drop_long(train, template, max_prompt_tokens=room)
             findings += [long] if long else []
-        splits = DataSplits(train=train, held_out=splits.held_out)
+            if held_out is not None:
+                held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
+                findings += [long] if long else []
+        splits = DataSplits(train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
     except InstantiationException as fault:
@@ -140,9 +144,12 @@ def context_room(model_source: Any, max_new_tokens: int) -> int | None:
     return limit - max_new_tokens
 
 
-def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[EvaluationSet]:
+def build_evaluation_sets(
+    node: DictConfig, reward: Reward | None, template: BoundTemplate, room: int | None
+) -> tuple[list[EvaluationSet], list[Finding]]:
     """The sets of the group ``eval``, judged by ``eval.rewards.<set>``, else by ``eval.reward``, else by ``reward``.
 
+    Also what was left out of them: ``room`` are the tokens that a prompt may have, None for any number.
     Raises ConfigError for a set without problems to evaluate, or a reward for a set that is not there.
     """
     strangers = sorted(set(node.rewards) - set(node.sets))
@@ -151,7 +158,7 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
             f"eval.rewards names {', '.join(strangers)}, but eval.sets has {', '.join(node.sets) or 'none'}"
         )
     common = instantiate(node.reward, _convert_="all") if node.sets and node.reward is not None else reward
-    sets = []
+    sets, findings = [], []
     for name, settings in node.sets.items():
         problems = instantiate(settings, _convert_="all").held_out
         if problems is None or not len(problems):
@@ -160,8 +167,10 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
         if own is None:
             raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
         require_judgeable(own, problems)
+        problems, found = evaluable(problems, template, max_prompt_tokens=room)
         sets.append(EvaluationSet(str(name), problems, own))
-    return sets
+        findings += found
+    return sets, findings
 
 
 def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluation:

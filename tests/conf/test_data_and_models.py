@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,11 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from tests.published_data import DATA, needs_data
+
 CONF = Path(__file__).parents[2] / "conf"
 MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
 CODE = ("mbpp", "humaneval", "codecontests", "deepcoder")
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
 OPTIONS = [
     f"{group}/{path.stem}"
     for group in ("dataset", "template", "model", "eval")
