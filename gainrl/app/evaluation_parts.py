@@ -58,7 +58,7 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
             if config.get("dataset") is None:
                 raise ConfigError("this model is warm-started on a data set; type dataset=...")
             splits = instantiate(config.dataset, _convert_="all")
-            held_out, train = splits.held_out, splits.train
+            held_out, train = splits.held_out, splits.warm_start
         if source.warm_start is not None and train is None:
             raise ConfigError("this model is warm-started on training problems, and this data set has none")
         if config.eval.held_out and held_out is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ def build_parts(config: DictConfig) -> Parts:
             if held_out is not None:
                 held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
                 findings += [long] if long else []
-        splits = DataSplits(train=train, held_out=held_out)
+        splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
     except InstantiationException as fault:

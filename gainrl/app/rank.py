@@ -128,12 +128,12 @@ class _Parts:
         settings = getattr(self.source, "warm_start", None)
         if settings is None:
             return self.source.load()
-        assert self.splits.train is not None
+        assert self.splits.warm_start is not None
         identity = self.source.identity()
         return load_saved(
             str(
                 warm_started(
-                    self.source.load, settings, identity, self.template, self.splits.train, cache_dir=cache_dir()
+                    self.source.load, settings, identity, self.template, self.splits.warm_start, cache_dir=cache_dir()
                 )
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import lightning
 import torch
@@ -19,7 +20,7 @@ from gainrl.app.parts import Parts, close_rewards
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary
-from gainrl.app.tracking import close_logger, make_logger
+from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh
@@ -27,6 +28,7 @@ from gainrl.training.checkpoints import CheckpointStore
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.interruption import StopRequest
+from gainrl.training.reward_failures import RewardFailures
 from gainrl.training.run_state import remaining_epochs, restore_state
 
 
@@ -40,6 +42,11 @@ def train(
     """
     begun = time.perf_counter()
     quieten()
+    stop = stop or StopRequest()
+    failures = RewardFailures(max_rate=config.faults.reward_failure_rate, give_up=stop.give_up)
+    rewards = [parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets)]
+    parts.reward = failures.watched(parts.reward)
+    parts.evaluation.sets = [replace(one, reward=failures.watched(one.reward)) for one in parts.evaluation.sets]
     torch.set_num_threads(1)
     folder = record.folder
     updates = config.algorithm.inner_epochs * (
@@ -61,12 +68,12 @@ def train(
         ),
         parts.evaluation,
         ProgressDisplay(console=console),
-        Records(folder=folder, rollouts_every=config.records.rollouts_every),
+        Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker),
     ]
     logger = make_logger(config, folder)
     failed = True
     try:
-        policy = load_policy(parts.model_source, parts.template, parts.splits.train, console)
+        policy = load_policy(parts.model_source, parts.template, parts.splits.warm_start, console)
         module = build_module(config, parts, policy, folder / "faults" / "nonfinite.pt")
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
@@ -110,7 +117,7 @@ def train(
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_rewards(parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets))
+        close_rewards(*rewards)
     return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
 
 
@@ -145,6 +152,7 @@ def close_run(
             "updates": counters.updates,
         },
         phase_seconds={name: round(value, 3) for name, value in sorted(module.clock.seconds.items())},
+        phase_tokens=dict(sorted(module.clock.tokens.items())),
         wall_seconds=round(seconds, 3),
     )
     print_summary(console, record, first, last, module)

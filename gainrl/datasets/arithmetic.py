@@ -45,7 +45,8 @@ def arithmetic(
     A training question that differs from a held-out one in its signs only is left out as well.
     ``equal_length``: shorter questions end in dots, three for each missing term, which is as many tokens of the
     embedded model, so that length tells nothing of the level.
-    ``skew``: which end most of the training pool comes from, see `level_sizes`; held-out problems are the same for all.
+    ``skew``: which end most of the training pool comes from, see `level_sizes`; held-out problems are the same for all,
+    and so are those of a warm start, which learns from the flat pool.
     Raises ValueError for sizes below 1, terms that do not grow, or a level without a training problem.
     """
     terms = list(terms)
@@ -63,9 +64,9 @@ def arithmetic(
             "dataset.terms=[2,3,4,5]"
         )
 
-    sizes_by_level = level_sizes(len(terms), train_per_level, skew)
+    def problems(part: str, skew: Skew = skew) -> ArrowProblems:
+        sizes_by_level = level_sizes(len(terms), train_per_level, skew)
 
-    def problems(part: str) -> ArrowProblems:
         def build() -> Iterator[Problem]:
             for level, count in enumerate(terms, start=1):
                 entries = _distinct(count, largest_total, held_out_per_level + sizes_by_level[level - 1], seed)
@@ -86,7 +87,8 @@ def arithmetic(
         key += ["equal length"] if equal_length else []
         return cached_problems(build, name=f"arithmetic_{part}", key=key, cache_dir=cache_dir)
 
-    return DataSplits(train=problems("train"), held_out=problems("held_out"))
+    lessons = None if skew == "flat" else problems("train", "flat")
+    return DataSplits(train=problems("train"), held_out=problems("held_out"), lessons=lessons)
 
 
 def _without_signs(entry: dict) -> str:

@@ -7,7 +7,7 @@ typeset; reworded copies are not found.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -60,7 +60,7 @@ def clean(
         if not keep_disputed:
             train = _drop(train, _disputed(train), "disputed answers", "left out", findings)
         train = _drop(train, _occurs(train, protected), "problems of an evaluation set", "left out", findings)
-    return DataSplits(train=train, held_out=held_out), findings
+    return replace(splits, train=train, held_out=held_out), findings
 
 
 def drop_long(

@@ -59,38 +59,6 @@ class Scored:
     values: Tensor | None
 
 
-def completion_logprobs(
-    policy: Policy,
-    prompts: Sequence[PromptTokens],
-    completion_ids_BT: Tensor,
-    lengths_B: Tensor,
-    group_size: int,
-    *,
-    temperature: float = 1.0,
-    rows: Tensor | None = None,
-    with_entropy: bool = False,
-    hidden_observer: HiddenObserver | None = None,
-    chunk_size: int | None = None,
-    share_prompts: bool = True,
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probabilities of completion tokens under ``policy``, and entropies if asked for; see `completion_scores`."""
-    scored = completion_scores(
-        policy,
-        prompts,
-        completion_ids_BT,
-        lengths_B,
-        group_size,
-        temperature=temperature,
-        rows=rows,
-        with_entropy=with_entropy,
-        hidden_observer=hidden_observer,
-        chunk_size=chunk_size,
-        share_prompts=share_prompts,
-    )
-    assert scored.logprobs is not None
-    return scored.logprobs, scored.entropies
-
-
 def completion_scores(
     policy: Policy,
     prompts: Sequence[PromptTokens],

@@ -2,16 +2,16 @@
 
 import importlib
 import inspect
-from pathlib import Path
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from tests.composition import CONF
 from tests.published_data import DATA, needs_data
 
-CONF = Path(__file__).parents[2] / "conf"
 MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
 CODE = ("mbpp", "humaneval", "codecontests", "deepcoder")
 OPTIONS = [
@@ -21,6 +21,7 @@ OPTIONS = [
 ]
 
 
+@cache
 def composed(option):
     group, name = option.split("/")
     with initialize_config_dir(str(CONF), version_base=None):

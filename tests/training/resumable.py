@@ -122,9 +122,9 @@ class KillingRecords(Records):
 class KillingStore(CheckpointStore):
     kill: KillAt
 
-    def save(self, *arguments: Any) -> Any:
+    def save(self, *arguments: Any, **named: Any) -> Any:
         self.kill("before the checkpoint")
-        saved = super().save(*arguments)
+        saved = super().save(*arguments, **named)
         self.kill("after the checkpoint")
         return saved
 

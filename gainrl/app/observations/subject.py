@@ -93,7 +93,7 @@ def find_subject(config: DictConfig, console: Console) -> Subject:
     device = _device(config.accelerator)
 
     def begin() -> Policy:
-        policy = load_policy(source, template, train, console)
+        policy = load_policy(source, template, splits.warm_start, console)
         policy.model.to(device)
         return policy
 
