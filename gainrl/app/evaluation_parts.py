@@ -11,8 +11,7 @@ from omegaconf import DictConfig
 
 from gainrl.app.faults import ConfigError, first_cause
 from gainrl.app.judges import require_judgeable
-from gainrl.app.parts import build_evaluation_sets, context_room
-from gainrl.datasets.checks import evaluable
+from gainrl.app.parts import build_evaluation_sets, context_room, fitting
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.training.evaluation import EvaluationSet, EvaluationSettings
 from gainrl.types import ProblemSet, RolloutEngine
@@ -67,13 +66,11 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
             config.eval.reward is None and set(config.eval.sets) - set(config.eval.rewards)
         )
         reward = instantiate(config.reward, _convert_="all") if needed else None
-        room = context_room(source, config.rollout.max_new_tokens)
-        sets, findings = build_evaluation_sets(config.eval, reward, template, room)
+        sets = build_evaluation_sets(config.eval, reward)
         if config.eval.held_out and held_out is not None and reward is not None:
             require_judgeable(reward, held_out)
-            held_out, found = evaluable(held_out, template, max_prompt_tokens=room)
             sets.insert(0, EvaluationSet("held_out", held_out, reward))
-            findings = [*found, *findings]
+        sets, findings = fitting(sets, template, context_room(source, config.rollout.max_new_tokens))
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
     return EvaluationParts(source, template, engine, settings, sets, [str(finding) for finding in findings], train)

@@ -95,12 +95,13 @@ def build_parts(config: DictConfig) -> Parts:
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
-        room = context_room(model_source, config.rollout.max_new_tokens)
-        evaluation_sets, set_findings = build_evaluation_sets(config.eval, reward, template, room)
+        evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
         splits, findings = clean(instantiate(config.dataset, _convert_="all"), evaluation=others)
-        findings += set_findings
         train, held_out = training_problems(splits), splits.held_out
+        room = context_room(model_source, config.rollout.max_new_tokens)
+        evaluation_sets, left_out = fitting(evaluation_sets, template, room)
+        findings += left_out
         if room is not None:
             train, long = drop_long(train, template, max_prompt_tokens=room)
             findings += [long] if long else []
@@ -144,12 +145,9 @@ def context_room(model_source: Any, max_new_tokens: int) -> int | None:
     return limit - max_new_tokens
 
 
-def build_evaluation_sets(
-    node: DictConfig, reward: Reward | None, template: BoundTemplate, room: int | None
-) -> tuple[list[EvaluationSet], list[Finding]]:
+def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[EvaluationSet]:
     """The sets of the group ``eval``, judged by ``eval.rewards.<set>``, else by ``eval.reward``, else by ``reward``.
 
-    Also what was left out of them: ``room`` are the tokens that a prompt may have, None for any number.
     Raises ConfigError for a set without problems to evaluate, or a reward for a set that is not there.
     """
     strangers = sorted(set(node.rewards) - set(node.sets))
@@ -158,7 +156,7 @@ def build_evaluation_sets(
             f"eval.rewards names {', '.join(strangers)}, but eval.sets has {', '.join(node.sets) or 'none'}"
         )
     common = instantiate(node.reward, _convert_="all") if node.sets and node.reward is not None else reward
-    sets, findings = [], []
+    sets = []
     for name, settings in node.sets.items():
         problems = instantiate(settings, _convert_="all").held_out
         if problems is None or not len(problems):
@@ -167,10 +165,20 @@ def build_evaluation_sets(
         if own is None:
             raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
         require_judgeable(own, problems)
-        problems, found = evaluable(problems, template, max_prompt_tokens=room)
         sets.append(EvaluationSet(str(name), problems, own))
+    return sets
+
+
+def fitting(
+    sets: list[EvaluationSet], template: BoundTemplate, room: int | None
+) -> tuple[list[EvaluationSet], list[Finding]]:
+    """The sets without problems that cannot be asked, and what was left out; ``room``: tokens a prompt may have."""
+    kept, findings = [], []
+    for item in sets:
+        problems, found = evaluable(item.problems, template, max_prompt_tokens=room)
+        kept.append(replace(item, problems=problems))
         findings += found
-    return sets, findings
+    return kept, findings
 
 
 def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluation:
