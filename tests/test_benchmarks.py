@@ -18,8 +18,7 @@ def few_threads_stay(monkeypatch):
 @pytest.mark.parametrize("variant", [[], ["--beta", "0.04", "--inner-epochs", "2"], ["--half-constant"]])
 def test_a_step_runs_and_accounts_for_its_phases(variant, monkeypatch, capsys):
     small = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3"]
-    monkeypatch.setattr(sys, "argv", ["grpo_step", *small, "--repeats", "1", *variant])
-    grpo_step.main()
+    grpo_step.main([*small, "--repeats", "1", *variant])
     printed = capsys.readouterr().out
     assert "gainrl: rollout" in printed
     assert "gainrl: update" in printed

@@ -43,8 +43,9 @@ def test_checkpointing_keeps_one_width_per_layer_and_one_layer_in_full():
     assert found.activations == 4 * 10 * (2 * 8 + (10 * 8 + 4 * 16) + 4 * 8)
 
 
-def test_a_chunk_holds_at_least_one_row_of_logits():
+def test_a_chunk_holds_one_row_of_logits_or_more_and_no_more_than_a_micro_batch():
     assert footprint(changed(MODEL, vocabulary=500), BATCH).logits == 3 * 4 * 500
+    assert footprint(changed(MODEL, vocabulary=2), BATCH).logits == 3 * 4 * 2 * 10
 
 
 @pytest.mark.parametrize(("width", "inner", "layers"), [(64, 192, 3), (32, 256, 5)])
