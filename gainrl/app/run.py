@@ -22,6 +22,7 @@ from gainrl.app.hardware import (
     settle_threads,
 )
 from gainrl.app.identity import RunRecord, plain_config
+from gainrl.app.judges import stamps
 from gainrl.app.measures import concentration_measure, signal_measure
 from gainrl.app.parts import Parts, close_rewards
 from gainrl.app.resume import find_checkpoint, run_identity
@@ -63,7 +64,8 @@ def train(
     formula = describe(parts.objective, parts.advantage, parts.critic.value if parts.critic is not None else None)
     remarks = ineffective_knobs(parts.objective, parts.advantage, updates_per_rollout=updates)
     print_opening(console, config, parts, formula, remarks)
-    record.update(formula=formula, ineffective_settings=remarks)
+    judges = [("reward", parts.reward), *((f"eval/{item.name}", item.reward) for item in parts.evaluation_sets)]
+    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
 
     data = build_datamodule(config, parts)
     callbacks: list[Callback] = [

@@ -51,8 +51,11 @@ def test_the_line_says_it_all(sweep):
 
 def test_a_refused_job_without_a_record_counts_as_failed(sweep):
     refused = sweep / "baseline-vanilla_grpo" / "s3"
-    lines = [[str(refused), None], [str(refused), "curriculum.width=-1 lies outside [0, 1]"]]
-    (sweep / ".jobs-1").write_text("".join(json.dumps(line) + "\n" for line in lines) + '["half')
+    listing = sweep / ".jobs-1"
+    listing.mkdir()
+    (listing / "refused").write_text(json.dumps([str(refused), "curriculum.width=-1 lies outside [0, 1]"]))
+    (listing / "running").write_text(json.dumps([str(sweep / "baseline-gain_rl" / "s3"), None]))
+    (listing / ".being-written").write_text('["half')
     assert sweep_progress(sweep).failed == 2
 
 
