@@ -64,12 +64,17 @@ def settle_threads(
     console.print(f"threads: {choice}", style="dim", highlight=False)
 
 
-def print_expectations(record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console) -> None:
-    """The peak of memory that training will need, and whether completions can share their prompts."""
+def print_expectations(
+    record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console, *, cuda: bool = False
+) -> PeakMemory:
+    """The memory that training will need, and whether completions can share their prompts; begins to measure it.
+
+    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already.
+    """
     sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
     longest = max(map(len, sample))
     needed = expected_footprint(module, longest)
-    record.update(memory={"expected_bytes": needed.peak})
+    record.update(memory={"expected_bytes": needed.peak - (0 if cuda else needed.weights)})
     console.print(
         f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
         f"{readable(needed.gradients)}, optimizer {readable(needed.optimizer)}, activations "
@@ -84,6 +89,7 @@ def print_expectations(record: RunRecord, module: GRPOModule, data: PromptDataMo
             style="yellow",
             highlight=False,
         )
+    return PeakMemory(cuda=cuda)
 
 
 def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
@@ -92,14 +98,15 @@ def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
     expected = record.content["memory"]["expected_bytes"]
     record.update(memory={"expected_bytes": expected, "peak_bytes": most, "before_bytes": peak.before})
     console.print(
-        f"memory: {readable(max(0, most - peak.before))} at the peak beyond {readable(peak.before)} held before "
-        f"({readable(expected)} expected)",
+        f"memory: training held {readable(max(0, most - peak.before))} at the peak, {readable(expected)} expected, "
+        f"beyond {readable(peak.before)} held before",
         highlight=False,
     )
 
 
-def peak_memory(trainer_config: DictConfig) -> PeakMemory:
-    return PeakMemory(cuda=torch.cuda.is_available() and trainer_config.accelerator in ("auto", "gpu", "cuda"))
+def will_use_cuda(config: DictConfig) -> bool:
+    """Whether the trainer will find a CUDA GPU and take it."""
+    return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
 def make_trainer(config: DictConfig, **settings: object) -> lightning.Trainer:

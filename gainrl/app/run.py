@@ -17,9 +17,9 @@ from gainrl.app.hardware import (
     make_trainer,
     note_memory,
     optional_kernels,
-    peak_memory,
     print_expectations,
     settle_threads,
+    will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.judges import stamps
@@ -56,7 +56,6 @@ def train(
     parts.reward = failures.watched(parts.reward)
     parts.evaluation.sets = [replace(one, reward=failures.watched(one.reward)) for one in parts.evaluation.sets]
     check_hardware(config)
-    peak = peak_memory(config.trainer)
     folder = record.folder
     updates = config.algorithm.inner_epochs * (
         config.schedule.prompts_per_step // (config.algorithm.minibatch_prompts or config.schedule.prompts_per_step)
@@ -87,7 +86,7 @@ def train(
         policy = load_policy(parts.model_source, parts.template, parts.splits.warm_start, console)
         optional_kernels(config, policy)
         module = build_module(config, parts, policy, folder / "faults" / "nonfinite.pt")
-        print_expectations(record, module, data, console)
+        peak = print_expectations(record, module, data, console, cuda=will_use_cuda(config))
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
         checkpoints = Checkpoints(
