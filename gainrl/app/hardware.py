@@ -43,7 +43,7 @@ def settle_threads(
 
     The number of threads decides the order in which floats are added, and with it the last bits of a run.
     """
-    if config.trainer.threads != "auto":
+    if config.trainer.threads != "auto" or will_use_cuda(config):
         return
     held = record.content.get("threads")
     if held is not None:
@@ -78,7 +78,8 @@ def print_expectations(
     console.print(
         f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
         f"{readable(needed.gradients)}, optimizer {readable(needed.optimizer)}, activations "
-        f"{readable(needed.activations)}, logits {readable(needed.logits)}; or cache {readable(needed.cache)})",
+        f"{readable(needed.activations)}, backward {readable(needed.backward)} or logits {readable(needed.logits)}; in "
+        f"a rollout cache {readable(needed.cache)})",
         style="dim",
         highlight=False,
     )

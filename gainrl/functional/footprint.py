@@ -56,13 +56,15 @@ class Footprint:
     gradients: int
     optimizer: int
     activations: int
+    backward: int
     logits: int
     cache: int
 
     @property
     def peak(self) -> int:
-        """``weights + gradients + optimizer + max(activations + logits, cache)``."""
-        return self.weights + self.gradients + self.optimizer + max(self.activations + self.logits, self.cache)
+        """``weights + gradients + optimizer + max(activations + max(backward, logits), cache)``."""
+        update = self.activations + max(self.backward, self.logits)
+        return self.weights + self.gradients + self.optimizer + max(update, self.cache)
 
 
 def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
@@ -71,6 +73,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     - weights: ``parameters * (1 + frozen_copies)``; gradients: ``trained``; optimizer: ``optimizer_states * trained``;
     - activations: ``micro_batch_tokens * (layers * (10 hidden + 4 inner) + 4 hidden)``; with checkpointing one hidden
       width per token and layer, and one layer in full;
+    - backward: the gradients of one layer's activations, while they pass through it;
     - logits: three blocks of float32 (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
       where that has fewer, or of one row where that has more;
     - cache: keys and values of every layer, for ``decoding`` completions and for their prompts once per group.
@@ -88,6 +91,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         gradients=model.trained * size,
         optimizer=model.trained * size * batch.optimizer_states,
         activations=batch.micro_batch_tokens * (kept + _OUTER_COPIES * model.hidden_width) * size,
+        backward=batch.micro_batch_tokens * per_token * size,
         logits=3 * 4 * max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary),
         cache=2 * cached * model.layers * model.key_value_width * size,
     )

@@ -22,6 +22,7 @@ def test_every_part_follows_its_formula():
     assert found.gradients == 4 * 100
     assert found.optimizer == 2 * 4 * 100
     assert found.activations == 4 * 10 * (2 * (10 * 8 + 4 * 16) + 4 * 8)
+    assert found.backward == 4 * 10 * (10 * 8 + 4 * 16)
     assert found.logits == 3 * 4 * 200
     assert found.cache == 2 * 4 * 2 * 4 * (6 * 7 + 2 * 5)  # six completions of two prompts
 
@@ -29,7 +30,9 @@ def test_every_part_follows_its_formula():
 def test_the_larger_of_update_and_rollout_counts_in_the_peak():
     held = 4 * 1000 + 3 * 4 * 100
     small = footprint(MODEL, BATCH)
-    assert small.peak == held + small.activations + small.logits
+    assert small.peak == held + small.activations + small.backward
+    wordy = footprint(changed(MODEL, vocabulary=5000), BATCH)
+    assert wordy.peak == held + wordy.activations + wordy.logits
     large = footprint(MODEL, changed(BATCH, decoding=6000))
     assert large.peak == held + large.cache
 
