@@ -100,6 +100,7 @@ class Policy:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     pad_id: int
+    compiled_decoder: Any = None  # the model's decoder through torch.compile, where training asks for it
 
     @property
     def device(self) -> torch.device:
