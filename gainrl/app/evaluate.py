@@ -28,6 +28,7 @@ from gainrl.app.build import load_policy
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
 from gainrl.app.faults import ConfigError, RunRefused, first_cause
 from gainrl.app.identity import RunRecord, open_run, plain_config
+from gainrl.app.judges import require_judgeable, stamps
 from gainrl.app.parts import build_evaluation_sets, close_rewards
 from gainrl.app.paths import config_dir
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
@@ -146,6 +147,7 @@ def _build(config: DictConfig) -> _Parts:
         reward = instantiate(config.reward, _convert_="all") if needed else None
         sets = build_evaluation_sets(config.eval, reward)
         if config.eval.held_out and held_out is not None and reward is not None:
+            require_judgeable(reward, held_out)
             sets.insert(0, EvaluationSet("held_out", held_out, reward))
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
@@ -161,9 +163,11 @@ def _evaluate(config: DictConfig, parts: _Parts, record: RunRecord, console: Con
         load_checkpoint(policy, checkpoint_file(config))
     policy.model.to(_device(config.trainer.accelerator)).eval()
     _require_same_weights(record, policy)
+    record.update(judges=stamps((evaluated.name, evaluated.reward) for evaluated in parts.sets))
     log = CompletionLog(record.folder / "completions.jsonl")
     result: dict[str, Any] = {
         "weights": record.content["weights"],
+        "judges": record.content["judges"],
         "evaluation": OmegaConf.to_container(config.evaluation, resolve=True),
         "sets": {},
     }

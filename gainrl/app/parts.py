@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gainrl.app.faults import ConfigError, first_cause
+from gainrl.app.judges import require_judgeable
 from gainrl.app.tracking import check_tracking
 from gainrl.datasets.checks import clean, drop_long
 from gainrl.datasets.splits import DataSplits, training_problems
@@ -104,6 +105,7 @@ def build_parts(config: DictConfig) -> Parts:
             findings += [long] if long else []
         splits = replace(splits, train=train)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
+        require_judgeable(reward, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
     return Parts(
@@ -157,6 +159,7 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
         own = instantiate(node.rewards[name], _convert_="all") if name in node.rewards else common
         if own is None:
             raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
+        require_judgeable(own, problems)
         sets.append(EvaluationSet(str(name), problems, own))
     return sets
 

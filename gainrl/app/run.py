@@ -14,6 +14,7 @@ from rich.console import Console
 from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
 from gainrl.app.identity import RunRecord, plain_config
+from gainrl.app.judges import stamps
 from gainrl.app.measures import concentration_measure, signal_measure
 from gainrl.app.parts import Parts, close_rewards
 from gainrl.app.resume import find_checkpoint, run_identity
@@ -54,7 +55,8 @@ def train(
     formula = describe(parts.objective, parts.advantage, parts.critic.value if parts.critic is not None else None)
     remarks = ineffective_knobs(parts.objective, parts.advantage, updates_per_rollout=updates)
     print_opening(console, config, parts, formula, remarks)
-    record.update(formula=formula, ineffective_settings=remarks)
+    judges = [("reward", parts.reward), *((f"eval/{item.name}", item.reward) for item in parts.evaluation_sets)]
+    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
 
     data = build_datamodule(config, parts)
     callbacks: list[Callback] = [
@@ -150,6 +152,7 @@ def close_run(
             "updates": counters.updates,
         },
         phase_seconds={name: round(value, 3) for name, value in sorted(module.clock.seconds.items())},
+        phase_tokens=dict(sorted(module.clock.tokens.items())),
         wall_seconds=round(seconds, 3),
     )
     print_summary(console, record, first, last, module)

@@ -40,11 +40,12 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
 
 
 def announced_faults(root: Path) -> dict[str, str]:
-    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way below a directory."""
+    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way in a directory."""
+    listings = sorted(root.glob(".jobs-*"), key=lambda path: path.stat().st_mtime)  # a killed sweep leaves its own
     found: dict[str, str] = {}
-    for listing in root.glob(".jobs-*/*"):
+    for file in listings[-1].glob("[!.]*") if listings else ():
         with suppress(OSError, json.JSONDecodeError):  # the sweep ends, or a file is being written
-            folder, fault = json.loads(listing.read_text())
+            folder, fault = json.loads(file.read_text())
             found |= {folder: fault} if fault else {}
     return found
 

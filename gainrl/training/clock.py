@@ -1,4 +1,4 @@
-"""Seconds of each phase of a run: rollout, reward, logprobs, update, refresh, evaluation, checkpoint, logging."""
+"""Seconds and tokens of each phase of a run: rollout, reward, logprobs, update, refresh, evaluation, and so on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from contextlib import contextmanager
 class PhaseClock:
     """Adds up wall seconds by phase. A phase entered inside another is taken out of the outer one.
 
-    ``listener`` is told the name of each phase that begins.
+    ``tokens``: what went through a phase, as its code counts it (`count`): completion tokens generated, judged, scored
+    or learned from, and prompt tokens read for a signal. ``listener`` is told the name of each phase that begins.
     """
 
     def __init__(self) -> None:
         self.listener: Callable[[str], None] | None = None
         self.seconds: dict[str, float] = {}
+        self.tokens: dict[str, int] = {}
         self._open: list[str] = []
         self._since = 0.0
 
@@ -30,6 +32,11 @@ class PhaseClock:
         finally:
             self._charge()
             self._open.pop()
+
+    def count(self, tokens: int) -> None:
+        """Adds tokens to the phase that is open; outside of all phases nothing is counted."""
+        if self._open:
+            self.tokens[self._open[-1]] = self.tokens.get(self._open[-1], 0) + int(tokens)
 
     @property
     def current(self) -> str | None:

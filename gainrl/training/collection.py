@@ -67,7 +67,10 @@ class Collector:
         )
         with self.clock("rollout"):
             rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
+            tokens = int(rollout.lengths.sum())
+            self.clock.count(tokens)
         with self.clock("reward"):
+            self.clock.count(tokens)
             texts, verdicts = judge(self.policy, self.reward, rollout, batch.problems)
         rewards = np.array([verdict.value for verdict in verdicts], np.float64)
         if self.overlong is not None:

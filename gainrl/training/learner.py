@@ -93,6 +93,7 @@ class Learner:
         with self.clock("logprobs"), torch.no_grad():
             old_BT = torch.zeros_like(weights.advantages_BT)
             for rows in (rows for plan in plans for rows in plan.micro_batches):
+                self.clock.count(int(experience.lengths[rows].sum()))
                 old_BT[rows] = self.scorer.logprobs(self.scorer.policy, experience, rows)
         return old_BT
 
@@ -137,6 +138,7 @@ class Learner:
         losses: list[Tensor] = []
         for rows in update.plan.micro_batches:
             watch = self.watch.over(update.experience, rows) if update.watched else None
+            self.clock.count(int(update.experience.lengths[rows].sum()))
             result = self.micro_batch_loss(update, rows, watch)
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())

@@ -3,9 +3,9 @@ import torch
 from transformers import GenerationConfig
 
 from gainrl.datasets.templates import PromptTemplate
-from gainrl.models.hub import assert_deterministic, checkpointing_active, hub
+from gainrl.models.hub import assert_deterministic, checkpointing_active
 from gainrl.models.lora import adapter_off
-from tests.models.tiny_folders import ARCHITECTURES, save_tiny
+from tests.models.tiny_folders import ARCHITECTURES, hub, save_tiny
 from tests.tokenizers_in_code import CHATML, byte_tokenizer
 
 IDS = torch.arange(40).reshape(2, 20) * 5

@@ -378,4 +378,5 @@ def test_counters_and_seconds_travel_in_the_checkpoint_as_plain_values():
     other.on_load_checkpoint(checkpoint)
     assert other.counters == module.counters
     assert other.clock.seconds == module.clock.seconds
+    assert other.clock.tokens == module.clock.tokens
     assert {type(value) for value in checkpoint["counters"].values()} == {int}

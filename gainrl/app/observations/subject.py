@@ -22,7 +22,7 @@ from gainrl.datasets.checks import clean
 from gainrl.datasets.splits import training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.streams import generator
-from gainrl.models.hub import hub
+from gainrl.models.hub import HubModel
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
 
@@ -111,7 +111,7 @@ def _later_stages(folder: Path, begin: Callable[[], Policy], device: torch.devic
         return policy
 
     def trained() -> Policy:
-        policy = hub(source=str(folder / "policy"))
+        policy = HubModel(source=str(folder / "policy")).load()
         policy.model.to(device)
         return policy
 

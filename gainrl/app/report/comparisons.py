@@ -48,9 +48,13 @@ class Comparison:
 
 
 def scores_of(sweep: Sweep, axes: tuple[str, ...]) -> dict[str, Callable[[Run], float]]:
-    """The scores that are compared: the final score, and the area under the curve on the chosen axis and on steps."""
+    """The scores that are compared: the final score, and areas under the curve over the chosen axis, tokens and steps.
+
+    Where arms pay for rollouts that they do not train on, over rollouts too: an arm may win by one and lose by another.
+    """
     chosen: dict[str, Callable[[Run], float]] = {"final score": sweep.final_score}
-    for axis in dict.fromkeys([axes[0], *(name for name in ("generated_tokens", "updates") if name in axes)]):
+    wanted = ("generated_tokens", "updates", *(("rollouts",) if sweep.pays_extra_rollouts() else ()))
+    for axis in dict.fromkeys([axes[0], *(name for name in wanted if name in axes)]):
         chosen[f"area over {AXES[axis]}"] = lambda run, axis=axis: area(sweep, run, axis)  # type: ignore[misc]
     return chosen
 

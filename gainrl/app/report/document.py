@@ -90,7 +90,8 @@ def _curves(document: Document, sweep: Sweep, looks: Mapping[str, Look], folder:
     level = f"{sweep.settings.level:.0%}"
     ylabel = _score_words(sweep)
     for task in sweep.tasks:
-        curves = {axis: score_curves(sweep, axis, task) for axis in _CURVE_AXES}
+        budgets = (*_CURVE_AXES, *(("rollouts",) if sweep.pays_extra_rollouts() else ()))
+        curves = {axis: score_curves(sweep, axis, task) for axis in budgets}
         if not any(curves.values()):
             continue
         where, ending = _of_task(sweep, task)
@@ -98,7 +99,7 @@ def _curves(document: Document, sweep: Sweep, looks: Mapping[str, Look], folder:
         document.blocks.append(
             Figure(
                 f"curves{ending}",
-                f"{ylabel}{where} against prompts, generated tokens, optimizer steps and wall time: interquartile mean "
+                f"{ylabel}{where} against {_listed([AXES[axis] for axis in curves if curves[axis]])}: interquartile mean "
                 f"over seeds{f', {level} bootstrap bands' if len(curves['prompts_seen']) <= 5 else ''}. An arm's curve "
                 "ends where the first of its runs ends.",
                 save(figure, folder, f"curves{ending}"),
@@ -115,6 +116,10 @@ def _curves(document: Document, sweep: Sweep, looks: Mapping[str, Look], folder:
                 save(figure, folder, f"arm_panels{ending}"),
             )
         )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _of_task(sweep: Sweep, task: str) -> tuple[str, str]:
@@ -141,7 +146,7 @@ def _arms(document: Document, sweep: Sweep, axes: tuple[str, ...]) -> None:
     document.blocks.append(arms_table(sweep, summarise(sweep)))
     targets = budgets_to_targets(sweep, axes)
     document.blocks.append(targets_table(sweep, targets, axes[:1], "budget_to_target", with_ends=True))
-    others = tuple(axis for axis in axes[1:] if axis != "rollouts")
+    others = tuple(axis for axis in axes[1:] if axis != "rollouts" or sweep.pays_extra_rollouts())
     if others:
         document.blocks.append(targets_table(sweep, targets, others, "budget_to_target_other_axes", with_ends=False))
 

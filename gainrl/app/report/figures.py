@@ -72,8 +72,9 @@ def draw_curve(axis: Axes, curve: Curve, look: Look, scale: float, *, band: bool
 def curves_figure(curves: dict[str, list[Curve]], looks: dict[str, Look], ylabel: str) -> Figure:
     """One panel per budget axis; bands only where they can be told apart."""
     names = [name for name in curves if curves[name]]
-    rows = -(-len(names) // 2)
-    figure, axes = new_figure(rows, min(2, len(names)), 2.55 * rows + 0.6, sharey=True)
+    columns = 3 if len(names) > 4 else 2
+    rows = -(-len(names) // columns)
+    figure, axes = new_figure(rows, min(columns, len(names)), 2.55 * rows + 0.6, sharey=True)
     for name, axis in zip(names, axes.flat, strict=False):
         scale = budget_axis(axis, name, max(curve.budgets[-1] for curve in curves[name]))
         for curve in reversed(curves[name]):
@@ -139,7 +140,7 @@ def shorten(text: str, most: int) -> str:
 
 def differences_figure(comparisons: Sequence[Comparison], looks: dict[str, Look], sweep: Sweep) -> Figure:
     """Paired differences with intervals, one panel per score; the grey stripe is less than the smallest effect."""
-    scores = list(dict.fromkeys(row.score for row in comparisons))[:3]
+    scores = list(dict.fromkeys(row.score for row in comparisons))[:4]
     labels = [label for label in sweep.others if any(row.label == label for row in comparisons)]
     figure, axes = new_figure(1, len(scores), 0.24 * len(labels) + 1.0, sharey=True)
     effect = sweep.settings.smallest_effect

@@ -25,7 +25,7 @@ AXES = {
 
 _KEPT = re.compile(
     r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|eval/.*"
-    r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts)"
+    r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts|prompts_measured)"
 )
 _SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".git"}
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml was built in
@@ -114,7 +114,7 @@ def read_run(folder: Path) -> Run:
         overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
         config=config,
         record=record,
-        columns=read_columns(table) if table.exists() else {},
+        columns=with_screening(read_columns(table), config) if table.exists() else {},
         written=table.stat().st_mtime if table.exists() else None,
     )
 
@@ -127,6 +127,20 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
         rows = [row for row in reader if len(row) == len(header)]
     chosen = [index for index, name in enumerate(header) if is_kept(name)]
     return {header[index]: np.array([_number(row[index]) for row in rows]) for index in chosen}
+
+
+def with_screening(columns: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Charges ``rollouts`` with those that only measured candidates, as ``curriculum=oracle`` needs them.
+
+    Their number is ``screening_rollouts``: prompts measured times completions per measurement. Their tokens are not
+    recorded, so ``generated_tokens`` stays without them.
+    """
+    signal = config.get("signal") or {}
+    measured = columns.get("curriculum/prompts_measured")
+    if measured is None or "rollouts" not in columns or not str(signal.get("_target_")).endswith("PassRateSignal"):
+        return columns
+    screening = np.nan_to_num(measured) * float(signal["samples"])
+    return columns | {"rollouts": columns["rollouts"] + screening, "screening_rollouts": screening}
 
 
 def is_kept(name: str) -> bool:

@@ -139,6 +139,7 @@ class Records(Callback):
                 **module.row,
                 **{f"curriculum/{name}": value for name, value in data.curriculum.metrics().items()},
                 **{f"seconds/{phase}": value for phase, value in sorted(seconds.items())},
+                **{f"tokens/{phase}": float(count) for phase, count in sorted(module.clock.tokens.items())},
             }
             with _told(self.table.path, counters.step):
                 self.table.append(row)

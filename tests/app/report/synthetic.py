@@ -29,8 +29,12 @@ def write_run(
     speed: float = 3.0,
     center: bool = False,
     levels: int = 4,
+    screening: int = 0,
 ) -> Path:
-    """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T)."""
+    """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
+
+    ``screening``: candidates measured per step, by 4 rollouts each.
+    """
     folder = root / f"baseline-{arm}" / f"s{seed}" if experiment is None else root / experiment / arm / f"s{seed}"
     folder.mkdir(parents=True)
     overrides = [f"baseline={arm}", f"seed={seed}"] + ([f"experiment={experiment}"] if experiment else [])
@@ -43,6 +47,8 @@ def write_run(
         "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
         "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula", "overrides": overrides},
     }
+    if screening:
+        config["signal"] = {"_target_": "gainrl.signals.pass_rate.PassRateSignal", "samples": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     rng = np.random.default_rng([seed, *arm.encode()])
     seed_level = np.random.default_rng(seed).normal(0, 0.03)
@@ -69,6 +75,8 @@ def write_run(
             weights = np.exp(-0.5 * (np.arange(levels) - levels * step / steps) ** 2) if center else np.ones(levels)
             for level in range(levels):
                 row[f"selection/level_{level + 1}"] = float(weights[level] / weights.sum())
+            if screening:
+                row["curriculum/prompts_measured"] = screening * step
             if center:
                 row["curriculum/center_fraction"] = step / steps
         rows.append(row)

@@ -37,6 +37,12 @@ def test_more_generated_tokens_are_named(tmp_path, sweep_of):
     assert any("from 40,000 (vanilla_grpo) to 80,000 (dapo)" in text for text in warnings(sweep_of()))
 
 
+def test_rollouts_that_only_screened_are_named(tmp_path, sweep_of):
+    complete(tmp_path, arms=["vanilla_grpo"])
+    complete(tmp_path, arms=["oracle"], screening=128)
+    assert any(text.startswith("67% of the rollouts of oracle only screened") for text in warnings(sweep_of()))
+
+
 def test_lacking_seeds_are_named_in_warnings_and_jobs(tmp_path, sweep_of):
     complete(tmp_path)
     write_run(tmp_path, "gain_rl", 8)

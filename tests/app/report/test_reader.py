@@ -51,6 +51,14 @@ def test_a_fault_is_kept(tmp_path):
     assert (run.status, run.fault, run.step) == ("failed", "the disk is full", 12)
 
 
+def test_rollouts_that_only_screen_candidates_are_charged(tmp_path):
+    run = read_run(write_run(tmp_path, "oracle", 0, screening=128))
+    # 256 rollouts a step are trained on, and 128 candidates are measured by 4 each.
+    np.testing.assert_array_equal(run.columns["rollouts"], (256 + 512) * np.arange(41))
+    np.testing.assert_array_equal(run.columns["screening_rollouts"], 512 * np.arange(41))
+    assert "screening_rollouts" not in read_run(write_run(tmp_path, "gain_rl", 0)).columns
+
+
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no directory"):
         read_runs([tmp_path / "nowhere"])
