@@ -24,7 +24,7 @@ from rich.console import Console
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.faults import ConfigError
 from gainrl.app.paths import cache_dir, config_dir
-from gainrl.app.ranking import compare, published_orders, signal_table
+from gainrl.app.ranking import compare, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
@@ -68,6 +68,10 @@ def rank(config: DictConfig, console: Console) -> Path:
     if config.limit is not None:
         problems = [problems[row] for row in range(min(config.limit, len(problems)))]
     prompts = parts.template.encode_all([problems[row].question for row in range(len(problems))])
+    orders = [] if config.published is None else order_files(Path(config.published).expanduser(), parts.problems.name)
+    for signal in parts.signals.values():
+        if signal.cost == "none":
+            signal.compute(problems, prompts)  # what the data lacks is found before the model is loaded
     with console.status("measuring") as status:
         extraction = extract(
             parts.signals,
@@ -90,10 +94,6 @@ def rank(config: DictConfig, console: Console) -> Path:
     else:
         table.to_csv(folder / "signals.csv", index=False)
     bootstrap = {"resamples": config.resamples, "seed": config.seed}
-    orders = []
-    if config.published is not None:
-        name = parts.problems.name
-        orders = published_orders(Path(config.published).expanduser(), name, problems, table, primary, **bootstrap)
     write_report(
         folder,
         title=f"Signals of {parts.problems.name}",
@@ -102,7 +102,7 @@ def rank(config: DictConfig, console: Console) -> Path:
         problems=problems,
         signal=primary,
         comparisons=compare(table, **bootstrap),
-        orders=orders,
+        orders=published_orders(orders, problems, table, primary, **bootstrap),
         resamples=config.resamples,
     )
     console.print(f"{len(table)} problems scored: {folder / 'report.md'}", highlight=False)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gainrl.app.ranking import between_signals, compare, extremes, published_orders, signal_table
+from gainrl.app.ranking import between_signals, compare, extremes, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.types import Problem, PromptTokens
 
@@ -83,13 +83,13 @@ def test_a_published_sort_by_length_is_recognised(tmp_path):
     order = np.argsort(table["question_tokens"].to_numpy())
     torch.save(torch.from_numpy(order), tmp_path / "some_model" / "processed_gsm8k.pt")
     torch.save(torch.arange(3), tmp_path / "some_model" / "processed_math.pt")
-    (found,) = published_orders(tmp_path, "gsm8k_train", problems, table, "angle", resamples=20, seed=0)
+    (found,) = published_orders(order_files(tmp_path, "gsm8k_train"), problems, table, "angle", resamples=20, seed=0)
     assert (found.name, found.problems) == ("some_model/processed_gsm8k.pt", 40)
     assert found.length.value == pytest.approx(1.0)
     assert (found.neighbours, found.first_tenth) == (1.0, 1.0)
     assert found.signal.value < -0.9
     with pytest.raises(ValueError, match=r"processed_amc\.pt"):
-        published_orders(tmp_path, "amc", problems, table, "angle", resamples=20, seed=0)
+        order_files(tmp_path, "amc")
 
 
 def test_the_report_is_one_page_of_text_and_a_picture(tmp_path):
@@ -104,7 +104,7 @@ def test_the_report_is_one_page_of_text_and_a_picture(tmp_path):
         problems=problems,
         signal="angle",
         comparisons=compare(table, resamples=20, seed=0),
-        orders=published_orders(tmp_path, "gsm8k", problems, table, "angle", resamples=20, seed=0),
+        orders=published_orders(order_files(tmp_path, "gsm8k"), problems, table, "angle", resamples=20, seed=0),
         resamples=20,
     )
     text = (tmp_path / "report.md").read_text()
