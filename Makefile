@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup train test test-slow test-faults test-oracle test-vllm check format help
+.PHONY: setup train test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -49,11 +49,16 @@ test-oracle: .venv-oracle/.ready ## compare the objective with TRL's own, in an 
 test-vllm: .venv-vllm/.ready ## run the vLLM engine on this CPU, in an environment of its own
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest tests/vllm -m vllm $(ARGS)
 
-check: setup ## lint, format, types, and every configuration
+bench: setup .venv-oracle/.ready ## measure speed and memory beside TRL; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --peer-python .venv-oracle/bin/python $(if $(GAINRL_DATA),--data $(GAINRL_DATA)) $(ARGS)
+
+bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
+	$(BIN)/python -m benchmarks --smoke --output build/bench/RESULTS.md $(ARGS)
+
+check: setup ## lint, format and types
 	$(BIN)/ruff check gainrl tests benchmarks
 	$(BIN)/ruff format --check gainrl tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/conf
 
 format: setup ## apply the formatter
 	$(BIN)/ruff check --fix gainrl tests benchmarks

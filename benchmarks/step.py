@@ -1,123 +1,144 @@
-"""One GRPO step from gainrl's parts, without a training loop around it."""
+"""GRPO steps of the real training loop (`GRPOModule` under Lightning's trainer), timed one by one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
+import lightning
 import torch
-from torch import Tensor
+from lightning.pytorch.callbacks import Callback
 
-from benchmarks.workload import token_parity_rewards
-from gainrl.functional.batching import pack_by_tokens
-from gainrl.models.scoring import completion_logprobs
-from gainrl.rollouts.hf import HFEngine, generation_mode
-from gainrl.types import Policy, PromptTokens, Rollout, SamplingParams
-
-
-@dataclass(slots=True)
-class Clock:
-    """Wall and processor seconds per phase, added up over steps."""
-
-    wall: dict[str, float] = field(default_factory=dict)
-    cpu: dict[str, float] = field(default_factory=dict)
-    _since: tuple[float, float] = (0.0, 0.0)
-
-    def start(self) -> None:
-        self._since = time.perf_counter(), time.process_time()
-
-    def stop(self, phase: str) -> None:
-        now = time.perf_counter(), time.process_time()
-        self.wall[phase] = self.wall.get(phase, 0.0) + now[0] - self._since[0]
-        self.cpu[phase] = self.cpu.get(phase, 0.0) + now[1] - self._since[1]
-        self._since = now
+from benchmarks.workload import VOCABULARY, build_model, build_prompts, build_tokenizer, parity_reward, prompt_text
+from gainrl.admission.all import AdmitAll
+from gainrl.app.runtime import quieten
+from gainrl.curricula.uniform import UniformCurriculum
+from gainrl.datasets.arrow import ArrowProblems
+from gainrl.datasets.splits import DataSplits
+from gainrl.datasets.templates import PromptTemplate
+from gainrl.functional.advantages import AdvantageSettings
+from gainrl.functional.objectives import Objective
+from gainrl.rollouts.hf import HFEngine
+from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.grpo import GRPOModule
+from gainrl.types import Judgement, Policy, Problem, SamplingParams, Verdict
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StepSettings:
-    sampling: SamplingParams
-    token_budget: int = 2048
+    """The work of one step; every completion has exactly ``completion_length`` tokens.
+
+    ``half_constant``: every second prompt's completions are all rewarded 0, so that their group has no gradient.
+    """
+
+    prompts: int = 32
+    prompt_length: int = 50
+    group_size: int = 8
+    completion_length: int = 64
+    vocabulary: int = VOCABULARY
     beta: float = 0.0
     inner_epochs: int = 1
-    epsilon: float = 0.2
     half_constant: bool = False
-    skip_zero_rows: bool = True
+    micro_batch_tokens: int = 4096
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-def group_advantages(rewards: Tensor, group_size: int) -> Tensor:
-    """``(r - mean) / (std + 1e-4)`` within groups, exact zeros for constant groups."""
-    groups = rewards.view(-1, group_size)
-    spread = groups.amax(1) - groups.amin(1)
-    scaled = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + 1e-4)
-    return torch.where(spread[:, None] > 0, scaled, 0.0).reshape(-1)
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Wall and processor seconds of one step, and wall seconds by phase."""
+
+    wall: float
+    cpu: float
+    phases: dict[str, float]
 
 
-def plan(rollout: Rollout, advantages: Tensor, settings: StepSettings) -> list[Tensor]:
-    """Micro-batches of rows; those without a gradient are left out, or else kept apart so that they add exact zeros."""
-    prompt_lengths = torch.tensor([len(prompt) for prompt in rollout.prompts])
-    lengths = rollout.lengths.cpu()
-    parts = [torch.arange(len(advantages))]
-    if settings.beta == 0:
-        parts = [advantages.nonzero().squeeze(1)]
-        if not settings.skip_zero_rows:
-            parts.append((advantages == 0).nonzero().squeeze(1))
-    return [
-        rows[batch]
-        for rows in parts
-        for batch in pack_by_tokens(lengths[rows], settings.token_budget, rows // rollout.group_size, prompt_lengths)
-    ]
+class ParityReward:
+    """1 where a completion holds at least as many even as odd tokens, so that groups are mixed; see `StepSettings`."""
+
+    def __init__(self, *, half_constant: bool) -> None:
+        self.half_constant = half_constant
+
+    def score(self, completions: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
+        verdicts = []
+        for text, problem in zip(completions, problems, strict=True):
+            good = parity_reward(text)
+            if self.half_constant and int(problem.id) % 2:
+                good = 0.0
+            verdicts.append(Verdict(Judgement.CORRECT if good else Judgement.WRONG, good))
+        return verdicts
 
 
-def grpo_step(
-    policy: Policy,
-    reference: Policy | None,
-    engine: HFEngine,
-    optimizer: torch.optim.Optimizer,
-    prompts: Sequence[PromptTokens],
-    keys: Tensor,
-    settings: StepSettings,
-    clock: Clock,
-) -> Rollout:
-    """Rollout, rewards, log-probabilities, clipped loss (token mean) and one optimizer step per inner epoch."""
-    clock.start()
-    rollout = engine.generate(policy, prompts, settings.sampling, keys)
-    clock.stop("rollout")
-    group_size = settings.sampling.group_size
-    rewards = torch.tensor(token_parity_rewards(rollout.completion_ids.tolist()))
-    if settings.half_constant:
-        rewards.view(-1, 2, group_size)[:, 1] = 0.0
-    advantages = group_advantages(rewards, group_size).to(policy.device)
-    tokens = int(rollout.lengths.sum())
-    batches = plan(rollout, advantages.cpu(), settings)
-    clock.stop("reward")
+class Stopwatch(Callback):
+    """Times every step; ``between`` runs before each of them and is not timed."""
 
-    def logprobs(of: Policy, batch: Tensor) -> Tensor:
-        return completion_logprobs(of, prompts, rollout.completion_ids, rollout.lengths, group_size, rows=batch)[0]
+    def __init__(self, between: Callable[[], None]) -> None:
+        self.between = between
+        self.times: list[StepTime] = []
 
-    old: list[Tensor] = []
-    frozen: list[Tensor] = []
-    if settings.beta > 0:
-        assert reference is not None
-        with generation_mode(reference.model):
-            frozen = [logprobs(reference, batch) for batch in batches]
-        clock.stop("log-probs")
-    mask = rollout.mask
-    for epoch in range(settings.inner_epochs):
-        for index, batch in enumerate(batches):
-            now = logprobs(policy, batch)
-            if epoch == 0:
-                old.append(now.detach())
-            ratio = torch.exp(now - old[index])
-            advantage = advantages[batch][:, None]
-            clipped = ratio.clamp(1 - settings.epsilon, 1 + settings.epsilon)
-            loss = -torch.minimum(ratio * advantage, clipped * advantage)
-            if settings.beta > 0:
-                difference = frozen[index] - now
-                loss = loss + settings.beta * (torch.expm1(difference) - difference)
-            ((loss * mask[batch]).sum() / tokens).backward()
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    clock.stop("update")
-    return rollout
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.between()
+        self._phases = dict(pl_module.clock.seconds)
+        self._start = time.perf_counter(), time.process_time()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        wall, cpu = time.perf_counter() - self._start[0], time.process_time() - self._start[1]
+        named = {name: value for name, value in pl_module.clock.seconds.items() if name != "other"}
+        phases = {name: value - self._phases.get(name, 0.0) for name, value in named.items()}
+        phases["other"] = wall - sum(phases.values())
+        self.times.append(StepTime(wall, cpu, phases))
+
+
+def run_steps(
+    settings: StepSettings, steps: int, between: Callable[[], None] = lambda: None, threads: int = 1
+) -> list[StepTime]:
+    """Times of ``steps`` steps after a first one that warms up."""
+    torch.set_num_threads(threads)
+    quieten()
+    warnings.filterwarnings("ignore", module="lightning")
+    tokenizer = build_tokenizer(settings.vocabulary)
+    model = build_model(vocabulary=settings.vocabulary)
+    prompts = build_prompts(settings.prompts, settings.prompt_length)
+    problems = [Problem(str(row), prompt_text(prompt), "0") for row, prompt in enumerate(prompts)]
+    module = GRPOModule(
+        policy=Policy(model=model, tokenizer=tokenizer, stop_ids=(), pad_id=0),
+        engine=HFEngine(),
+        reward=ParityReward(half_constant=settings.half_constant),
+        admission=AdmitAll(),
+        objective=Objective(beta=settings.beta),
+        advantage=AdvantageSettings(),
+        sampling=SamplingParams(group_size=settings.group_size, max_new_tokens=settings.completion_length),
+        optimizer=partial(torch.optim.AdamW, lr=1e-4),
+        prompts_per_step=settings.prompts,
+        inner_epochs=settings.inner_epochs,
+        micro_batch_tokens=settings.micro_batch_tokens,
+    )
+    data = PromptDataModule(
+        splits=DataSplits(train=ArrowProblems.from_problems(problems, name="random tokens"), held_out=None),
+        template=PromptTemplate(chat="plain", plain_form="{question}").bind(tokenizer),
+        curriculum=UniformCurriculum(),
+        prompts_per_step=settings.prompts,
+        steps_per_epoch=1,
+        total_steps=steps + 1,
+        group_size=settings.group_size,
+        seed=0,
+    )
+    data.bind(None)
+    stopwatch = Stopwatch(between)
+    lightning.Trainer(
+        max_epochs=steps + 1,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[stopwatch],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    ).fit(module, datamodule=data)
+    return stopwatch.times[1:]

@@ -1,7 +1,7 @@
 """One side of the comparison: TRL's GRPOTrainer, run as a script in an environment of its own.
 
-It imports nothing of gainrl. ``python trl_peer.py FOLDER SETTINGS.json`` prints one line of JSON: wall and processor
-seconds per step.
+It imports nothing of gainrl. ``python trl_peer.py FOLDER`` prints a line of JSON with versions, then waits for a line
+on its input before every step and answers with a line of JSON: wall and processor seconds of the step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ import time
 from pathlib import Path
 
 
-def main(folder: Path, settings: dict) -> None:
+def say(content: dict) -> None:
+    print("PEER " + json.dumps(content), flush=True)
+
+
+def main(folder: Path) -> None:
+    settings = json.loads((folder / "settings.json").read_text())
     import torch
 
     torch.set_num_threads(settings["threads"])
@@ -22,17 +27,28 @@ def main(folder: Path, settings: dict) -> None:
     from transformers import TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
+    inner = settings["inner_epochs"]
+
     class Clock(TrainerCallback):
+        """A step is all optimizer steps on one batch of completions."""
+
         def __init__(self) -> None:
-            self.wall: list[float] = []
-            self.cpu: list[float] = []
+            self.updates = 0
+            self.wall = self.cpu = 0.0
 
         def on_step_begin(self, *args: object, **kwargs: object) -> None:
+            if self.updates % inner == 0:
+                if not sys.stdin.readline():
+                    sys.exit("the other side has gone")
+                self.wall = self.cpu = 0.0
             self.start = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *args: object, **kwargs: object) -> None:
-            self.wall.append(time.perf_counter() - self.start[0])
-            self.cpu.append(time.process_time() - self.start[1])
+            self.wall += time.perf_counter() - self.start[0]
+            self.cpu += time.process_time() - self.start[1]
+            self.updates += 1
+            if self.updates % inner == 0:
+                say({"wall": self.wall, "cpu": self.cpu})
 
     def reward(completion_ids: list[list[int]], **kwargs: object) -> list[float]:
         scores = [float(2 * sum(token % 2 for token in ids) <= len(ids)) for ids in completion_ids]
@@ -42,47 +58,40 @@ def main(folder: Path, settings: dict) -> None:
         return scores
 
     prompts = json.loads((folder / "prompts.json").read_text())
-    rows = settings["prompts_per_step"] * settings["group_size"]
-    parts = settings["accumulation"]
+    rows = settings["prompts"] * settings["group_size"]
+    parts = settings["micro_batches"]
     config = GRPOConfig(
         output_dir=str(folder / "trl"),
         per_device_train_batch_size=rows // parts,
         gradient_accumulation_steps=parts,
         steps_per_generation=parts,
         num_generations=settings["group_size"],
-        max_completion_length=settings["max_new_tokens"],
-        generation_kwargs={"min_new_tokens": settings["max_new_tokens"]},
-        num_iterations=settings["inner_epochs"],
+        max_completion_length=settings["completion_length"],
+        generation_kwargs={"min_new_tokens": settings["completion_length"]},
+        num_iterations=inner,
         beta=settings["beta"],
         learning_rate=1e-4,
-        max_steps=settings["steps"] * settings["inner_epochs"],
+        max_steps=settings["steps"] * inner,
         shuffle_dataset=False,
         gradient_checkpointing=False,
         bf16=False,
-        use_cpu=settings["device"] == "cpu",
+        use_cpu=True,
         logging_strategy="no",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         dataloader_num_workers=0,
     )
-    clock = Clock()
     trainer = GRPOTrainer(
         model=str(folder / "model"),
         reward_funcs=reward,
         args=config,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
-        callbacks=[clock],
+        callbacks=[Clock()],
     )
+    say({"trl": trl.__version__, "transformers": transformers.__version__, "torch": torch.__version__})
     trainer.train()
-    inner = settings["inner_epochs"]
-    totals = {
-        name: [sum(values[start : start + inner]) for start in range(0, len(values), inner)]
-        for name, values in (("wall", clock.wall), ("cpu", clock.cpu))
-    }
-    versions = {"trl": trl.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
-    print(json.dumps(totals | {"versions": versions}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()))
+    main(Path(sys.argv[1]))

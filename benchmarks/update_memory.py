@@ -20,7 +20,7 @@ import torch
 from benchmarks.tables import print_table
 from benchmarks.workload import build_model, build_policy, build_prompts
 from gainrl.functional.logprobs import selective_logprobs
-from gainrl.models.scoring import completion_logprobs
+from gainrl.models.scoring import completion_scores
 
 
 def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
@@ -41,7 +41,8 @@ def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
         logits = policy.model(input_ids=tokens, use_cache=False).logits[:, prompt_length - 1 : -1]
         selective_logprobs(logits, ids).mean().backward()
     else:
-        logprobs, _ = completion_logprobs(policy, prompts, ids, lengths, 1)
+        logprobs = completion_scores(policy, prompts, ids, lengths, 1).logprobs
+        assert logprobs is not None
         logprobs.mean().backward()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     seconds = time.perf_counter() - start[0], time.process_time() - start[1]

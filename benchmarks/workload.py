@@ -69,14 +69,19 @@ def build_policy(model: LlamaForCausalLM, *, stop_ids: tuple[int, ...] = ()) -> 
     return Policy(model=model, tokenizer=None, stop_ids=stop_ids, pad_id=0)
 
 
-def save_for_peer(folder: Path, model: LlamaForCausalLM, steps: list[list[PromptTokens]]) -> None:
-    """Writes the model folder and the prompts of every step as text that the tokenizer maps back to the same ids."""
+def prompt_text(prompt: PromptTokens) -> str:
+    """Text that `build_tokenizer` maps back to the same ids."""
+    return " ".join(f"w{token}" for token in prompt.ids)
+
+
+def save_for_peer(folder: Path, model: LlamaForCausalLM, steps: list[list[PromptTokens]], vocabulary: int) -> None:
+    """Writes the model folder and the prompts of every step as text."""
     model.save_pretrained(folder / "model")
-    build_tokenizer().save_pretrained(folder / "model")
-    texts = [" ".join(f"w{token}" for token in prompt.ids) for step in steps for prompt in step]
-    (folder / "prompts.json").write_text(json.dumps(texts))
+    build_tokenizer(vocabulary).save_pretrained(folder / "model")
+    (folder / "prompts.json").write_text(json.dumps([prompt_text(prompt) for step in steps for prompt in step]))
 
 
-def token_parity_rewards(completion_ids: list[list[int]]) -> list[float]:
-    """1 where a completion holds at least as many even as odd tokens, so that groups are mixed; else 0."""
-    return [float(2 * sum(token % 2 for token in ids) <= len(ids)) for ids in completion_ids]
+def parity_reward(completion: str) -> float:
+    """1 where a completion holds at least as many even as odd tokens, else 0; special tokens are none."""
+    odd = [int(word[1:]) % 2 for word in completion.split()]
+    return float(2 * sum(odd) <= len(odd))

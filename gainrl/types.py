@@ -100,6 +100,7 @@ class Policy:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     pad_id: int
+    compiled_decoder: Any = None  # the model's decoder through torch.compile, where training asks for it
 
     @property
     def device(self) -> torch.device:
@@ -186,13 +187,15 @@ class Verdict:
     """What a reward says of one completion.
 
     ``value`` is the reward that trains; ``judgement`` the raw verdict that drives curricula and admission.
-    ``components`` are the named parts of a weighted reward, before weighting.
+    ``components`` are the named parts of a weighted reward, before weighting. ``outcome`` is a finer name for the
+    judgement where the reward has one (what became of a program).
     """
 
     judgement: Judgement
     value: float
     components: Mapping[str, float] = field(default_factory=dict)
     detail: str = ""
+    outcome: str = ""
 
     @property
     def correct(self) -> bool:

@@ -20,7 +20,7 @@ NUMBERS = {"numpy", "torch"}
 LIBRARIES = {
     "functional": NUMBERS,
     "types": NUMBERS,
-    "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2"},
+    "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
     "rewards": NUMBERS | {"math_verify", "reasoning_gym"},
     "rollouts": NUMBERS | {"transformers", "vllm"},

@@ -26,7 +26,7 @@ from gainrl.training.evaluation import (
 )
 from gainrl.types import Judgement
 
-_FIELDS = ("row", "draw", "text", "value", "answer", "tokens", "truncated", "detail")
+_FIELDS = ("row", "draw", "text", "value", "answer", "tokens", "truncated", "detail", "outcome")
 
 
 class CompletionLog:
@@ -115,8 +115,10 @@ def _intervals(found: Scores, chosen: np.ndarray, seed: int, resamples: int) -> 
 
 def _facts(completions: Sequence[Completion]) -> dict[str, Any]:
     counts = Counter(completion.judgement for completion in completions)
+    outcomes = Counter(completion.outcome for completion in completions if completion.outcome)
     return {
         "verdicts": {str(judgement): counts[judgement] for judgement in Judgement},
+        "outcomes": dict(sorted(outcomes.items())),
         "mean_tokens": float(np.mean([completion.tokens for completion in completions])),
         "truncated": float(np.mean([completion.truncated for completion in completions])),
     }
@@ -145,15 +147,22 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
         table.add_row("mean of sets", "", *_means(result["mean_over_sets"], names))
     console.print(table)
     facts = {f"{name}, {kind}": sets[name][kind] for name in sets for kind in ("greedy", "samples") if sets[name][kind]}
-    occurring = [str(j) for j in Judgement if any(found["verdicts"][j] for found in facts.values())]
-    verdicts = Table(title="Verdicts in % of completions", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    console.print(_shares("Verdicts in % of completions", facts, "verdicts"))
+    run = {name: found for name, found in facts.items() if found["outcomes"]}
+    if run:
+        console.print(_shares("What became of the programs, in %", run, "outcomes"))
+
+
+def _shares(title: str, facts: dict[str, dict[str, Any]], kind: str) -> Table:
+    occurring = list(dict.fromkeys(name for found in facts.values() for name, count in found[kind].items() if count))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("", *occurring, "truncated", "mean tokens"):
-        verdicts.add_column(name.replace("_", " "), justify="right" if name else "left")
+        table.add_column(name.replace("_", " "), justify="right" if name else "left")
     for name, found in facts.items():
-        total = sum(found["verdicts"].values())
-        shares = (f"{100 * found['verdicts'][judgement] / total:.1f}" for judgement in occurring)
-        verdicts.add_row(name, *shares, f"{100 * found['truncated']:.1f}", f"{found['mean_tokens']:.0f}")
-    console.print(verdicts)
+        total = sum(found[kind].values())
+        shares = (f"{100 * found[kind].get(each, 0) / total:.1f}" for each in occurring)
+        table.add_row(name, *shares, f"{100 * found['truncated']:.1f}", f"{found['mean_tokens']:.0f}")
+    return table
 
 
 def _cells(found: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:

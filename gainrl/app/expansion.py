@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from gainrl.app.resolvers import arm_name
+
+_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def expand_jobs(
@@ -31,3 +40,35 @@ def expand_jobs(
                 "that draws from intervals"
             )
     return [list(job) for job in itertools.product(*choices.values())]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sweep was started with. ``number``: of its jobs; ``jobs``: overrides and directory, empty for a search."""
+
+    number: int
+    jobs: tuple[tuple[tuple[str, ...], Path], ...]
+
+
+def read_plan(path: Path) -> Plan | None:
+    """The plan in a ``multirun.yaml``; None where the file is half written or of a sweeper that is not known."""
+    try:
+        plan = yaml.load(path.read_text(), Loader=_loader)
+        hydra = plan["hydra"]
+        if "n_trials" in hydra["sweeper"]:
+            return Plan(int(hydra["sweeper"]["n_trials"]), ())
+        params = {str(key): str(value) for key, value in (hydra["sweeper"].get("params") or {}).items()}
+        jobs = expand_jobs(params, hydra["overrides"]["task"])
+        naming = hydra["job"]["config"]["override_dirname"]
+        seed = str(plan.get("seed", 0))
+        return Plan(len(jobs), tuple((tuple(job), path.parent / job_folder(job, naming, seed)) for job in jobs))
+    except Exception:
+        return None
+
+
+def job_folder(job: Sequence[str], naming: Mapping[str, Any], seed: str) -> Path:
+    """``<arm>/s<seed>``, as ``hydra.sweep.subdir`` has it; ``naming``: ``hydra.job.config.override_dirname``."""
+    said = {text.partition("=")[0].lstrip("+~"): text for text in job}
+    kept = sorted(text for key, text in said.items() if key not in naming["exclude_keys"])
+    arm = arm_name(re.sub("=", naming["kv_sep"], naming["item_sep"].join(kept)))
+    return Path(arm) / f"s{said['seed'].partition('=')[2] if 'seed' in said else seed}"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
 
 class ConfigError(ValueError):
     """A setting that cannot work; its text is all that a user needs to see."""
@@ -17,6 +21,21 @@ class RunFailedBefore(ConfigError):
 
 class RunInterrupted(BaseException):
     """A run that stopped because it was asked to; no Exception, so that a sweep stops with it."""
+
+
+class JobFailed(RuntimeError):
+    """A job of a sweep that failed in its own process; ``told`` says whether that process has reported it."""
+
+    def __init__(self, reason: str, *, told: bool) -> None:
+        super().__init__(reason)
+        self.told = told
+
+
+def full_disk(fault: BaseException) -> str | None:
+    """What to say of an error that comes from a disk without room; None for any other."""
+    if not isinstance(fault, OSError) or fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return f"{fault}; make room on the disk and repeat the command: the run goes on from its last checkpoint"
 
 
 def first_cause(fault: BaseException) -> str:

@@ -43,6 +43,8 @@ def signal_measure(config: DictConfig, parts: Parts) -> Measure:
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
             )
             values = found.values[signal.name]
+            if signal.cost != "none" and signal.name not in found.cached:
+                module.clock.count(sum(map(len, prompts)))
         return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)
 
     return measure
@@ -75,4 +77,6 @@ def _values_of_rows(
 ) -> np.ndarray:
     problems = [data.problems[int(row)] for row in rows]
     prompts = data.template.encode_all([problem.question for problem in problems])
+    if signal.cost != "none":
+        module.clock.count(sum(map(len, prompts)))
     return signal.compute(problems, prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -71,12 +71,27 @@ def list_jobs(arguments: Sequence[str]) -> list[Job]:
         sweeper = OmegaConf.to_container(whole.hydra.sweeper, resolve=False)
         assert isinstance(sweeper, dict)
         if "n_trials" in sweeper:
-            raise ValueError(
-                f"a search chooses its {sweeper['n_trials']} jobs as it goes: time one of them, and multiply"
-            )
+            return _trials(plain, Path(whole.hydra.sweep.dir), int(sweeper["n_trials"]))
         params = {str(key): str(value) for key, value in (sweeper.get("params") or {}).items()}
         loader = GlobalHydra.instance().config_loader()
         return [_job(job) for job in expand_jobs(params, [*arguments], loader)]
+
+
+def _trials(overrides: Sequence[str], root: Path, number: int) -> list[Job]:
+    """The jobs of a search: it chooses their constants as it goes, and they are priced by the published ones."""
+    example = _job(overrides)
+    records = [RunRecord(path.parent).content for path in sorted(root.glob("*/s*/record.json"))]
+    done = [record.get("wall_seconds") for record in records if record.get("status") == "finished"][:number]
+    return [
+        replace(
+            example,
+            folder=root / "<constants>" / f"trial {index}",
+            arm="a trial",
+            status="finished" if index < len(done) else "new",
+            seconds=done[index] if index < len(done) else None,
+        )
+        for index in range(number)
+    ]
 
 
 def _holds_choices(text: str) -> bool:
@@ -224,7 +239,7 @@ def _print(jobs: Sequence[Job], seconds: Mapping[str, tuple[float, str]], consol
         f"({duration(total / 2)} two at a time: hydra/launcher=joblib hydra.launcher.n_jobs=2)",
         highlight=False,
     )
-    root = Path(os.path.commonpath([str(job.folder.parent) for job in jobs])) if jobs else Path()
+    root = Path(os.path.commonpath([str(job.folder.parent.parent) for job in jobs])) if jobs else Path()
     console.print(f"directories: {root}/<arm>/s<seed>", highlight=False)
     for job in jobs:
         if job.status == "another run":

@@ -16,11 +16,13 @@ def prepare_process() -> None:
 
     Waiting threads sleep: with the busy-wait that OpenMP prefers, two threads on a shared machine of two cores can be
     ten times slower than one. Freed tensors stay with the allocator: glibc otherwise returns every large one to the
-    kernel and faults its pages in again a moment later. Tokenizers start no threads of their own, which would only
-    warn and stop when a reward forks its workers.
+    kernel and faults its pages in again a moment later. The question whether there is a GPU goes to NVML, after which a
+    process can still be forked. Tokenizers start no threads of their own, which would only warn and stop when a reward
+    forks its workers.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     name = ctypes.util.find_library("c")
     libc = ctypes.CDLL(name) if name else None

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gainrl.app.identity import RunRecord
+from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
@@ -54,17 +55,31 @@ def print_summary(
         table.add_section()
         _accuracy_row(table, "mean", first.get("eval/accuracy"), last["eval/accuracy"])
     console.print(table)
-    counters, seconds = module.counters, module.clock.seconds
+    counters = module.counters
     wall = record.content["wall_seconds"]
-    phases = ", ".join(f"{name} {value:.0f} s" for name, value in sorted(seconds.items(), key=lambda item: -item[1]))
+    console.print(phase_table(module.clock))
     console.print(
         f"{counters.prompts:,} prompts, {counters.rollouts:,} rollouts, {counters.generated_tokens:,} generated "
-        f"tokens, {wall:.0f} s in all ({phases})",
+        f"tokens, {wall:.0f} s in all",
         highlight=False,
     )
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )
+
+
+def phase_table(clock: PhaseClock) -> Table:
+    """Seconds and tokens of every phase, the longest first."""
+    table = Table(title="Where the time went", title_justify="left")
+    table.add_column("phase")
+    for name in ("seconds", "share", "tokens", "tokens/s"):
+        table.add_column(name, justify="right")
+    total = sum(clock.seconds.values()) or 1.0
+    for phase, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1]):
+        tokens = clock.tokens.get(phase, 0)
+        speed = f"{tokens / seconds:,.0f}" if tokens and seconds else ""
+        table.add_row(phase, f"{seconds:.1f}", f"{seconds / total:.1%}", f"{tokens:,}" if tokens else "", speed)
+    return table
 
 
 def _accuracy_row(table: Table, name: str, before: float | None, after: float) -> None:

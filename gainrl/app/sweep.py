@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,35 @@ from rich.table import Table
 
 from gainrl.app.identity import RunRecord
 
-_TOKEN = "GAINRL_SWEEP"
+_LISTING = "GAINRL_SWEEP"
 _failed: list[Path] = []
+_open: list[SweepTable] = []
 
 
 def announce_job(folder: Path, *, fault: str | None = None) -> None:
     """Called by every job of a sweep when it begins, and once more with the reason if it fails.
 
     The closing table thus knows its jobs whichever launcher ran them, and a job that was refused is not taken for the
-    finished run that its directory holds.
+    finished run that its directory holds. One file per job, since many machines may write at once.
     """
-    listing = os.environ.get(_TOKEN)
-    if listing:
-        with open(listing, "a") as file:
-            file.write(json.dumps([str(folder), fault]) + "\n")
+    listing = os.environ.get(_LISTING)
+    if not listing or not Path(listing).is_dir():
+        return
+    name = blake2b(str(folder).encode(), digest_size=16).hexdigest()
+    draft = Path(listing) / f".{name}-{os.getpid()}"
+    draft.write_text(json.dumps([str(folder), fault]))
+    os.replace(draft, Path(listing) / name)
+
+
+def announced_faults(root: Path) -> dict[str, str]:
+    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way in a directory."""
+    listings = sorted(root.glob(".jobs-*"), key=lambda path: path.stat().st_mtime)  # a killed sweep leaves its own
+    found: dict[str, str] = {}
+    for file in listings[-1].glob("[!.]*") if listings else ():
+        with suppress(OSError, json.JSONDecodeError):  # the sweep ends, or a file is being written
+            folder, fault = json.loads(file.read_text())
+            found |= {folder: fault} if fault else {}
+    return found
 
 
 def failed_jobs() -> list[Path]:
@@ -37,29 +55,35 @@ def failed_jobs() -> list[Path]:
     return list(_failed)
 
 
+def print_open_table() -> None:
+    """The table of a sweep that ended before Hydra closed it; nothing if it was closed."""
+    for table in list(_open):
+        table.close()
+
+
 class SweepTable(Callback):
     """A Hydra callback: lists the jobs of a multirun with status, objective, seconds and the reason of a failure."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._listing = folder / f".jobs-{uuid.uuid4().hex}"
-        self._listing.touch()
-        os.environ[_TOKEN] = str(self._listing)
+        self.root = Path(config.hydra.sweep.dir).absolute()
+        self.listing = self.root / f".jobs-{uuid.uuid4().hex}"
+        self.listing.mkdir(parents=True)
+        os.environ[_LISTING] = str(self.listing)
+        _open.append(self)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        root = Path(config.hydra.sweep.dir).absolute()
-        jobs: dict[str, str | None] = {}
-        for line in self._listing.read_text().splitlines():
-            folder, fault = json.loads(line)
-            jobs[folder] = fault or jobs.get(folder)
-        self._listing.unlink()
-        os.environ.pop(_TOKEN, None)
-        table = Table(title=f"{len(jobs)} jobs in {root}", title_justify="left")
+        self.close()
+
+    def close(self) -> None:
+        """Prints the table and ends the listing."""
+        _open.remove(self)
+        jobs = self._jobs()
+        shutil.rmtree(self.listing, ignore_errors=True)
+        os.environ.pop(_LISTING, None)
+        table = Table(title=f"{len(jobs)} jobs in {self.root}", title_justify="left")
         for name in ("job", "status", "objective", "seconds", "reason"):
             table.add_column(name, justify="right" if name in ("objective", "seconds") else "left", overflow="fold")
-        for folder, fault in jobs.items():
-            job = Path(folder)
+        for job, fault in sorted(jobs.items()):
             record = {} if fault else RunRecord(job).content
             status = "failed" if fault else str(record.get("status", "no record"))
             if status != "finished":
@@ -67,10 +91,18 @@ class SweepTable(Callback):
             objective = record.get("objective")
             seconds = record.get("wall_seconds")
             table.add_row(
-                os.path.relpath(job, root),
+                os.path.relpath(job, self.root),
                 f"[{'green' if status == 'finished' else 'red'}]{status}",
                 "" if objective is None else f"{objective:.4f}",
                 "" if seconds is None else f"{seconds:.0f}",
-                escape(fault or ""),
+                escape(fault or str(record.get("fault") or "")),
             )
         Console().print(table)
+
+    def _jobs(self) -> dict[Path, str | None]:
+        """Directories of the jobs that began, with what they failed of."""
+        jobs: dict[Path, str | None] = {}
+        for file in self.listing.glob("[!.]*"):
+            folder, fault = json.loads(file.read_text())
+            jobs[Path(folder)] = fault
+        return jobs

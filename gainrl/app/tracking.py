@@ -69,6 +69,28 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
     return logger
 
 
+def restart_tracker(logger: Any) -> bool:
+    """Starts W&B's own process again when it is gone, with an offline run under the same id; False if it cannot.
+
+    ``wandb sync`` sends that run later. What the process had not written yet is lost with it, so the run wants all
+    its rows once more.
+    """
+    import wandb
+
+    try:
+        wandb.teardown()
+    except Exception as fault:  # it would say goodbye to the process that is gone
+        warnings.warn(f"W&B's process is gone ({type(fault).__name__}: {fault})", stacklevel=2)
+    try:
+        logger._experiment = None
+        logger._offline = True
+        logger._wandb_init["mode"] = "offline"
+        return logger.experiment is not None
+    except Exception as fault:
+        warnings.warn(f"W&B cannot be started again ({type(fault).__name__}: {fault})", stacklevel=2)
+        return False
+
+
 def wandb_mode(wanted: str) -> str:
     """``auto`` is online where W&B has a key (environment or netrc), else offline; WANDB_MODE has the last word."""
     given = os.environ.get("WANDB_MODE")

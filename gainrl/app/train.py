@@ -7,7 +7,9 @@ from gainrl.app.runtime import prepare_process
 prepare_process()  # before torch is imported
 
 import math
+import signal
 import sys
+import warnings
 from pathlib import Path
 
 import hydra
@@ -17,14 +19,21 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.faults import ConfigError, RunFailedBefore, RunInterrupted, RunRefused
-from gainrl.app.identity import open_run, plain_config
+from gainrl.app.faults import (
+    EXIT_INTERRUPTED,
+    JobFailed,
+    RunFailedBefore,
+    RunInterrupted,
+    RunRefused,
+    full_disk,
+)
+from gainrl.app.identity import RunRecord, open_run, plain_config
+from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
-from gainrl.app.sweep import announce_job, failed_jobs
+from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
 from gainrl.app.validate import validate
 
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 _exit_code = 0
 
 
@@ -33,9 +42,12 @@ def cli() -> None:
     check_arguments(sys.argv[1:])
     try:
         main()
-    except RunInterrupted as request:
-        Console(stderr=True).print(f"{request}; the same command goes on from there", highlight=False)
+    except (RunInterrupted, KeyboardInterrupt) as request:
+        text = f"{str(request) or 'interrupted'}; the same command goes on from there"
+        Console(stderr=True, soft_wrap=not sys.stderr.isatty()).print(text, highlight=False)
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        print_open_table()  # where a launcher gave up before the end of the sweep
     sys.exit(1 if _exit_code or failed_jobs() else 0)
 
 
@@ -66,9 +78,10 @@ def main(config: DictConfig) -> float:
         return run_job(config, console, multirun=multirun)
     except Exception as fault:
         _exit_code = 1
-        if multirun:
-            announce_job(folder, fault=_reason(fault))
-        _report(fault, config, console)
+        if not (isinstance(fault, JobFailed) and fault.told):
+            if multirun:
+                announce_job(folder, fault=_reason(fault))
+            _report(fault, config, console)
         return math.nan
 
 
@@ -76,12 +89,12 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     """Checks, then trains or goes on; a finished run with the same fingerprint returns its stored objective.
 
     Raises ConfigError before any weight is loaded if something cannot work, RunRefused if another process has the
-    directory or its checkpoint belongs to another run, RunInterrupted if the run was asked to stop.
+    directory or its checkpoint belongs to another run, RunInterrupted if the run was asked to stop, and for a job of a
+    sweep, which trains in a process of its own, JobFailed.
     """
     validate(config)
     folder = Path(config.run.output_dir)
-    plain = plain_config(config)
-    record = open_run(folder, plain)
+    record = open_run(folder, plain_config(config))
     if record.status == "finished" and config.resume is None:
         console.print(
             f"{folder} is finished: objective {record.content['objective']:.4f}, nothing to do", highlight=False
@@ -89,40 +102,96 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
         return float(record.content["objective"])
     if multirun and record.status == "failed" and not config.retry_failed:
         raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true takes it up again")
+    if multirun and can_fork():
+        return train_apart(config, record, console)
+    return train_here(config, record, console)
+
+
+def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
+    """Trains in this process, with the directory's lock; ``repeats`` as of `StopRequest`."""
     from gainrl.app.parts import build_parts
     from gainrl.app.run import train
     from gainrl.training.interruption import Interrupted, StopRequest
 
-    parts = build_parts(config)
-    stop = StopRequest()
-    with run_lock(folder):
-        before = record.status
-        record.begin(plain)
-        stop.install()
+    folder = record.folder
+    stop = StopRequest(repeats=repeats)
+    stop.install()
+    try:
+        parts = build_parts(config)
+        with run_lock(folder):
+            before = record.status
+            record.begin(plain_config(config))
+            try:
+                return train(config, parts, record, console, stop)
+            except (Interrupted, KeyboardInterrupt) as request:
+                record.update(status="interrupted", fault=str(request))
+                raise
+            except RunRefused:  # the directory stays that of the run that it holds
+                record.update(status=before or "failed")
+                raise
+            except BaseException as fault:
+                try:
+                    record.update(status="failed", fault=_reason(fault))
+                except OSError as full:
+                    warnings.warn(f"{record.path} could not be written ({full})", stacklevel=2)
+                raise
+    except (Interrupted, KeyboardInterrupt) as request:
+        raise RunInterrupted(f"{folder}: {str(request) or 'interrupted'}") from request
+    finally:
+        stop.remove()
+
+
+def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
+    """Trains in a process of its own; a process that the system ended leaves a failed record and nothing else."""
+    if may_import_ahead():  # what the jobs of this process would each import
+        import gainrl.app.run  # noqa: F401
+
+    folder = record.folder
+
+    def work() -> int:
         try:
-            return train(config, parts, record, console, stop)
-        except (Interrupted, KeyboardInterrupt) as request:
-            record.update(status="interrupted", fault=str(request))
-            raise RunInterrupted(f"{folder}: {request or 'interrupted'}") from request
-        except RunRefused:  # the directory stays that of the run that it holds
-            record.update(status=before or "failed")
-            raise
-        except BaseException as fault:
-            record.update(status="failed", fault=_reason(fault))
-            raise
-        finally:
-            stop.remove()
+            train_here(config, record, console, repeats=True)
+        except RunInterrupted:
+            return EXIT_INTERRUPTED
+        except Exception as fault:
+            announce_job(folder, fault=_reason(fault))
+            _report(fault, config, console)
+            return 1
+        return 0
+
+    code, requests = run_apart(work)
+    record = RunRecord(folder)
+    wanted = {signal.SIGTERM, signal.SIGINT} & set(requests)  # meant for the sweep as well
+    if code == EXIT_INTERRUPTED or wanted:
+        if record.status != "finished":
+            requeue(requests)
+        raise RunInterrupted(f"{folder}: {record.content.get('fault') or record.status or 'interrupted'}")
+    if code == 0 or (code < 0 and record.status == "finished"):
+        return float(record.content["objective"])
+    if code > 0:
+        raise JobFailed(f"{folder} failed", told=True)
+    reason = ended_by(code)
+    if record.content:
+        record.update(status="failed", fault=reason)
+    raise JobFailed(reason, told=False)
 
 
 def _reason(fault: BaseException) -> str:
-    return str(fault) if isinstance(fault, ValueError) else f"{type(fault).__name__}: {fault}"
+    return str(fault) if _for_people(fault) else f"{type(fault).__name__}: {fault}"
+
+
+def _for_people(fault: BaseException) -> bool:
+    """Whether the text of a fault is all that a user needs to see."""
+    return isinstance(fault, ValueError) or type(fault).__module__.startswith("gainrl.")
 
 
 def _report(fault: Exception, config: DictConfig, console: Console) -> None:
-    errors = Console(stderr=True)
-    known = isinstance(fault, ConfigError | ValueError)
-    errors.print(f"[bold red]{'Cannot run' if known else type(fault).__name__}:[/bold red] ", end="")
-    errors.print(str(fault), markup=False, highlight=False)
+    errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+    full = full_disk(fault)
+    known = _for_people(fault) or full is not None
+    heading = "Cannot run" if isinstance(fault, ValueError) else "Failed" if known else type(fault).__name__
+    errors.print(f"[bold red]{heading}:[/bold red] ", end="")
+    errors.print(full or str(fault), markup=False, highlight=False)
     wanted = OmegaConf.select(config, "records.traceback", default=False) or not known
     if wanted:
         errors.print_exception(show_locals=False)

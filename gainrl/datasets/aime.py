@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
+from gainrl.datasets.published import PublishedFile, Record, load_splits
 from gainrl.datasets.splits import DataSplits
 
 
@@ -23,10 +22,9 @@ def aime(
 
     The hub's training collection lacks some dozens of the 975 problems that a data folder holds.
     """
-    load = partial(load_published, data_dir=data_dir, cache_dir=cache_dir)
-    train = PublishedFile(name="aime_train", split="train", records=_train_records)
+    train = None if held_out_only else PublishedFile(name="aime_train", split="train", records=_train_records)
     held_out = PublishedFile(name="aime24_test", split="train", records=_test_records)
-    return DataSplits(train=None if held_out_only else load(train, hub=train_hub), held_out=load(held_out, hub=hub))
+    return load_splits(train, held_out, train_hub=train_hub, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def _train_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:

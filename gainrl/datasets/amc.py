@@ -1,28 +1,15 @@
-"""AMC: contest problems, with the 83 AMC 12 problems of 2022 and 2023 held out."""
+"""AMC: contest problems, with the 83 AMC 12 problems of 2022 and 2023 held out.
+
+The training problems with an answer that can be checked are in a data folder only: no hub has them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
-
-
-def amc(
-    *,
-    data_dir: str | None = None,
-    hub: str = "AI-MO/aimo-validation-amc",
-    cache_dir: str | None = None,
-    held_out_only: bool = False,
-) -> DataSplits:
-    """The training problems with a checkable answer (a data folder only: no hub has them) and the held-out contests."""
-    load = partial(load_published, data_dir=data_dir, cache_dir=cache_dir)
-    train = PublishedFile(name="amc_train", split="train", records=lambda rows: ())
-    held_out = PublishedFile(name="amc_test", split="train", records=_test_records)
-    return DataSplits(train=None if held_out_only else load(train, hub=None), held_out=load(held_out, hub=hub))
+from gainrl.datasets.published import PublishedFile, Record, published
 
 
 def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
@@ -36,3 +23,10 @@ def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             "difficulty": None,
             "source": f"amc/{'-'.join(contest.groups())}" if contest else "amc/2022-2023",
         }
+
+
+amc = published(
+    hub="AI-MO/aimo-validation-amc",
+    train=PublishedFile(name="amc_train", split="train", records=None),
+    held_out=PublishedFile(name="amc_test", split="train", records=_test_records),
+)

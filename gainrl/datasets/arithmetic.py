@@ -23,6 +23,7 @@ from gainrl.types import Problem, ProblemSet
 
 _PATIENCE = 2_000  # draws in a row without a new question, after which a level counts as exhausted
 _ROOM = 1_000_000
+_DOTS_PER_TERM = "..."
 _SKEW_RATIO = 2.0  # between neighbouring levels of a skewed pool
 
 Skew = Literal["flat", "easy", "hard"]
@@ -35,13 +36,17 @@ def arithmetic(
     train_per_level: int,
     held_out_per_level: int,
     skew: Skew = "flat",
+    equal_length: bool = False,
     seed: int = 0,
     cache_dir: str | None = None,
 ) -> DataSplits:
     """Training pool and held-out problems with no question in common; `Problem.level` counts ``terms`` from 1.
 
     A training question that differs from a held-out one in its signs only is left out as well.
-    ``skew``: which end most of the training pool comes from, see `level_sizes`; held-out problems are the same for all.
+    ``equal_length``: shorter questions end in dots, three for each missing term, which is as many tokens of the
+    embedded model, so that length tells nothing of the level.
+    ``skew``: which end most of the training pool comes from, see `level_sizes`; held-out problems are the same for all,
+    and so are those of a warm start, which learns from the flat pool.
     Raises ValueError for sizes below 1, terms that do not grow, or a level without a training problem.
     """
     terms = list(terms)
@@ -59,9 +64,9 @@ def arithmetic(
             "dataset.terms=[2,3,4,5]"
         )
 
-    sizes_by_level = level_sizes(len(terms), train_per_level, skew)
+    def problems(part: str, skew: Skew = skew) -> ArrowProblems:
+        sizes_by_level = level_sizes(len(terms), train_per_level, skew)
 
-    def problems(part: str) -> ArrowProblems:
         def build() -> Iterator[Problem]:
             for level, count in enumerate(terms, start=1):
                 entries = _distinct(count, largest_total, held_out_per_level + sizes_by_level[level - 1], seed)
@@ -74,13 +79,16 @@ def arithmetic(
                         f"type dataset.held_out_per_level={max(1, len(entries) // 3)} or a larger dataset.largest_total"
                     )
                 for number, entry in train if part == "train" else enumerate(held_out):
-                    yield _problem(entry, level, f"{part.replace('_', '-')}-{level}-{number:04d}")
+                    dots = _DOTS_PER_TERM * (terms[-1] - count) if equal_length else ""
+                    yield _problem(entry, level, f"{part.replace('_', '-')}-{level}-{number:04d}", dots)
 
         key = [version("reasoning-gym"), terms, largest_total, train_per_level, held_out_per_level, seed]
         key += [] if skew == "flat" else [skew]
+        key += ["equal length"] if equal_length else []
         return cached_problems(build, name=f"arithmetic_{part}", key=key, cache_dir=cache_dir)
 
-    return DataSplits(train=problems("train"), held_out=problems("held_out"))
+    lessons = None if skew == "flat" else problems("train", "flat")
+    return DataSplits(train=problems("train"), held_out=problems("held_out"), lessons=lessons)
 
 
 def _without_signs(entry: dict) -> str:
@@ -130,10 +138,10 @@ def _distinct(terms: int, largest_total: int, wanted: int, seed: int) -> list[di
     return list(found.values())
 
 
-def _problem(entry: dict, level: int, name: str) -> Problem:
+def _problem(entry: dict, level: int, name: str, dots: str) -> Problem:
     return Problem(
         id=f"arithmetic-{name}",
-        question=entry["question"],
+        question=entry["question"] + dots,
         reference_answer=entry["answer"],
         level=level,
         difficulty=float(level),

@@ -7,7 +7,7 @@ typeset; reworded copies are not found.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -60,7 +60,7 @@ def clean(
         if not keep_disputed:
             train = _drop(train, _disputed(train), "disputed answers", "left out", findings)
         train = _drop(train, _occurs(train, protected), "problems of an evaluation set", "left out", findings)
-    return DataSplits(train=train, held_out=held_out), findings
+    return replace(splits, train=train, held_out=held_out), findings
 
 
 def drop_long(
@@ -92,6 +92,21 @@ def drop_long(
     fault = f"prompts of more than {max_prompt_tokens} tokens"
     kept = _drop(problems, _flags(problems, "question", too_long), fault, "left out", findings)
     return kept, findings[0] if findings else None
+
+
+def evaluable(
+    problems: ProblemSet, template: Encoder, *, max_prompt_tokens: int | None
+) -> tuple[ArrowProblems, list[Finding]]:
+    """The sound problems of an evaluation set that fit the model, and what was left out of it.
+
+    ``max_prompt_tokens`` is None for a model without a limit. Raises ValueError if nothing is left.
+    """
+    findings: list[Finding] = []
+    kept = _sound(problems, findings)
+    if max_prompt_tokens is not None:
+        kept, long = drop_long(kept, template, max_prompt_tokens=max_prompt_tokens)
+        findings += [long] if long else []
+    return kept, findings
 
 
 def arrow_problems(problems: ProblemSet) -> ArrowProblems:

@@ -1,4 +1,8 @@
-"""CodeContests: programs that read standard input and write standard output (Li et al. 2022, arXiv 2203.07814)."""
+"""CodeContests: programs that read standard input and write standard output (Li et al. 2022, arXiv 2203.07814).
+
+The 165 test problems; with ``held_out_only=False`` the hub's training problems too. ``tests`` in `Problem.extra` is
+``{"inputs": [...], "outputs": [...]}`` of the public and private tests.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
-
-
-def codecontests(
-    *,
-    data_dir: str | None = None,
-    hub: str = "deepmind/code_contests",
-    cache_dir: str | None = None,
-    held_out_only: bool = True,
-) -> DataSplits:
-    """The 165 test problems; with ``held_out_only=False`` the hub's training problems too.
-
-    ``tests`` in `Problem.extra` is ``{"inputs": [...], "outputs": [...]}`` of the public and private tests.
-    """
-    load = partial(load_published, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
-    return DataSplits(train=None if held_out_only else load(_file("train")), held_out=load(_file("test")))
+from gainrl.datasets.published import PublishedFile, Record, published
 
 
 def _file(split: str) -> PublishedFile:
@@ -45,3 +33,6 @@ def _records(rows: Iterable[Mapping[str, Any]], *, split: str) -> Iterator[Recor
             "difficulty": None,
             "source": f"codecontests/{split}",
         }
+
+
+codecontests = published(hub="deepmind/code_contests", train=_file("train"), held_out=_file("test"), held_out_only=True)

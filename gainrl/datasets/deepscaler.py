@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from gainrl.datasets.math import math
-from gainrl.datasets.published import PublishedFile, Record, load_published
+from gainrl.datasets.math import MATH_500
+from gainrl.datasets.published import PublishedFile, Record, load_splits
 from gainrl.datasets.splits import DataSplits
 
 
@@ -25,9 +24,8 @@ def deepscaler(
     counts in those rows), ``alt_answers`` the other answers that it gives. The file of a data folder is partial.
     """
     train = PublishedFile(name="deepscaler_partial_train", split="train", records=_records)
-    load = partial(load_published, data_dir=data_dir, cache_dir=cache_dir)
-    held_out = math(data_dir=data_dir, hub=held_out_hub, cache_dir=cache_dir, held_out_only=True).held_out
-    return DataSplits(train=None if held_out_only else load(train, hub=hub), held_out=held_out)
+    pool = None if held_out_only else train
+    return load_splits(pool, MATH_500, train_hub=hub, hub=held_out_hub, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:

@@ -1,4 +1,7 @@
-"""GSM8K: grade-school word problems whose answers are plain numbers (Cobbe et al. 2021, arXiv 2110.14168)."""
+"""GSM8K: 7,473 grade-school word problems whose answers are plain numbers, and the 1,319 of the test split held out.
+
+Cobbe et al. 2021, arXiv 2110.14168.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
-
-
-def gsm8k(
-    *,
-    data_dir: str | None = None,
-    hub: str = "openai/gsm8k",
-    cache_dir: str | None = None,
-    held_out_only: bool = False,
-) -> DataSplits:
-    """7,473 training problems and the 1,319 of the test split."""
-    load = partial(load_published, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
-    return DataSplits(train=None if held_out_only else load(_file("train")), held_out=load(_file("test")))
+from gainrl.datasets.published import PublishedFile, Record, published
 
 
 def _file(split: str) -> PublishedFile:
@@ -38,3 +28,6 @@ def _records(rows: Iterable[Mapping[str, Any]], *, split: str) -> Iterator[Recor
             "source": f"gsm8k/{split}",
         }
         yield {**record, "row": index} if split == "train" else record
+
+
+gsm8k = published(hub="openai/gsm8k", train=_file("train"), held_out=_file("test"))

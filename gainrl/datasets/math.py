@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
+from gainrl.datasets.published import PublishedFile, Record, load_splits
 from gainrl.datasets.splits import DataSplits
 
 # Positions of the problems that the 7,474-row file of the GAIN-RL authors lacks; their published order counts in
@@ -29,10 +28,8 @@ def math(
     held_out_only: bool = False,
 ) -> DataSplits:
     """The MATH training split and MATH-500; ``level`` is the published one."""
-    load = partial(load_published, data_dir=data_dir, cache_dir=cache_dir)
-    train = PublishedFile(name="math_train", config="default", split="train", records=_train_records, leveled=True)
-    held_out = PublishedFile(name="math500_test", config="default", split="test", records=_test_records, leveled=True)
-    return DataSplits(train=None if held_out_only else load(train, hub=train_hub), held_out=load(held_out, hub=hub))
+    train = None if held_out_only else _TRAIN
+    return load_splits(train, MATH_500, train_hub=train_hub, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
 
 
 def last_boxed(text: str) -> str:
@@ -80,3 +77,7 @@ def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             "source": f"math500/{row['unique_id']}",
             "subject": row["unique_id"].split("/")[1],
         }
+
+
+_TRAIN = PublishedFile(name="math_train", config="default", split="train", records=_train_records, leveled=True)
+MATH_500 = PublishedFile(name="math500_test", config="default", split="test", records=_test_records, leveled=True)

@@ -1,4 +1,8 @@
-"""MBPP: 974 short Python tasks with three assertions each (Austin et al. 2021, arXiv 2108.07732)."""
+"""MBPP: short Python tasks with three assertions each (Austin et al. 2021, arXiv 2108.07732).
+
+374 training tasks and the 500 test tasks. The texts do not name the function, so the question shows the assertions, as
+the authors of MBPP do.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
-
-
-def mbpp(
-    *,
-    data_dir: str | None = None,
-    hub: str = "google-research-datasets/mbpp",
-    cache_dir: str | None = None,
-    held_out_only: bool = False,
-) -> DataSplits:
-    """The 374 training tasks and the 500 test tasks.
-
-    The task texts do not name the function, so the question shows the assertions, as the authors of MBPP do.
-    """
-    load = partial(load_published, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
-    return DataSplits(train=None if held_out_only else load(_file("train")), held_out=load(_file("test")))
+from gainrl.datasets.published import PublishedFile, Record, published
 
 
 def _file(split: str) -> PublishedFile:
@@ -71,3 +59,6 @@ def entry_point(test: str, solution: str) -> str:
 
 def _unix(text: str) -> str:
     return text.replace("\r\n", "\n")
+
+
+mbpp = published(hub="google-research-datasets/mbpp", train=_file("train"), held_out=_file("test"))

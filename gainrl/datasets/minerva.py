@@ -1,24 +1,14 @@
-"""Minerva: 272 undergraduate science problems (Lewkowycz et al. 2022, arXiv 2206.14858); non-commercial use only."""
+"""Minerva: 272 undergraduate science problems (Lewkowycz et al. 2022, arXiv 2206.14858); non-commercial use only.
+
+An evaluation set; ``alt_answers`` of a data folder's file are further accepted answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
-
-
-def minerva(
-    *,
-    data_dir: str | None = None,
-    hub: str = "math-ai/minervamath",
-    cache_dir: str | None = None,
-    held_out_only: bool = True,
-) -> DataSplits:
-    """An evaluation set; ``alt_answers`` of a data folder's file are further accepted answers."""
-    file = PublishedFile(name="minerva_math_test", split="test", records=_records)
-    return DataSplits(train=None, held_out=load_published(file, hub=hub, data_dir=data_dir, cache_dir=cache_dir))
+from gainrl.datasets.published import PublishedFile, Record, published
 
 
 def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
@@ -30,3 +20,10 @@ def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
             "difficulty": None,
             "source": "minerva_math/test",
         }
+
+
+minerva = published(
+    hub="math-ai/minervamath",
+    held_out=PublishedFile(name="minerva_math_test", split="test", records=_records),
+    held_out_only=True,
+)

@@ -1,26 +1,16 @@
-"""OlympiadBench: 675 open-ended olympiad problems in English, text only (He et al. 2024, arXiv 2402.14008)."""
+"""OlympiadBench: 675 open-ended olympiad problems in English, text only (He et al. 2024, arXiv 2402.14008).
+
+An evaluation set; ``unit``, ``tolerance``, ``answer_type`` and ``is_multiple_answer`` are in `Problem.extra`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gainrl.datasets.published import PublishedFile, Record, load_published
-from gainrl.datasets.splits import DataSplits
+from gainrl.datasets.published import PublishedFile, Record, published
 
 _CONFIG = "OE_TO_maths_en_COMP"
-
-
-def olympiadbench(
-    *,
-    data_dir: str | None = None,
-    hub: str = "Hothan/OlympiadBench",
-    cache_dir: str | None = None,
-    held_out_only: bool = True,
-) -> DataSplits:
-    """An evaluation set; ``unit``, ``tolerance``, ``answer_type`` and ``is_multiple_answer`` are in `Problem.extra`."""
-    file = PublishedFile(name="olympiadbench_test", config=_CONFIG, split="train", records=_records)
-    return DataSplits(train=None, held_out=load_published(file, hub=hub, data_dir=data_dir, cache_dir=cache_dir))
 
 
 def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
@@ -37,3 +27,10 @@ def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         }
         optional = {"unit": row["unit"], "tolerance": row["error"]}
         yield record | {name: value for name, value in optional.items() if value}
+
+
+olympiadbench = published(
+    hub="Hothan/OlympiadBench",
+    held_out=PublishedFile(name="olympiadbench_test", config=_CONFIG, split="train", records=_records),
+    held_out_only=True,
+)

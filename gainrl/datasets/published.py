@@ -13,12 +13,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 
 from gainrl.datasets.arrow import ArrowProblems, cached_problems, default_cache
+from gainrl.datasets.splits import DataSplits
 from gainrl.types import Problem
 
 Record = dict[str, Any]
@@ -30,20 +31,71 @@ class PublishedFile:
     """One split of a published data set.
 
     ``name`` is the file in a data folder, without ``.jsonl.gz``. ``config`` and ``split`` say where the hub has it,
-    ``records`` brings the hub's rows into the form of that file. ``leveled`` sets have integer difficulty classes.
+    ``records`` brings the hub's rows into the form of that file, None where no hub has them. ``leveled`` sets have
+    integer difficulty classes.
     """
 
     name: str
     split: str
-    records: Callable[[Iterable[Mapping[str, Any]]], Iterable[Record]]
+    records: Callable[[Iterable[Mapping[str, Any]]], Iterable[Record]] | None
     config: str | None = None
     leveled: bool = False
     question: Callable[[Record], str] = lambda record: record["problem"]
 
 
-def load_published(
-    file: PublishedFile, *, hub: str | None, data_dir: str | None, cache_dir: str | None
-) -> ArrowProblems:
+class Loader(Protocol):
+    """What ``dataset=<name>`` calls: its parameters are the keys of the YAML file."""
+
+    def __call__(
+        self, *, data_dir: str | None = None, hub: str = ..., cache_dir: str | None = None, held_out_only: bool = ...
+    ) -> DataSplits: ...
+
+
+def published(
+    *, hub: str, held_out: PublishedFile, train: PublishedFile | None = None, held_out_only: bool = False
+) -> Loader:
+    """The loader of a data set whose splits share one repository on the hub.
+
+    ``held_out_only`` is what the loader does unless told otherwise: an evaluation set leaves its training split alone.
+    """
+    repository, only = hub, held_out_only
+
+    def load(
+        *,
+        data_dir: str | None = None,
+        hub: str = repository,
+        cache_dir: str | None = None,
+        held_out_only: bool = only,
+    ) -> DataSplits:
+        return load_splits(
+            None if held_out_only else train,
+            held_out,
+            train_hub=hub,
+            hub=hub,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+        )
+
+    return load
+
+
+def load_splits(
+    train: PublishedFile | None,
+    held_out: PublishedFile,
+    *,
+    train_hub: str,
+    hub: str,
+    data_dir: str | None,
+    cache_dir: str | None,
+) -> DataSplits:
+    """Both splits, each from a repository of its own; ``train`` is None where only the held-out part is wanted."""
+    pool = None
+    if train is not None:
+        pool = load_published(train, hub=train_hub, data_dir=data_dir, cache_dir=cache_dir)
+    return DataSplits(train=pool, held_out=load_published(held_out, hub=hub, data_dir=data_dir, cache_dir=cache_dir))
+
+
+def load_published(file: PublishedFile, *, hub: str, data_dir: str | None, cache_dir: str | None) -> ArrowProblems:
     """The problems of one split, from ``data_dir`` if given, else from the hub (an id, or a folder laid out like it).
 
     Raises ValueError if the file is missing or the hub cannot be reached, with what to download and where to put it.
@@ -57,13 +109,14 @@ def load_published(
             key=key,
             cache_dir=cache_dir,
         )
-    if hub is None:
+    to_records = file.records
+    if to_records is None:
         raise ValueError(
             f"{file.name} is on no hub in this form; give data_dir=<folder that holds {file.name}.jsonl.gz>"
         )
     rows, origin = hub_rows(hub, file.config, file.split, cache_dir)
     return cached_problems(
-        lambda: (problem_of(record, file) for record in file.records(rows)),
+        lambda: (problem_of(record, file) for record in to_records(rows)),
         name=file.name,
         key=[origin],
         cache_dir=cache_dir,

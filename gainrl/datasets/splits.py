@@ -9,10 +9,20 @@ from gainrl.types import ProblemSet
 
 @dataclass(frozen=True, slots=True)
 class DataSplits:
-    """``train`` is the pool that curricula draw from, None for a set that only evaluates; ``held_out`` never trains."""
+    """``train`` is the pool that curricula draw from, None for a set that only evaluates; ``held_out`` never trains.
+
+    ``lessons``: what a warm start learns from where that is not ``train``, so that pools of different make-up share
+    one warm-started model.
+    """
 
     train: ProblemSet | None
     held_out: ProblemSet | None
+    lessons: ProblemSet | None = None
+
+    @property
+    def warm_start(self) -> ProblemSet | None:
+        """The problems whose worked solutions a warm start learns."""
+        return self.train if self.lessons is None else self.lessons
 
 
 def training_problems(splits: DataSplits, *, prompts_per_step: int = 1) -> ProblemSet:

@@ -37,41 +37,29 @@ class DirectionSums:
     def __add__(self, other: DirectionSums) -> DirectionSums:
         return DirectionSums(self.total + other.total, self.tokens + other.tokens, self.directed + other.directed)
 
+    def segment(self, index: int) -> DirectionSums:
+        """One of the segments of `segment_sums`."""
+        return DirectionSums(self.total[..., index, :], self.tokens[..., index], self.directed[..., index])
+
 
 def direction_sums(hidden: Tensor, mask: Tensor) -> DirectionSums:
     """Sums the unit vectors of the tokens that ``mask`` (``[..., T]`` bool) marks in ``hidden`` (``[..., T, D]``)."""
     _check_mask(hidden, mask)
-    lengths, states = _lengths_and_states(hidden)
-    directed = mask & (lengths != 0)
-    # A weighted sum instead of a tensor of unit vectors: one read of the states and no copy of them.
-    weights = torch.where(directed, 1.0 / lengths.masked_fill(~directed, 1.0), 0.0)
-    if not bool(torch.isfinite(lengths).all()):  # padding may hold nan, which a weight of 0 would let through
-        states = states.masked_fill(~mask[..., None], 0.0)
-    total = (weights[..., None, :] @ states)[..., 0, :]
-    return DirectionSums(total, mask.sum(-1), directed.sum(-1))
+    return segment_sums(hidden, mask[..., None, :]).segment(0)
 
 
-def packed_direction_sums(hidden_TD: Tensor, segment_T: Tensor, segments: int) -> DirectionSums:
-    """`direction_sums` of ``segments`` segments packed in one row of tokens.
+def segment_sums(hidden: Tensor, masks: Tensor) -> DirectionSums:
+    """`direction_sums` of ``S`` segments (``masks``: ``[..., S, T]`` bool) from one reading of the states.
 
-    ``hidden_TD``: ``[T, D]``; ``segment_T``: ``[T]`` int64, the segment of each token, negative for none of them.
+    The sums have the segments as their last axis before ``D``; see `DirectionSums.segment`.
     """
-    if segment_T.shape != hidden_TD.shape[:1]:
-        raise ValueError(
-            f"segment_T has shape {tuple(segment_T.shape)} but hidden_TD holds {hidden_TD.shape[0]} tokens; "
-            "pass one segment number per token, -1 for tokens that belong to none."
-        )
-    member = segment_T >= 0
-    lengths, states = _lengths_and_states(hidden_TD[member])
-    index = segment_T[member]
-    directed = lengths != 0
-    unit = states / lengths.masked_fill(~directed, 1.0)[:, None]
-    total = torch.zeros(segments, hidden_TD.shape[1], dtype=unit.dtype, device=unit.device).index_add_(0, index, unit)
-    return DirectionSums(
-        total,
-        torch.bincount(index, minlength=segments),
-        torch.bincount(index[directed], minlength=segments),
-    )
+    lengths, states = _lengths_and_states(hidden)
+    directed = masks & (lengths != 0)[..., None, :]
+    # A weighted sum instead of a tensor of unit vectors: one read of the states and no copy of them.
+    weights = torch.where(directed, 1.0 / lengths.masked_fill(lengths == 0, 1.0)[..., None, :], 0.0)
+    if not bool(torch.isfinite(lengths).all()):  # padding may hold nan, which a weight of 0 would let through
+        states = states.masked_fill(~masks.any(-2)[..., None], 0.0)
+    return DirectionSums(weights @ states, masks.sum(-1), directed.sum(-1))
 
 
 def intra_concentration(question: DirectionSums, *, diagonal: bool = True) -> Tensor:

@@ -74,22 +74,27 @@ def decode_with_shared_prompt(
     repeats = heads // shared_heads
     # Heads that share keys are rows of one product, like the members of a group.
     query = query.reshape(rows, shared_heads, repeats, width) * scaling
-    stacked = groups.stack(query).transpose(1, 2).flatten(2, 3)  # [P, K, G * repeats, d]
+    stacked = _stack(query, groups)  # [P, K, G * repeats, d]
     prompt_scores = stacked @ prompt[0].transpose(-1, -2)
     if prompt_bias is not None:
         prompt_scores = prompt_scores + prompt_bias
     scores = torch.cat(
-        [_per_row(prompt_scores, groups, repeats), query @ own[0].transpose(-1, -2)], dim=-1
+        [_unstack(prompt_scores, groups, repeats), query @ own[0].transpose(-1, -2)], dim=-1
     )  # [B, K, repeats, L + S]
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    prompt_weights = groups.stack(weights[..., :length]).transpose(1, 2).flatten(2, 3)
-    result = _per_row(prompt_weights @ prompt[1], groups, repeats) + weights[..., length:] @ own[1]
+    prompt_weights = _stack(weights[..., :length], groups)
+    result = _unstack(prompt_weights @ prompt[1], groups, repeats) + weights[..., length:] @ own[1]
     return result.reshape(rows, heads, 1, width)
 
 
-def _per_row(stacked: Tensor, groups: Groups, repeats: int) -> Tensor:
-    """``[P, K, G * repeats, x]`` to ``[B, K, repeats, x]``."""
-    return groups.unstack(stacked.unflatten(2, (groups.size, repeats)).transpose(1, 2))
+def _stack(rows: Tensor, groups: Groups) -> Tensor:
+    """``[B, H, T, x]`` to ``[P, H, G * T, x]``: what a group asks of its prompt, as one matrix per head."""
+    return groups.stack(rows).transpose(1, 2).flatten(2, 3)
+
+
+def _unstack(stacked: Tensor, groups: Groups, per_row: int) -> Tensor:
+    """``[P, H, G * T, x]`` to ``[B, H, T, x]`` with ``T = per_row``, the inverse of `_stack`."""
+    return groups.unstack(stacked.unflatten(2, (groups.size, per_row)).transpose(1, 2))
 
 
 def causal_with_shared_prompt(
@@ -183,12 +188,12 @@ class _CausalWithSharedPrompt(torch.autograd.Function):
         scaling: float,
     ) -> Tensor:
         attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        stacked = _stack_tokens(query, groups)
+        stacked = _stack(query, groups)
         on_prompt, lse_prompt = attend(stacked, prompt_keys, prompt_values, 0.0, False, attn_mask=bias, scale=scaling)
         on_own, lse_own = attend(query, keys, values, 0.0, True, scale=scaling)
         tokens = query.shape[2]
-        on_prompt = _unstack_tokens(on_prompt, groups, tokens)
-        lse_prompt = _unstack_tokens(lse_prompt[..., None], groups, tokens)
+        on_prompt = _unstack(on_prompt, groups, tokens)
+        lse_prompt = _unstack(lse_prompt[..., None], groups, tokens)
         lse_own = lse_own[..., None]
         # exp(lse_prompt) / (exp(lse_prompt) + exp(lse_own)): the share of attention that the prompt gets.
         share = torch.sigmoid(lse_prompt - lse_own).to(query.dtype)
@@ -207,7 +212,7 @@ class _CausalWithSharedPrompt(torch.autograd.Function):
         backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
         grad_query, grad_keys, grad_values = backward(grad, query, keys, values, result, lse, 0.0, True, scale=scaling)
         stacked_grad, stacked_query, stacked_result, stacked_lse = (
-            _stack_tokens(rows, groups) for rows in (grad, query, result, lse[..., None])
+            _stack(rows, groups) for rows in (grad, query, result, lse[..., None])
         )
         grad_stacked, grad_prompt_keys, grad_prompt_values = backward(
             stacked_grad,
@@ -221,15 +226,5 @@ class _CausalWithSharedPrompt(torch.autograd.Function):
             attn_mask=bias,
             scale=scaling,
         )
-        grad_query = grad_query + _unstack_tokens(grad_stacked, groups, query.shape[2])
+        grad_query = grad_query + _unstack(grad_stacked, groups, query.shape[2])
         return grad_query, grad_keys, grad_values, grad_prompt_keys, grad_prompt_values, None, None, None
-
-
-def _stack_tokens(rows: Tensor, groups: Groups) -> Tensor:
-    """``[B, H, T, x]`` to ``[P, H, G * T, x]``."""
-    return groups.stack(rows).transpose(1, 2).flatten(2, 3)
-
-
-def _unstack_tokens(stacked: Tensor, groups: Groups, tokens: int) -> Tensor:
-    """``[P, H, G * T, x]`` to ``[B, H, T, x]``."""
-    return groups.unstack(stacked.unflatten(2, (groups.size, tokens)).transpose(1, 2))

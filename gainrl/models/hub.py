@@ -27,7 +27,14 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 class HubModel:
-    """Where a run's model comes from: the settings of `hub`, and what can be said before its weights are loaded."""
+    """A causal language model that lies in a folder or on a hub, and what can be said before its weights are loaded.
+
+    ``source`` is a hub id or a folder. ``dtype`` is that of the weights (``auto``: as stored); with small steps
+    they should be float32 and the forward pass mixed. ``attention=auto`` takes the fastest that the architecture and
+    PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights. ``chat_template`` is a file
+    that replaces the tokenizer's template, ``stop_tokens`` are further tokens that end an answer.
+    Raises ValueError for an unknown ``dtype``.
+    """
 
     warm_start = None
 
@@ -48,95 +55,63 @@ class HubModel:
         if dtype not in _DTYPES:
             raise ValueError(f"model.dtype={dtype!r} is not known; use one of {', '.join(_DTYPES)}")
         self.source, self.revision, self.chat_template = source, revision, chat_template
-        self._settings: dict[str, Any] = {
-            "dtype": dtype,
-            "attention": attention,
-            "gradient_checkpointing": gradient_checkpointing,
-            "lora_rank": lora_rank,
-            "lora_alpha": lora_alpha,
-            "lora_targets": lora_targets,
-            "stop_tokens": tuple(stop_tokens),
-        }
+        self.dtype, self.attention, self.gradient_checkpointing = dtype, attention, gradient_checkpointing
+        self.lora_rank, self.lora_alpha, self.lora_targets = lora_rank, lora_alpha, lora_targets
+        self.stop_tokens = tuple(stop_tokens)
 
-    def check(self) -> None:
-        """Raises ValueError where files are missing, with what to download and where to put it."""
-        check_model_source(self.source, revision=self.revision, chat_template=self.chat_template)
+    def check(self) -> Any:
+        """The model's configuration. Raises ValueError where files are missing: what to download, where to put it."""
+        return check_model_source(self.source, revision=self.revision, chat_template=self.chat_template)
 
     def context_length(self) -> int | None:
         """Positions the model has, None if its configuration does not say."""
-        config = check_model_source(self.source, revision=self.revision, chat_template=self.chat_template)
-        return getattr(config.get_text_config(), "max_position_embeddings", None)
+        return getattr(self.check().get_text_config(), "max_position_embeddings", None)
 
     def tokenizer(self) -> Any:
-        return load_tokenizer(self.source, revision=self.revision, chat_template=self.chat_template)
+        """The model's tokenizer, with the chat template of the file where one is given."""
+        tokenizer = AutoTokenizer.from_pretrained(self._place(), revision=self.revision)
+        if self.chat_template is not None:
+            tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")
+        return tokenizer
 
     def load(self) -> Policy:
-        return hub(source=self.source, revision=self.revision, chat_template=self.chat_template, **self._settings)
+        """The policy, in train mode. Raises ValueError if the model is missing or cannot be run as asked."""
+        config = self.check()
+        without_dropout(config)
+        tokenizer = self.tokenizer()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self._place(),
+                revision=self.revision,
+                config=config,
+                dtype=_DTYPES[self.dtype],
+                attn_implementation=None if self.attention == "auto" else self.attention,
+            )
+        except (ImportError, ValueError) as fault:
+            raise ValueError(
+                f"{self.source} cannot be loaded with attention={self.attention!r} (try 'auto'): {fault}"
+            ) from fault
+        embeddings: Any = model.get_input_embeddings()
+        rows = embeddings.weight.shape[0]
+        if len(tokenizer) > rows:
+            raise ValueError(
+                f"the tokenizer of {self.source} has {len(tokenizer)} tokens and the model {rows} embeddings; "
+                "they do not belong together, or tokens were added without resizing the model"
+            )
+        stop_ids = find_stops(tokenizer, model, extra=self.stop_tokens)
+        pad_id = choose_pad(tokenizer, stop_ids)
+        model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
+        if self.lora_rank:
+            model = add_adapter(model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets)
+        model.train()
+        if self.gradient_checkpointing:
+            enable_checkpointing(model)
+        assert_deterministic(model)
+        return Policy(model=model, tokenizer=tokenizer, stop_ids=stop_ids, pad_id=pad_id)
 
-
-def load_tokenizer(source: str, *, revision: str | None = None, chat_template: str | None = None) -> Any:
-    """The tokenizer of a model, with the chat template of a file where one is given."""
-    path = Path(source).expanduser()
-    tokenizer = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else source, revision=revision)
-    if chat_template is not None:
-        tokenizer.chat_template = Path(chat_template).expanduser().read_text(encoding="utf-8")
-    return tokenizer
-
-
-def hub(
-    *,
-    source: str,
-    revision: str | None = None,
-    dtype: Dtype = "float32",
-    attention: Attention = "auto",
-    gradient_checkpointing: bool = False,
-    lora_rank: int = 0,
-    lora_alpha: int | None = None,
-    lora_targets: Sequence[str] | str = "all-linear",
-    chat_template: str | None = None,
-    stop_tokens: Sequence[str] = (),
-) -> Policy:
-    """The policy that ``source`` (a hub id or a folder) holds.
-
-    ``dtype`` is that of the weights (``auto``: as stored); with small learning rates they should be float32 and the
-    forward pass mixed. ``attention=auto`` takes the fastest that the architecture and PyTorch alone support.
-    ``lora_rank`` above 0 trains an adapter instead of the weights. ``chat_template`` is a file
-    that replaces the tokenizer's template, ``stop_tokens`` are further tokens that end an answer.
-    Raises ValueError if the model is missing (with what to download), or cannot be run as asked.
-    """
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not known; use one of {', '.join(_DTYPES)}")
-    config = check_model_source(source, revision=revision, chat_template=chat_template)
-    without_dropout(config)
-    source = str(Path(source).expanduser()) if Path(source).expanduser().is_dir() else source
-    tokenizer = load_tokenizer(source, revision=revision, chat_template=chat_template)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            config=config,
-            dtype=_DTYPES[dtype],
-            attn_implementation=None if attention == "auto" else attention,
-        )
-    except (ImportError, ValueError) as fault:
-        raise ValueError(f"{source} cannot be loaded with attention={attention!r} (try 'auto'): {fault}") from fault
-    embeddings: Any = model.get_input_embeddings()
-    rows = embeddings.weight.shape[0]
-    if len(tokenizer) > rows:
-        raise ValueError(
-            f"the tokenizer of {source} has {len(tokenizer)} tokens and the model {rows} embeddings; "
-            "they do not belong together, or tokens were added without resizing the model"
-        )
-    stop_ids = find_stops(tokenizer, model, extra=stop_tokens)
-    pad_id = choose_pad(tokenizer, stop_ids)
-    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
-    if lora_rank:
-        model = add_adapter(model, rank=lora_rank, alpha=lora_alpha, targets=lora_targets)
-    model.train()
-    if gradient_checkpointing:
-        enable_checkpointing(model)
-    assert_deterministic(model)
-    return Policy(model=model, tokenizer=tokenizer, stop_ids=stop_ids, pad_id=pad_id)
+    def _place(self) -> str:
+        path = Path(self.source).expanduser()
+        return str(path) if path.is_dir() else self.source
 
 
 def without_dropout(config: Any) -> None:

@@ -1,4 +1,4 @@
-r"""Decides whether two answers are the same, with the structure read here and the mathematics left to math-verify.
+r"""Decides whether two answers are the same: `structure` reads what they consist of, math-verify the mathematics.
 
 An answer is a list of items at its top level (``1, 2``; ``1 and 2``; ``3 \pm 1``), an item is a group in brackets or a
 single value. Decisions:
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,7 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, veri
 
 from gainrl.rewards.notation import clean
 from gainrl.rewards.numerals import drop_unit, read_number, same_number
+from gainrl.rewards.structure import read_group, same_name, split_items, without_name
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -38,15 +39,12 @@ _READINGS = tuple(
     (LatexExtractionConfig(boxed_match_priority=0, normalization_config=normalisation), ExprExtractionConfig())
     for normalisation in (replace(_NORMALISATION, units=False), _NORMALISATION)
 )
-_SEPARATOR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|;")
 _WORDS = re.compile(r"\\(?:text|mathrm|mbox|textbf|textrm|mathbf)\s*\{([^{}]*)\}")
 _BASED = re.compile(r"([0-9A-Za-z]+)\s*_\s*\{?\s*([0-9]+)\s*\}?")
 _CLOCK = re.compile(
     r"(?:0?([0-9])|(1[0-9]|2[0-3])):([0-5][0-9])\s*(?:\\[a-z]+\s*\{)?\s*([ap]?)\.?\s*(?:m?\.?)\s*\}?", re.IGNORECASE
 )
 _TRAILING_PERCENT = re.compile(r"\s*\\?%\s*$")
-_NAME = re.compile(r"^\s*[A-Za-z](?:_(?:\{[^{}=]*\}|\w))?(?:\s*\([A-Za-z]\))?\s*(?:=|\\in(?![A-Za-z]))\s*")
-_BRACKETS = {"(": ")", "[": "]", r"\{": r"\}"}
 
 
 def compare(
@@ -89,7 +87,7 @@ def same(answer: str, reference: str, tolerance: float | None = None) -> bool:
             items = group[1]
         return _match_any_order(items, expected, tolerance)
     if len(items) > 1:
-        group = read_group(_without_name(reference))
+        group = read_group(without_name(reference))
         if group is None or group[0] == "[]":
             return False
         if group[0] == "{}":
@@ -99,7 +97,7 @@ def same(answer: str, reference: str, tolerance: float | None = None) -> bool:
 
 
 def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
-    group, expected = read_group(_without_name(answer)), read_group(_without_name(reference))
+    group, expected = read_group(without_name(answer)), read_group(without_name(reference))
     if group is not None and expected is not None:
         if group[0] != expected[0]:
             return False
@@ -109,9 +107,9 @@ def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
 
 
 def _same_value(answer: str, reference: str, tolerance: float | None) -> bool:
-    number, expected = read_number(_without_name(answer)), read_number(_without_name(reference))
+    number, expected = read_number(without_name(answer)), read_number(without_name(reference))
     if number is not None and expected is not None:
-        return _same_name(answer, reference) and same_number(number, expected, tolerance)
+        return same_name(answer, reference) and same_number(number, expected, tolerance)
     based, expected_based = _BASED.fullmatch(answer), _BASED.fullmatch(reference)
     if based and expected_based:
         return based.groups() == expected_based.groups()
@@ -121,8 +119,8 @@ def _same_value(answer: str, reference: str, tolerance: float | None) -> bool:
     words, expected_words = _words(answer), _words(reference)
     if expected_words is not None and words is not None:
         return words == expected_words
-    if _same_name(answer, reference):
-        answer, reference = _without_name(answer), _without_name(reference)
+    if same_name(answer, reference):
+        answer, reference = without_name(answer), without_name(reference)
     parsed, expected_parsed = (parse_item(drop_unit(_TRAILING_PERCENT.sub("", text))) for text in (answer, reference))
     if not parsed or not expected_parsed:
         return False
@@ -142,61 +140,6 @@ def parse_item(text: str) -> tuple[Any, ...]:
     return ()
 
 
-def split_items(text: str) -> list[str]:
-    r"""The items of a list at the top level of brackets; ``a \pm b`` is two items."""
-    items = _split(_SEPARATOR.sub(",", text), lambda character: character == ",")
-    if len(items) == 1 and items[0].count(r"\pm") == 1 and read_group(items[0]) is None:
-        return [items[0].replace(r"\pm", "+"), items[0].replace(r"\pm", "-")]
-    names = [_NAME.match(item) for item in items]
-    if len(items) > 1 and names[0] and not any(names[1:]):  # x = 1, 2
-        items[0] = _without_name(items[0])
-    return items
-
-
-def read_group(text: str) -> tuple[str, list[str]] | None:
-    r"""The brackets and the items of a text that is one bracketed list, such as ``(1, 2]`` or ``\{3\}``; else None."""
-    text = text.strip()
-    opening = r"\{" if text.startswith(r"\{") else text[:1]
-    if opening not in _BRACKETS:
-        return None
-    closing = r"\}" if text.endswith(r"\}") else text[-1:]
-    if closing not in _BRACKETS.values() or (opening == r"\{") != (closing == r"\}"):
-        return None
-    inner = text[len(opening) : len(text) - len(closing)]
-    if not _closes_at_end(inner):
-        return None
-    items = _split(inner, lambda character: character == ",")
-    if len(items) == 1 and opening != r"\{":
-        return None  # brackets around one value only set it apart
-    return (opening + closing).replace("\\", ""), [item for item in items if item]
-
-
-def _closes_at_end(inner: str) -> bool:
-    depth = 0
-    for token in re.findall(r"\\.|[()\[\]{}]", inner):
-        if token in ("(", "[", "{", r"\{"):
-            depth += 1
-        elif token in (")", "]", "}", r"\}"):
-            depth -= 1
-            if depth < 0:
-                return False
-    return depth == 0
-
-
-def _split(text: str, separates: Callable[[str], bool]) -> list[str]:
-    parts, depth, start = [], 0, 0
-    for token in re.finditer(r"\\.|[()\[\]{},]", text):
-        mark = token.group()
-        if mark in ("(", "[", "{", r"\{"):
-            depth += 1
-        elif mark in (")", "]", "}", r"\}"):
-            depth -= 1
-        elif depth == 0 and separates(mark):
-            parts.append(text[start : token.start()].strip())
-            start = token.end()
-    return [part for part in [*parts, text[start:].strip()] if part] or [""]
-
-
 def _match_in_order(items: Sequence[str], expected: Sequence[str], tolerance: float | None) -> bool:
     return len(items) == len(expected) and all(
         same(item, reference, tolerance) for item, reference in zip(items, expected, strict=True)
@@ -213,15 +156,6 @@ def _match_any_order(items: Sequence[str], expected: Sequence[str], tolerance: f
             return False
         left.pop(found)
     return True
-
-
-def _without_name(text: str) -> str:
-    return _NAME.sub("", text, count=1)
-
-
-def _same_name(answer: str, reference: str) -> bool:
-    left, right = _NAME.match(answer), _NAME.match(reference)
-    return not left or not right or re.sub(r"\W", "", left.group()) == re.sub(r"\W", "", right.group())
 
 
 def _words(text: str) -> str | None:

@@ -104,6 +104,12 @@ class MathReward:
         """The verdict for a single pair."""
         return self.score([completion], [Problem(id="", question="", reference_answer=reference_answer)])[0]
 
+    def unjudgeable(self, problem: Problem) -> str | None:
+        """Why no completion of a problem can be judged; None if some can."""
+        if any(self._references(problem)):
+            return None
+        return f"Problem {problem.id!r} has no reference answer; reward=code runs tests, reward=custom is your own."
+
     def answer_key(self, completion: str) -> str | None:
         """What the completion votes for in a majority vote; None where it gives no answer."""
         found = final_answer(completion, fallback=self.fallback)
@@ -123,11 +129,13 @@ class MathReward:
     def _question(self, answer: Extraction | None, problem: Problem) -> Question | None:
         if answer is None or len(answer.text) > MAX_ANSWER_CHARACTERS:
             return None
-        further = problem.extra.get("alt_answers") or () if self.alternatives else ()
-        references = tuple(dict.fromkeys([problem.reference_answer.strip(), *(str(text).strip() for text in further)]))
         tolerance = problem.extra.get("tolerance")
         is_list = bool(problem.extra.get("is_multiple_answer"))
-        return answer.text, references, None if tolerance in (None, "") else float(tolerance), is_list
+        return answer.text, self._references(problem), None if tolerance in (None, "") else float(tolerance), is_list
+
+    def _references(self, problem: Problem) -> tuple[str, ...]:
+        further = problem.extra.get("alt_answers") or () if self.alternatives else ()
+        return tuple(dict.fromkeys([problem.reference_answer.strip(), *(str(text).strip() for text in further)]))
 
     def _verdict(self, judgement: Judgement, detail: str, answer: Extraction | None) -> Verdict:
         read = f"{answer.rule}: {answer.text[:200]}; " if answer is not None else ""

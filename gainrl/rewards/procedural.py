@@ -80,6 +80,14 @@ class ProceduralReward:
             verdicts[row] = self._verdict(outcome, calls[row][2])
         return [verdicts[row] for row in range(len(completions))]
 
+    def unjudgeable(self, problem: Problem) -> str | None:
+        """Why no completion of a problem can be judged; None if some can."""
+        try:
+            read_entry(problem)
+        except ValueError as fault:
+            return str(fault)
+        return None
+
     def answer_key(self, completion: str) -> str | None:
         """What the completion votes for in a majority vote; None where it gives no answer."""
         answer = self._read(completion)

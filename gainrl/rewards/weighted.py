@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gainrl.types import Judgement, Problem, Reward, Verdict
 
@@ -39,6 +40,17 @@ class WeightedReward:
         """How completions vote in a majority vote: as for the component of the verdict, None where it has no votes."""
         return getattr(self.components[self.verdict_from], "answer_key", None)
 
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What components want on record, by their names."""
+        stamps = {name: getattr(reward, "stamp", None) for name, reward in self.components.items()}
+        return {name: stamp for name, stamp in stamps.items() if stamp}
+
+    def unjudgeable(self, problem: Problem) -> str | None:
+        """Why no completion of a problem can be judged: what the component of the verdict says, None if it can."""
+        judge = getattr(self.components[self.verdict_from], "unjudgeable", None)
+        return None if judge is None else judge(problem)
+
     def score(
         self, completions: Sequence[str], problems: Sequence[Problem], *, lengths: Sequence[int] | None = None
     ) -> list[Verdict]:
@@ -69,6 +81,6 @@ class WeightedReward:
         if main.excluded or failed:
             judgement = main.judgement if main.excluded else Judgement.ERROR
             detail = "; ".join(f"{name}: {parts[name].detail}" for name in failed or [self.verdict_from])
-            return Verdict(judgement, 0.0, components=values, detail=detail)
+            return Verdict(judgement, 0.0, components=values, detail=detail, outcome=main.outcome)
         value = sum(self.weights[name] * part.value for name, part in parts.items() if not part.excluded)
-        return Verdict(main.judgement, value, components=values, detail=main.detail)
+        return Verdict(main.judgement, value, components=values, detail=main.detail, outcome=main.outcome)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -19,11 +17,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, Literal
 
-START_LIMIT_SECONDS = 120.0
+from gainrl.rewards.worker import START_LIMIT_SECONDS, Worker
+
 START_ATTEMPTS = 3
 
 Status = Literal["done", "timeout", "exhausted", "raised", "died", "unjudged"]
@@ -38,47 +36,6 @@ class Outcome:
 
     status: Status
     result: Any = None
-
-
-class _Worker:
-    """One process and the call it is busy with."""
-
-    def __init__(self, function: str, time_limit_seconds: float, memory_limit_megabytes: int) -> None:
-        ours, theirs = Pipe()
-        arguments = (theirs.fileno(), function, time_limit_seconds, memory_limit_megabytes, os.getpid())
-        # Neither secrets nor devices of the parent reach a process that evaluates what a model wrote.
-        environment = {
-            name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if name in os.environ
-        }
-        environment |= {
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from gainrl.rewards.worker_process import main; main(*{arguments!r})"],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # an interrupt at the terminal is for the parent, which ends its workers itself
-            env=environment,
-        )
-        theirs.close()
-        self.connection: Connection = ours
-        self.ready = False
-        self.call: int | None = None
-        self.deadline = time.monotonic() + START_LIMIT_SECONDS
-
-    def begin(self, call: int, message: bytes, deadline: float) -> None:
-        self.connection.send_bytes(message)
-        self.call, self.deadline = call, deadline
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
 
 
 class WorkerPool:
@@ -113,7 +70,7 @@ class WorkerPool:
         self._settings = (function, self._time_limit, int(memory_limit_megabytes))
         self.replaced = 0
         self._failed_starts = 0
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, _kill_all, self._workers)
         _POOLS.add(self)
@@ -185,14 +142,14 @@ class WorkerPool:
             self._workers.remove(worker)
             worker.kill()
         while len(self._workers) < size:
-            self._workers.append(_Worker(*self._settings))
+            self._workers.append(Worker(*self._settings))
         while not any(worker.ready for worker in self._workers):
             readable = wait([worker.connection for worker in self._workers], START_LIMIT_SECONDS)
             for worker in list(self._workers):
                 if not readable or worker.connection in readable:
                     self._receive(worker, {}, deque(), set())
 
-    def _begin(self, worker: _Worker, pending: deque[int], messages: list[bytes]) -> None:
+    def _begin(self, worker: Worker, pending: deque[int], messages: list[bytes]) -> None:
         call = pending.popleft()
         try:
             worker.begin(call, messages[call], time.monotonic() + self._time_limit)
@@ -200,7 +157,7 @@ class WorkerPool:
             pending.appendleft(call)
             worker.ready, worker.deadline = False, 0.0  # it died idle; the loop replaces it
 
-    def _receive(self, worker: _Worker, outcomes: dict[int, Outcome], pending: deque[int], died: set[int]) -> None:
+    def _receive(self, worker: Worker, outcomes: dict[int, Outcome], pending: deque[int], died: set[int]) -> None:
         try:
             reply = json.loads(worker.connection.recv_bytes()) if worker.connection.poll() else None
         except (EOFError, OSError, ValueError):
@@ -228,12 +185,12 @@ class WorkerPool:
             pending.appendleft(call)
         self._replace(worker)
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         """Starts the successor at once, even after the last call, so that the next batch does not wait for it."""
         self._workers.remove(worker)
         worker.kill()
         self.replaced += 1
-        self._workers.append(_Worker(*self._settings))
+        self._workers.append(Worker(*self._settings))
 
     def _forget_workers_of_the_parent(self) -> None:
         """In a forked child: the workers belong to the parent, and so may the lock."""
@@ -243,7 +200,7 @@ class WorkerPool:
         self._lock = threading.Lock()
 
 
-def _kill_all(workers: list[_Worker]) -> None:
+def _kill_all(workers: list[Worker]) -> None:
     while workers:
         workers.pop().kill()
 

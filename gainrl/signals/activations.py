@@ -73,6 +73,21 @@ def block_index(layer: int | float, depth: int) -> int:
     return layer % depth
 
 
+class evaluating:
+    """Dropout off within the block, and each module back in the mode it had."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._training = [module for module in self._model.modules() if module.training]
+        self._model.eval()
+
+    def __exit__(self, *exception: object) -> None:
+        for module in self._training:
+            module.training = True
+
+
 class _Reached(Exception):
     """Raised by the hook of the furthest tap, to leave the forward there."""
 

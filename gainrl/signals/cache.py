@@ -56,6 +56,12 @@ def data_hash(problems: Problems) -> str:
     return text_hash(json.dumps([problem.id, problem.question, problem.reference_answer]) for problem in rows)
 
 
+def answers_hash(problems: Problems, tokenizer: Any) -> str:
+    """Of the tokens of the reference answers, which prompt tokens do not show."""
+    answers = (problems[row].reference_answer for row in range(len(problems)))
+    return text_hash(str(list(tokenizer.encode(answer, add_special_tokens=False))) for answer in answers)
+
+
 def text_hash(texts: Iterable[str]) -> str:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for text in texts:

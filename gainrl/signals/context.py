@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from gainrl.signals.protocol import Problems, Signal
 from gainrl.types import PromptTokens
 
 OverlongRule = Literal["drop", "truncate"]
@@ -27,6 +28,17 @@ def context_length(model: Any) -> int | None:
     config = model.config
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     return getattr(text_config, "max_position_embeddings", None)
+
+
+def answer_lengths(signals: Iterable[Signal], problems: Problems, tokenizer: Any) -> np.ndarray:
+    """``[N]`` tokens of the longest text that ``signals`` run behind each prompt."""
+    lengths = np.zeros(len(problems), np.int64)
+    for signal in signals:
+        template = getattr(signal, "answer_template", None)
+        if template is not None:
+            texts = (template.replace("{answer}", problems[row].reference_answer) for row in range(len(problems)))
+            lengths = np.maximum(lengths, [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts])
+    return lengths
 
 
 def fit_prompts(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gainrl.signals.cache import ValueStore, data_hash, prompts_hash, text_hash, weights_hash
-from gainrl.signals.context import FittedPrompts, OverlongRule, context_length, fit_prompts
+from gainrl.signals.cache import ValueStore, answers_hash, data_hash, prompts_hash, text_hash, weights_hash
+from gainrl.signals.context import FittedPrompts, OverlongRule, answer_lengths, context_length, fit_prompts
 from gainrl.signals.prefill import PrefillPass
 from gainrl.signals.progress import Progress
 from gainrl.signals.protocol import DerivedSignal, PrefillSignal, Problems, Signal, require_policy
@@ -72,18 +72,16 @@ def extract(
     cached: set[str] = set()
     if paid:
         policy = require_policy(next(iter(paid.values())).name, policy)
-        reserve = _answer_lengths(paid.values(), problems, policy)
+        reserve = answer_lengths(paid.values(), problems, policy.tokenizer)
         fitted = fit_prompts(prompts, context_length(policy.model), overlong, reserve)
         lengths = np.array([len(prompt) for prompt in fitted.prompts], np.int64)
         work = _Work(
             problems, fitted, policy, engine, reward, tokens_per_batch, progress, rank, world_size, gather, lengths
         )
         stores = {} if cache_dir is None else _stores(Path(cache_dir), paid, work, rollout_key)
-        for text, store in stores.items():
-            found = store.load()
-            if found is not None:
-                values[text] = found
-                cached.add(text)
+        kept = _kept_everywhere(stores, work)
+        values |= kept
+        cached.update(kept)
         missing = {text: signal for text, signal in paid.items() if text not in values}
         groups: list[dict[str, Signal]] = [
             {text: signal for text, signal in missing.items() if isinstance(signal, PrefillSignal)}
@@ -206,7 +204,7 @@ def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_ke
     for text, signal in signals.items():
         parts = [text, *common]
         if not isinstance(signal, PrefillSignal) or signal.answer_template is not None:
-            parts.append(_tokenizer_hash(work.problems, work.policy))
+            parts.append(answers_hash(work.problems, work.policy.tokenizer))
         if signal.cost == "rollouts":
             if rollout_key is None:
                 continue
@@ -215,24 +213,14 @@ def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_ke
     return stores
 
 
-def _tokenizer_hash(problems: Problems, policy: Policy) -> str:
-    """Of the tokens of the reference answers, which prompt tokens do not show."""
-    return text_hash(str(_encode(policy, problems[row].reference_answer)) for row in range(len(problems)))
-
-
-def _encode(policy: Policy, text: str) -> list[int]:
-    return list(policy.tokenizer.encode(text, add_special_tokens=False))
-
-
-def _answer_lengths(signals: Iterable[Signal], problems: Problems, policy: Policy) -> np.ndarray:
-    """``[N]`` tokens that the longest text behind each prompt takes."""
-    lengths = np.zeros(len(problems), np.int64)
-    for signal in signals:
-        template = getattr(signal, "answer_template", None)
-        if template is not None:
-            texts = (template.replace("{answer}", problems[row].reference_answer) for row in range(len(problems)))
-            lengths = np.maximum(lengths, [len(_encode(policy, text)) for text in texts])
-    return lengths
+def _kept_everywhere(stores: Mapping[str, ValueStore], work: _Work) -> dict[str, np.ndarray]:
+    """The values that every rank finds complete: ranks that measure would wait for those that do not."""
+    found = {text: values for text, store in stores.items() if (values := store.load()) is not None}
+    if work.gather is None or work.world_size == 1:
+        return found
+    flags = work.gather(np.array([text in found for text in stores]))
+    everywhere = np.logical_and.reduce(flags)
+    return {text: found[text] for text, every in zip(stores, everywhere, strict=True) if every}
 
 
 def _base(signal: Signal) -> Signal:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gainrl.signals.activations import decoder_and_blocks
-from gainrl.signals.prefill import evaluating
+from gainrl.signals.activations import decoder_and_blocks, evaluating
 from gainrl.signals.protocol import Cost, LearnFirst, Problems, require_policy, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.types import Policy, PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +42,7 @@ class GradNormSignal:
         return settings_text(self.name, {"target": self.target, "answer_template": self.answer_template})
 
     def compute(
-        self,
-        problems: Problems,
-        prompts: Sequence[PromptTokens],
-        policy: Policy | None = None,
-        *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
-        rows: np.ndarray | None = None,
+        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
     ) -> np.ndarray:
         policy = require_policy(self.name, policy)
         _, blocks = decoder_and_blocks(policy.model)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gainrl.signals.activations import Activation, Tap
-from gainrl.signals.prefill import PrefillBatch, run_prefill
-from gainrl.signals.protocol import Cost, LearnFirst, Problems, require_policy, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.signals.prefill import compute_by_prefill
+from gainrl.signals.prefill_batch import PrefillBatch
+from gainrl.signals.protocol import Cost, LearnFirst, settings_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +44,4 @@ class HiddenNormSignal:
         lengths = torch.linalg.vector_norm(batch.hidden[self.taps[0]], dim=-1, dtype=torch.float32)
         return lengths.masked_fill(~batch.question, 0.0).sum(-1) / batch.question.sum(-1)
 
-    def compute(
-        self,
-        problems: Problems,
-        prompts: Sequence[PromptTokens],
-        policy: Policy | None = None,
-        *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
-        rows: np.ndarray | None = None,
-    ) -> np.ndarray:
-        return run_prefill([self], problems, prompts, require_policy(self.name, policy))[0]
+    compute = compute_by_prefill

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gainrl.signals.protocol import Cost, LearnFirst, Problems, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.types import Policy, PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,7 @@ class LabelSignal:
         return settings_text(self.name, {})
 
     def compute(
-        self,
-        problems: Problems,
-        prompts: Sequence[PromptTokens],
-        policy: Policy | None = None,
-        *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
-        rows: np.ndarray | None = None,
+        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
     ) -> np.ndarray:
         return published_difficulty(problems)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gainrl.functional.angles import direction_sums, inter_concentration, intra_concentration
+from gainrl.functional.angles import direction_sums, inter_concentration, intra_concentration, segment_sums
 from gainrl.signals.activations import Activation, Tap, tapped
 from gainrl.types import PromptTokens
 
@@ -118,8 +118,9 @@ class ConcentrationWatch:
     @torch.no_grad()
     def _measure(self, hidden: Tensor, spans: Sequence[Span]) -> Tensor:
         """``[1 or 3, len(spans)]``, see `_means`."""
-        rows = torch.tensor([span.row for span in spans], device=hidden.device)
-        hidden = hidden[rows]
+        rows = [span.row for span in spans]
+        if rows != list(range(len(hidden))):
+            hidden = hidden[torch.tensor(rows, device=hidden.device)]
         if self._completion_lengths is not None:
             lengths = [self._completion_lengths[span.row] for span in spans]
             ends = [span.stop + max(length - 1, 0) for span, length in zip(spans, lengths, strict=True)]
@@ -135,9 +136,9 @@ class ConcentrationWatch:
             (span.start + prompt.question[0], span.start + prompt.question[1])
             for span, prompt in zip(spans, prompts, strict=True)
         ]
-        question = direction_sums(hidden, self._mask(hidden, questions))
         before = [(span.start, start) for span, (start, _) in zip(spans, questions, strict=True)]
-        prefix = direction_sums(hidden, self._mask(hidden, before))
+        sums = segment_sums(hidden, torch.stack([self._mask(hidden, part) for part in (questions, before)], 1))
+        question, prefix = sums.segment(0), sums.segment(1)
         intra = intra_concentration(question, diagonal=self._probe.diagonal)
         inter = inter_concentration(question, prefix)
         value = torch.zeros_like(intra)

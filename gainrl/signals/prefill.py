@@ -7,79 +7,23 @@ nothing behind a token changes its states, and the numbers are those of a plain 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import DynamicCache
 
-from gainrl.functional.angles import DirectionSums, direction_sums
-from gainrl.models.shared_prompts import PromptStates, SharedForm, run_completions, run_prompts, shared_form
-from gainrl.signals.activations import Tap, decoder_and_blocks, tapped
-from gainrl.signals.protocol import PrefillSignal, Problems
-from gainrl.signals.token_scores import LogitHead, TokenScores, score_tokens
+from gainrl.signals.activations import evaluating
+from gainrl.signals.prefill_batch import PrefillBatch
+from gainrl.signals.protocol import PrefillSignal, Problems, require_policy
+from gainrl.signals.shared_prefix import run_shared_prefix, shared_prefix_length
+from gainrl.signals.token_scores import LogitHead, score_tokens
 from gainrl.types import Policy, PromptTokens
 
 # Behind the caches of a CPU larger batches run slower; a GPU needs them to be busy.
-_TOKENS_PER_BATCH = {"cpu": 2048}
+_TOKENS_PER_BATCH = {"cpu": 1024}
 _TOKENS_PER_BATCH_ELSEWHERE = 16384
 _MAX_PADDING = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillBatch:
-    """What the signals see of ``P`` prompts: the ``T`` tokens behind the shared prefix, right-padded.
-
-    ``hidden``: ``[P, T, D]`` per tap. ``question``, ``prefix_rest``, ``answer``: ``[P, T]`` bool masks;
-    ``prefix_rest`` marks tokens before the question that not all prompts share. ``shared``: the direction sums of
-    the shared prefix per tap. ``scores``: of question and answer tokens that have a token before them.
-    """
-
-    hidden: Mapping[Tap, Tensor]
-    shared: Mapping[Tap, DirectionSums]
-    question: Tensor
-    prefix_rest: Tensor
-    answer: Tensor
-    scored: Tensor
-    scores: TokenScores | None
-
-    def prefix_sums(self, tap: Tap) -> DirectionSums:
-        """Direction sums over all tokens before the question, per prompt."""
-        rest = direction_sums(self.hidden[tap], self.prefix_rest)
-        return rest + self.shared[tap] if tap in self.shared else rest
-
-    def mean_score(self, quantity: Literal["logprobs", "entropies"], segment: Tensor) -> Tensor:
-        """``[P]`` mean of a token score over the scored tokens of ``segment``; NaN where there is none."""
-        if self.scores is None:
-            raise ValueError("Token scores were not computed in this pass; a signal that reads them needs_logits.")
-        chosen = segment & self.scored
-        return getattr(self.scores, quantity).masked_fill(~chosen, 0.0).sum(-1) / chosen.sum(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class _SharedPrefix:
-    """What the pass keeps of the tokens that all prompts begin with; ``last_state``: ``[D]``, of the last of them.
-
-    Keys and values are in ``states``, read in place, or in ``cache`` where a model needs its own kind.
-    """
-
-    length: int
-    sums: Mapping[Tap, DirectionSums]
-    last_state: Tensor | None = None
-    states: PromptStates | None = None
-    form: SharedForm | None = None
-    cache: Any = None  # a transformers Cache of batch size 1; never handed to the model, which would write into it
-
-    def cache_for(self, batch_size: int) -> Any:
-        if self.cache is None:
-            return None
-        cache = copy.deepcopy(self.cache)
-        cache.batch_repeat_interleave(batch_size)
-        return cache
 
 
 class PrefillPass:
@@ -112,7 +56,8 @@ class PrefillPass:
         needs_logits = any(signal.needs_logits for signal in signals)
         with torch.no_grad(), evaluating(policy.model):
             self._head = LogitHead(policy.model) if needs_logits else None
-            self._prefix = self._run_prefix(shared)
+            longest = int(self.tail_lengths.max(initial=0))
+            self._prefix = run_shared_prefix(policy.model, self._taps, prompts[0].ids[:shared], longest, policy.device)
 
     @property
     def padding_share(self) -> float:
@@ -141,7 +86,7 @@ class PrefillPass:
                 segments[2, place, len(tokens) - len(answer) : len(tokens)] = True
         ids_PT = torch.from_numpy(ids).to(device)
         question, prefix_rest, answer_mask = torch.from_numpy(segments).to(device).unbind(0)
-        hidden, final = self._run_tails(ids_PT)
+        hidden, final = self._prefix.run_tails(self._policy.model, self._taps, ids_PT, stop=self._head is None)
         scored = question | answer_mask
         scores = None
         if self._head is not None and final is not None:
@@ -175,44 +120,6 @@ class PrefillPass:
             return len(self._prompts[row]) + len(self._answers[int(row)])
         return self._prompts[row].question[1]
 
-    def _run_prefix(self, length: int) -> _SharedPrefix:
-        if length == 0:
-            return _SharedPrefix(0, {})
-        model = self._policy.model
-        decoder = decoder_and_blocks(model)[0]
-        ids = torch.tensor([self._prompts[0].ids[:length]], device=self._policy.device)
-        form = shared_form(model, length + int(self.tail_lengths.max()))
-        states = cache = None
-        with tapped(model, self._taps) as hidden:
-            if form is None:
-                cache = DynamicCache(config=model.config)
-                final = decoder(input_ids=ids, past_key_values=cache, use_cache=True)[0]
-            else:
-                final, states = run_prompts(model, decoder, ids, torch.tensor([length], device=ids.device))
-        whole = torch.ones_like(ids, dtype=torch.bool)
-        sums = {tap: direction_sums(activations, whole) for tap, activations in hidden.items()}
-        return _SharedPrefix(length, sums, final[0, -1], states, form, cache)
-
-    def _run_tails(self, ids_PT: Tensor) -> tuple[dict[Tap, Tensor], Tensor | None]:
-        """Activations, and the final states if there is a head for them, of the tokens behind the shared prefix."""
-        model, prefix = self._policy.model, self._prefix
-        decoder = decoder_and_blocks(model)[0]
-        final = None
-        with evaluating(model), tapped(model, self._taps, stop=self._head is None) as hidden:
-            if prefix.states is not None and prefix.form is not None:
-                owners = torch.zeros(len(ids_PT), dtype=torch.long, device=ids_PT.device)
-                final = run_completions(model, decoder, prefix.states, owners, ids_PT, prefix.form)
-            else:
-                positions = torch.arange(prefix.length, prefix.length + ids_PT.shape[1], device=ids_PT.device)
-                cache = prefix.cache_for(len(ids_PT))
-                final = decoder(
-                    input_ids=ids_PT,
-                    position_ids=positions[None].expand(len(ids_PT), -1),
-                    past_key_values=cache,
-                    use_cache=cache is not None,
-                )[0]
-        return hidden, final
-
 
 def run_prefill(
     signals: Sequence[PrefillSignal],
@@ -231,16 +138,15 @@ def run_prefill(
     return values
 
 
-def shared_prefix_length(prompts: Sequence[PromptTokens]) -> int:
-    """How many tokens before the question all prompts begin with."""
-    if not len(prompts):
-        return 0
-    first = prompts[0].ids
-    shared = min(prompt.prefix_length for prompt in prompts)
-    for prompt in prompts:
-        if prompt.ids[:shared] != first[:shared]:
-            shared = next(i for i in range(shared) if prompt.ids[i] != first[i])
-    return shared
+def compute_by_prefill(
+    signal: PrefillSignal,
+    problems: Problems,
+    prompts: Sequence[PromptTokens],
+    policy: Policy | None = None,
+    **given: Any,
+) -> np.ndarray:
+    """`Signal.compute` of every signal that a prefill pass can read, with a pass of its own."""
+    return run_prefill([signal], problems, prompts, require_policy(signal.name, policy))[0]
 
 
 def length_batches(lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarray]:
@@ -263,18 +169,3 @@ def length_batches(lengths: np.ndarray, tokens_per_batch: int) -> list[np.ndarra
         batches.append(members)
         start += len(members)
     return batches
-
-
-class evaluating:
-    """Dropout off within the block, and each module back in the mode it had."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._training = [module for module in self._model.modules() if module.training]
-        self._model.eval()
-
-    def __exit__(self, *exception: object) -> None:
-        for module in self._training:
-            module.training = True

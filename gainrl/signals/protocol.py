@@ -13,7 +13,7 @@ from gainrl.types import Policy, Problem, ProblemSet, PromptTokens, Reward, Roll
 
 if TYPE_CHECKING:
     from gainrl.signals.activations import Tap
-    from gainrl.signals.prefill import PrefillBatch
+    from gainrl.signals.prefill_batch import PrefillBatch
 
 Cost = Literal["none", "prefill", "backward", "rollouts"]
 LearnFirst = Literal["high", "low"]

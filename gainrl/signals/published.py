@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from gainrl.signals.protocol import Cost, LearnFirst, Problems, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.types import Policy, PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +38,7 @@ class PublishedSignal:
         return settings_text(self.name, {"order": [int(row) for row in read_order(self.order)]})
 
     def compute(
-        self,
-        problems: Problems,
-        prompts: Sequence[PromptTokens],
-        policy: Policy | None = None,
-        *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
-        rows: np.ndarray | None = None,
+        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
     ) -> np.ndarray:
         order = read_order(self.order)
         position = np.empty(len(order))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gainrl.functional.streams import generator
 from gainrl.signals.protocol import Cost, LearnFirst, Problems, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.types import Policy, PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,8 @@ class RandomSignal:
         prompts: Sequence[PromptTokens],
         policy: Policy | None = None,
         *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
         rows: np.ndarray | None = None,
+        **given: Any,
     ) -> np.ndarray:
         wanted = np.arange(len(problems)) if rows is None else np.asarray(rows)
         size = int(wanted.max()) + 1 if len(wanted) else 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from gainrl.functional.association import rank_residual
 from gainrl.signals.length import question_lengths
 from gainrl.signals.protocol import Cost, LearnFirst, Problems, Signal, settings_text
-from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine
+from gainrl.types import Policy, PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,7 @@ class ResidualSignal:
         return rank_residual(values, question_lengths(prompts))
 
     def compute(
-        self,
-        problems: Problems,
-        prompts: Sequence[PromptTokens],
-        policy: Policy | None = None,
-        *,
-        engine: RolloutEngine | None = None,
-        reward: Reward | None = None,
-        rows: np.ndarray | None = None,
+        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
     ) -> np.ndarray:
-        values = self.base.compute(problems, prompts, policy, engine=engine, reward=reward, rows=rows)
+        values = self.base.compute(problems, prompts, policy, **given)
         return self.derive(values, problems, prompts)

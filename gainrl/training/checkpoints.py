@@ -13,7 +13,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,19 @@ class CheckpointStore:
         self.folder = folder
         self.keep = keep
 
-    def save(self, state: Mapping[str, Any], step: int) -> Saved:
-        """Raises CheckpointFailed if the disk is full or cannot be written."""
+    def save(self, state: Mapping[str, Any], step: int, *, best: bool = False, after: Sequence[Path] = ()) -> Saved:
+        """Writes ``step-<step>.ckpt`` once the files ``after`` are on the disk, and drops the oldest.
+
+        Raises CheckpointFailed if the disk is full or cannot be written.
+        """
         since = time.perf_counter()
         path = self.folder / f"step-{step:06d}.ckpt"
         try:
+            for record in after:
+                sync(record)
             write_checkpoint(state, path)
+            if best:
+                self._mark_best(path)
         except (OSError, RuntimeError) as fault:  # torch reports a full disk as either
             known = self.steps()
             last = f"{known[-1][1]} is untouched" if known else "there is none before it"
@@ -70,7 +77,7 @@ class CheckpointStore:
             old.unlink(missing_ok=True)
         return Saved(path, path.stat().st_size, time.perf_counter() - since)
 
-    def mark_best(self, path: Path) -> None:
+    def _mark_best(self, path: Path) -> None:
         """Makes ``path`` the content of ``best.ckpt``, without another copy where the file system has links."""
         draft = self.folder / ".best.draft"
         draft.unlink(missing_ok=True)

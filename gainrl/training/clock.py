@@ -1,4 +1,4 @@
-"""Seconds of each phase of a run: rollout, reward, logprobs, update, refresh, evaluation, checkpoint, logging."""
+"""Seconds and tokens of each phase of a run: rollout, reward, logprobs, update, refresh, evaluation, and so on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from contextlib import contextmanager
 class PhaseClock:
     """Adds up wall seconds by phase. A phase entered inside another is taken out of the outer one.
 
-    ``listener`` is told the name of each phase that begins.
+    From the first phase on every second belongs somewhere: what passes between two phases is that of ``other``.
+    ``tokens``: what went through a phase, as its code counts it (`count`): completion tokens generated, judged, scored
+    or learned from, and prompt tokens read for a signal. ``listener`` is told the name of each phase that begins.
     """
 
     def __init__(self) -> None:
         self.listener: Callable[[str], None] | None = None
         self.seconds: dict[str, float] = {}
+        self.tokens: dict[str, int] = {}
         self._open: list[str] = []
-        self._since = 0.0
+        self._since: float | None = None
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -31,13 +34,18 @@ class PhaseClock:
             self._charge()
             self._open.pop()
 
+    def count(self, tokens: int) -> None:
+        """Adds tokens to the phase that is open; outside of all phases nothing is counted."""
+        if self._open:
+            self.tokens[self._open[-1]] = self.tokens.get(self._open[-1], 0) + int(tokens)
+
     @property
     def current(self) -> str | None:
         return self._open[-1] if self._open else None
 
     def _charge(self) -> None:
         now = time.perf_counter()
-        if self._open:
-            phase = self._open[-1]
+        if self._since is not None:
+            phase = self._open[-1] if self._open else "other"
             self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
         self._since = now

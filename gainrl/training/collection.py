@@ -72,7 +72,10 @@ class Collector:
                     f"step {step + 1}: the engine sampled with version {rollout.version} of the weights, the policy is "
                     f"at version {self.policy.version}; its completions would train the wrong policy"
                 )
+            tokens = int(rollout.lengths.sum())
+            self.clock.count(tokens)
         with self.clock("reward"):
+            self.clock.count(tokens)
             texts, verdicts = judge(self.policy, self.reward, rollout, batch.problems)
         rewards = np.array([verdict.value for verdict in verdicts], np.float64)
         if self.overlong is not None:

@@ -86,6 +86,7 @@ class Completion:
     tokens: int
     truncated: bool
     detail: str
+    outcome: str = ""
 
     @property
     def correct(self) -> bool:
@@ -145,6 +146,7 @@ def evaluate(
                 tokens=lengths[place],
                 truncated=truncated[place],
                 detail=verdict.detail,
+                outcome=verdict.outcome,
             )
             for place, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
         ]

@@ -207,6 +207,7 @@ class GRPOModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()
         checkpoint["phase_seconds"] = dict(self.clock.seconds)
+        checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
         if self.reference is not None and self.reference_sync is not None:
             checkpoint["reference"] = self.reference.state_dict()
@@ -214,6 +215,7 @@ class GRPOModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.counters.load_state_dict(checkpoint["counters"])
         self.clock.seconds = dict(checkpoint["phase_seconds"])
+        self.clock.tokens = dict(checkpoint["phase_tokens"])
         self.limits.tokens = int(checkpoint["micro_batch_tokens"])
         if self.reference is not None and "reference" in checkpoint:
             self.reference.load_state_dict(checkpoint["reference"])

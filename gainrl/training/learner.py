@@ -67,13 +67,24 @@ class Learner:
             every_row=self.critic is not None,
         )
         old_BT = self._old_logprobs(experience, plans, weights)
+        # With one mini-batch the first pass is made by the sampling policy itself, and notes what later ones divide by.
+        noted_BT = torch.zeros_like(weights.advantages_BT) if old_BT is None and self.inner_epochs > 1 else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
         done: list[dict[str, float]] = []  # what is said of every optimizer step, those that were skipped left out
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:
-                    update = Update(plan, experience, weights, old_BT, watched=epoch == 0, token_budget=budget)
+                    first = epoch == 0
+                    update = Update(
+                        plan,
+                        experience,
+                        weights,
+                        noted_BT if old_BT is None and not first else old_BT,
+                        noted_BT=noted_BT if first else None,
+                        watched=first,
+                        token_budget=budget,
+                    )
                     more, said = self.learn_minibatch(update)
                     sums = add_sums(sums, more)
                     if said is not None:
@@ -89,12 +100,13 @@ class Learner:
         return row
 
     def _old_logprobs(self, experience: Experience, plans: list[MiniBatch], weights: Weights) -> Tensor | None:
-        """Log-probabilities ``[B, T]`` of the sampling policy; None where it is the current one, whose ratio is 1."""
-        if self.inner_epochs * len(plans) <= 1:
+        """Log-probabilities ``[B, T]`` of the sampling policy; None where one mini-batch takes every pass."""
+        if len(plans) <= 1:
             return None
         with self.clock("logprobs"), torch.no_grad():
             old_BT = torch.zeros_like(weights.advantages_BT)
             for rows in (rows for plan in plans for rows in plan.micro_batches):
+                self.clock.count(int(experience.lengths[rows].sum()))
                 old_BT[rows] = self.scorer.logprobs(self.scorer.policy, experience, rows)
         return old_BT
 
@@ -139,6 +151,7 @@ class Learner:
         losses: list[Tensor] = []
         for rows in update.plan.micro_batches:
             watch = self.watch.over(update.experience, rows) if update.watched else None
+            self.clock.count(int(update.experience.lengths[rows].sum()))
             result = self.micro_batch_loss(update, rows, watch)
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())
@@ -161,6 +174,8 @@ class Learner:
         )
         new_RT, entropies_RT = scored.logprobs, scored.entropies
         assert new_RT is not None
+        if update.noted_BT is not None:
+            update.noted_BT[rows] = new_RT.detach()
         if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
             entropies_RT = entropies_RT.detach()  # logged only
         old_RT = new_RT.detach() if update.old_BT is None else update.old_BT[rows]

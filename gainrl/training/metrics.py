@@ -16,6 +16,7 @@ def experience_metrics(experience: Experience, advantages: np.ndarray) -> dict[s
     ``reward`` and ``reward_std``: mean over groups of their mean and (sample) standard deviation, valid completions
     only. ``accuracy``: share of correct completions among the valid. ``informative_groups``: share of groups that hold
     both correct and wrong completions. ``frac_reward_zero_std``: share of groups whose rewards are all equal.
+    ``outcomes/name``: share of the completions with that outcome, where the reward names outcomes.
     ``selection/level_k``: share of the step's prompts from level k.
     """
     groups = [group for group in experience.groups if group.valid.any()]
@@ -39,6 +40,8 @@ def experience_metrics(experience: Experience, advantages: np.ndarray) -> dict[s
         "excluded_completions": float(sum(verdict.excluded for verdict in experience.verdicts)),
         **{f"verdicts/{judgement}": counts[judgement] / total for judgement in Judgement},
     }
+    outcomes = Counter(verdict.outcome for verdict in experience.verdicts if verdict.outcome)
+    row |= {f"outcomes/{outcome}": count / total for outcome, count in outcomes.items()}
     levels = Counter(problem.level for problem in experience.problems if problem.level is not None)
     for level in sorted(levels):
         row[f"selection/level_{level}"] = levels[level] / len(experience.problems)

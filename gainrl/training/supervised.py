@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.streams import generator
-from gainrl.models.scoring import completion_logprobs
+from gainrl.models.scoring import completion_scores
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
 
@@ -201,5 +201,6 @@ class SupervisedModule(lightning.LightningModule):
             ids[row, : len(example)] = torch.tensor(example.rest + example.solution)
             learnt[row, len(example.rest) : len(example)] = True
         lengths = torch.tensor([len(example) for example in part])
-        logprobs, _ = completion_logprobs(self.policy, [self.prefix], ids, lengths, len(part))
+        logprobs = completion_scores(self.policy, [self.prefix], ids, lengths, len(part)).logprobs
+        assert logprobs is not None
         return torch.where(learnt.to(logprobs.device), logprobs, 0.0).sum(dim=1)

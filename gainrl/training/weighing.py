@@ -74,6 +74,7 @@ class Weigher:
         beta = self.objective.beta if kl_BT is not None else 0.0
         if self.critic is not None:
             with self.clock("values"), torch.no_grad():
+                self.clock.count(int(experience.lengths[rows.cpu()].sum()))
                 values_BT = self.scorer.in_parts(experience, rows, self.scorer.values)
             estimates = self.critic.estimates(
                 rewards_PG.reshape(-1), values_BT, mask_BT, self.advantage, kl_BT=kl_BT, beta=beta
@@ -114,10 +115,13 @@ class Weigher:
         if self.reference is None:
             return None, None
         scorer, kl_BT = self.scorer, None
+        tokens = int(experience.lengths[rows.cpu()].sum())
         with self.clock("logprobs"):
+            self.clock.count(tokens)
             with self.reference.active() as reference:
                 reference_BT = scorer.in_parts(experience, rows, partial(scorer.logprobs, reference))
             if self.objective.kl_placement == "reward":
+                self.clock.count(tokens)
                 with torch.no_grad():
                     sampled_BT = scorer.in_parts(experience, rows, partial(scorer.logprobs, scorer.policy))
                 kl_BT = kl_estimate(sampled_BT, reference_BT, self.objective.kl_estimator)

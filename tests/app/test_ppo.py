@@ -28,7 +28,13 @@ SMALL = [
 @pytest.mark.parametrize("baseline", ["ppo", "gain_rl_ppo"])
 def test_a_baseline_with_ppo_trains(baseline, tmp_path, monkeypatch):
     monkeypatch.setenv("GAINRL_CACHE", str(tmp_path / "cache"))
-    own = [f"run.output_dir={tmp_path}/run", "run.arm=test", "run.experiment=null", "run.sweep=null"]
+    own = [
+        f"run.output_dir={tmp_path}/run",
+        "run.arm=test",
+        "run.experiment=null",
+        "run.sweep=null",
+        "run.overrides=[]",
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"baseline={baseline}", *SMALL, *own])
     run_job(config, Console(quiet=True))

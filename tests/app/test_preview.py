@@ -2,10 +2,16 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
 from rich.console import Console
 
-from gainrl.app.expansion import expand_jobs
+from gainrl.app.expansion import expand_jobs, read_plan
 from gainrl.app.preview import Job, estimate, list_jobs, preview, scale
+from tests.composition import whole
+
+HAS_OPTUNA = any(plugin.__name__ == "OptunaSweeper" for plugin in Plugins.instance().discover(Sweeper))
 
 
 def job(arm: str, seed: int, root: Path, **values: object) -> Job:
@@ -80,12 +86,37 @@ def test_listed_jobs_have_the_directories_of_the_real_ones(tmp_path, monkeypatch
     assert jobs[0].evaluations == 1 + jobs[0].steps // 25
 
 
+def test_a_plan_names_the_directories_that_hydra_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["baseline=vanilla_grpo,gain_rl", "seed=0,1", "dataset.terms=[2,3]", "logger=none"]
+    naming = OmegaConf.to_container(whole().hydra.job.config.override_dirname)
+    hydra = {"sweeper": {"params": None}, "overrides": {"task": arguments}}
+    hydra["job"] = {"config": {"override_dirname": naming}}
+    root = Path("runs/sweeps/default")
+    root.mkdir(parents=True)
+    OmegaConf.save({"hydra": hydra, "seed": 0}, root / "multirun.yaml")
+    plan = read_plan(root / "multirun.yaml")
+    assert plan is not None
+    assert [folder for _, folder in plan.jobs] == [job.folder for job in list_jobs(arguments)]
+
+
 def test_directories_with_another_run_are_told_from_finished_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs/sweeps/default/baseline-gain_rl/s0"
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps({"status": "finished", "fingerprint": "other", "wall_seconds": 5}))
     assert [job.status for job in list_jobs(["baseline=gain_rl", "seed=0,1"])] == ["another run", "new"]
+
+
+@pytest.mark.skipif(not HAS_OPTUNA, reason="the extra `search` is not installed")
+def test_a_search_is_priced_by_its_number_of_trials(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs/sweeps/search/curriculum.alpha-2.5/s0"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps({"status": "finished", "fingerprint": "x", "wall_seconds": 50.0}))
+    jobs = list_jobs(["sweep=search", "hydra.sweeper.n_trials=4", "logger=none"])
+    assert [job.status for job in jobs] == ["finished", "new", "new", "new"]
+    assert estimate(jobs, Console(quiet=True), run=lambda *_: {}) == {"a trial": (50.0, "1 finished run")}
 
 
 def test_a_wrong_option_is_answered_without_a_traceback(tmp_path, monkeypatch, capsys):

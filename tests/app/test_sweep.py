@@ -10,6 +10,7 @@ from gainrl.app.train import check_arguments
 def table(tmp_path, monkeypatch):
     """A sweep under way, and what closing it prints."""
     monkeypatch.setattr(sweep, "_failed", [])
+    monkeypatch.setattr(sweep, "_open", [])
     monkeypatch.setenv("COLUMNS", "200")
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     callback = sweep.SweepTable()
@@ -59,6 +60,16 @@ def test_the_list_of_jobs_is_gone_afterwards(tmp_path, table):
     assert list(tmp_path.iterdir()) == []
     sweep.announce_job(tmp_path / "single")  # a job outside of any sweep
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_ended_early_gets_its_table_once(tmp_path, table, capsys):
+    job(tmp_path / "stopped", status="interrupted", fault="SIGTERM after step 3")
+    sweep.print_open_table()
+    sweep.print_open_table()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "stopped" in line]
+    assert "interrupted" in line
+    assert "SIGTERM after step 3" in line
+    assert sweep.failed_jobs() == [tmp_path / "stopped"]
 
 
 def test_two_sweeps_on_one_command_line_are_refused():

@@ -3,6 +3,7 @@ import pytest
 from gainrl.app.faults import ConfigError
 from gainrl.app.identity import fingerprint, plain_config
 from gainrl.app.tracking import close_logger, make_logger, wandb_mode
+from tests.app.wandb_file import read_offline
 from tests.composition import composed
 
 
@@ -47,6 +48,36 @@ def test_a_run_is_grouped_by_its_arm_and_identified_by_its_fingerprint(tmp_path)
     assert settings["tags"] == ["study"]
     assert logger._offline
     close_logger(logger, failed=False)  # nothing was started, nothing to end
+
+
+def test_an_offline_run_holds_everything_that_a_server_would(tmp_path):
+    config = composed("seed=3", "run.arm=baseline-gain_rl", "run.experiment=study", "run.sweep=seeds", folder=tmp_path)
+    logger = make_logger(config, tmp_path)
+    rows = [
+        {"step": step, "generated_tokens": 100 * step, "eval/accuracy": score} for step, score in enumerate((0.25, 0.5))
+    ]
+    for row in rows:
+        logger.log_metrics(row, step=row["step"])
+    close_logger(logger, failed=False)
+    kept = read_offline(tmp_path)
+    run = kept["run"]
+    assert (run.run_group, run.display_name) == ("baseline-gain_rl", "baseline-gain_rl-s3")
+    assert run.run_id == fingerprint(plain_config(config))
+    assert list(run.tags) == ["study", "seeds"]
+    plain = plain_config(config)
+    assert {key: kept["config"][key] for key in plain} == plain
+    assert [{key: row[key] for key in rows[0]} for row in kept["history"]] == rows
+    assert {key: kept["summary"][key] for key in rows[0]} == rows[-1]
+    assert kept["exit"] == 0
+
+
+def test_seeds_of_an_arm_share_its_group_and_arms_do_not(tmp_path):
+    def settings(*overrides):
+        return make_logger(composed(*overrides, folder=tmp_path), tmp_path)._wandb_init
+
+    first, second = settings("seed=0", "run.arm=a"), settings("seed=1", "run.arm=a")
+    assert first["group"] == second["group"] != settings("seed=0", "run.arm=b")["group"]
+    assert len({first["id"], second["id"]}) == len({first["name"], second["name"]}) == 2
 
 
 def test_there_may_be_no_logger(tmp_path, monkeypatch):

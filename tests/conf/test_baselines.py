@@ -1,6 +1,7 @@
 """Every baseline selects all four groups that define an arm, and nothing else."""
 
 import pathlib
+from functools import cache
 
 import pytest
 import yaml
@@ -9,8 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.types import Curriculum
+from tests.composition import ARM_GROUPS, CONF
 
-CONF = pathlib.Path(__file__).parents[2] / "conf"
 NAMES = [
     "accuracy_only",
     "adarft",
@@ -41,7 +42,6 @@ NAMES = [
     "strict_angle",
     "vanilla_grpo",
 ]
-GROUPS = {"curriculum", "signal", "admission", "algorithm"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def main_config(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
+@cache
 def composed(folder: pathlib.Path, *overrides: str) -> DictConfig:
+    """Shared between tests: not to be changed."""
     with initialize_config_dir(str(folder), version_base="1.3"):
         return compose("config", list(overrides))
 
@@ -70,7 +72,7 @@ def test_the_list_is_complete():
 def test_a_baseline_names_all_four_groups_and_only_values_of_theirs(name):
     content = yaml.safe_load((CONF / "baseline" / f"{name}.yaml").read_text())
     chosen = {key.removeprefix("override /") for entry in content.pop("defaults") for key in entry}
-    assert chosen == GROUPS
+    assert chosen == ARM_GROUPS
     assert set(content) <= {"curriculum", "signal", "admission"}
 
 

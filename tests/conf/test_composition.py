@@ -9,17 +9,17 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gainrl.app.validate import validate
-from tests.composition import CONF, composed, directories
+from tests.composition import ARM_GROUPS, CONF, composed, directories, options, validated
 
 MAIN = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-GROUPS = [name for entry in MAIN if isinstance(entry, dict) for name in entry if not name.startswith("override ")]
-BUNDLES = {"baseline", "experiment", "debug", "sweep"}
-BASELINE_GROUPS = {"curriculum", "signal", "admission", "algorithm"}
-
-
-def options(group):
-    folder = CONF / group
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+GROUPS = [
+    name.removeprefix("optional ")
+    for entry in MAIN
+    if isinstance(entry, dict)
+    for name in entry
+    if not name.startswith("override ")
+]
+BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
 
 
 EVERY = [f"{group}={option}" for group in GROUPS if group not in BUNDLES for option in options(group)]
@@ -30,9 +30,10 @@ CHEAP = ("curriculum", "admission", "reward", "signal", "template", "optimizer")
 def filled(*overrides):
     """The configuration with something in every value that its user has to give."""
     config = composed(*overrides)
-    for path in OmegaConf.missing_keys(config):
+    missing = OmegaConf.missing_keys(config)
+    for path in missing:
         OmegaConf.update(config, path, "given")
-    return config
+    return config, missing
 
 
 def test_every_folder_of_the_tree_is_a_group_that_something_uses():
@@ -44,10 +45,10 @@ def test_every_folder_of_the_tree_is_a_group_that_something_uses():
 @pytest.mark.parametrize("option", EVERY)
 def test_every_option_composes_with_the_rest_and_its_cheap_parts_can_be_built(option, monkeypatch):
     monkeypatch.setattr("gainrl.rollouts.vllm.find_spec", lambda name: name)  # not installed where the suite runs
-    config = filled(option)
+    config, missing = filled(option)
     validate(config)
     group = option.split("=")[0]
-    if OmegaConf.missing_keys(composed(option)):
+    if missing:
         return  # what its user has to give cannot be made up
     if group in CHEAP:
         instantiate(config[group], _convert_="all")
@@ -61,15 +62,15 @@ def test_every_option_composes_with_the_rest_and_its_cheap_parts_can_be_built(op
 
 @pytest.mark.parametrize("name", options("baseline"))
 def test_every_baseline_is_a_run(name):
-    validate(filled(f"baseline={name}"))
+    assert validated(f"baseline={name}")[1] == f"baseline-{name}"
 
 
 @pytest.mark.parametrize("name", options("debug"))
 def test_a_debug_bundle_keeps_the_arm_and_shortens_the_run(name):
-    short, full = filled(f"debug={name}"), filled()
+    (short, _), (full, _) = filled(f"debug={name}"), filled()
     validate(short)
     assert short.schedule.steps < full.schedule.steps
-    assert all(short[group] == full[group] for group in BASELINE_GROUPS)
+    assert all(short[group] == full[group] for group in ARM_GROUPS)
 
 
 # ------------------------------------------------------------------------------------------- directories

@@ -2,17 +2,18 @@
 
 import importlib
 import inspect
-import os
-from pathlib import Path
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-CONF = Path(__file__).parents[2] / "conf"
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
+from tests.composition import CONF
+from tests.published_data import DATA, needs_data
+
+MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
+CODE = ("mbpp", "humaneval", "codecontests", "deepcoder")
 OPTIONS = [
     f"{group}/{path.stem}"
     for group in ("dataset", "template", "model", "eval")
@@ -20,11 +21,13 @@ OPTIONS = [
 ]
 
 
+@cache
 def composed(option):
+    group, name = option.split("/")
     with initialize_config_dir(str(CONF), version_base=None):
-        # null, as the root of the configuration has it
-        config = compose(option, overrides=[f"+data_dir={DATA or 'null'}"])
-    return config, config[option.split("/")[0]]
+        # In the place that it is made for: a data set also chooses the template and the reward beside it.
+        config = compose("config", overrides=[f"{group}={name}", f"data_dir={DATA or 'null'}"])
+    return config, config[group]
 
 
 def targets(node):
@@ -77,3 +80,53 @@ def test_templates_can_be_made(name):
 def test_procedural_tasks_of_the_configuration_draw(tmp_path):
     splits = instantiate(composed("dataset/reasoning_gym")[1], size=20, held_out_size=5, cache_dir=str(tmp_path))
     assert (len(splits.train), len(splits.held_out)) == (20, 5)
+
+
+# --------------------------------------------------------------------- what a choice brings with it
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "reward"),
+    [
+        (MATH, "paper", "math"),
+        (CODE, "code", "code"),
+        (("jsonl",), "boxed", "math"),
+        (("reasoning_gym",), "boxed", "procedural"),
+        (("arithmetic",), "arithmetic", "procedural"),
+    ],
+)
+def test_a_data_set_brings_the_template_and_the_reward_that_suit_it(names, template, reward):
+    for name in names:
+        config, _ = composed(f"dataset/{name}")
+        assert config.template == composed(f"template/{template}")[1]
+        assert config.reward == composed(f"reward/{reward}")[1]
+
+
+@pytest.mark.parametrize("command", ["config", "evaluate", "rank", "observe"])
+def test_what_is_typed_wins_over_what_a_data_set_brings(command):
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose(command, ["dataset=gsm8k", "template=plain", "reward=format"])
+    assert config.template.chat == "plain"
+    assert config.reward._target_.endswith("FormatReward")
+
+
+def test_the_short_command_of_the_paper_is_its_experiment():
+    def decisive(*overrides):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", [*overrides, "run=null"])
+        return OmegaConf.to_container(config, resolve=True)
+
+    short = decisive("model=qwen2.5_0.5b", "dataset=gsm8k")
+    assert short == decisive("experiment=gsm8k_0.5b")
+    assert short["optimizer"]["optimizer"]["lr"] == 1e-6
+    assert short["schedule"]["prompts_per_step"] == 256
+    assert short["rollout"]["max_new_tokens"] == 512
+
+
+@pytest.mark.parametrize("model", [path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "tiny"])
+def test_a_pretrained_model_is_trained_with_a_step_size_of_its_own(model):
+    assert composed(f"model/{model}")[0].optimizer.optimizer.lr == 1e-6
+
+
+def test_an_evaluation_suite_leaves_the_training_set_its_template():
+    assert composed("eval/code_suite")[0].template == composed("eval/held_out")[0].template

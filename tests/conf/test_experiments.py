@@ -2,17 +2,17 @@
 
 import pytest
 
-from tests.conf.composing import ARM_GROUPS, ROOT, content, options, settings, validated
+from tests.composition import ARM_GROUPS, ROOT, content, options, settings, validated
 
-NAMES = options("experiments")
-PAPER = [name for name in NAMES if not name.endswith("_embedded")]
+NAMES = options("experiment")
+PAPER = [name for name in NAMES if not name.endswith("_embedded") and not name.startswith("testbed")]
 SELECTABLE = {"baseline", "model", "dataset", "template", "reward", "eval"}
 WITHOUT_EMBEDDED = {"deepcoder_3b"}  # the embedded model writes no programs
 
 
 def selections(name):
     """Groups that a file overrides, and experiments that it starts from."""
-    entries = content("experiments", name).get("defaults", [])
+    entries = content("experiment", name).get("defaults", [])
     groups = {key.removeprefix("override /") for entry in entries if isinstance(entry, dict) for key in entry}
     return groups, {entry for entry in entries if isinstance(entry, str)} - {"_self_"}
 
@@ -32,7 +32,7 @@ def test_an_experiment_may_select_a_baseline_but_no_group_that_a_baseline_select
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_leaves_the_sweeper_and_the_arm_alone(name):
-    keys = set(content("experiments", name)) - {"defaults"}
+    keys = set(content("experiment", name)) - {"defaults"}
     assert not keys & {"hydra", "curriculum", "signal", "admission"}
 
 

@@ -8,16 +8,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
-from tests.conf.composing import ROOT, composed, content, options, settings, validated
+from tests.composition import ROOT, content, options, settings, validated, whole
 
-NAMES = options("sweeps")
+NAMES = options("sweep")
 PAPER_ARMS = {"vanilla_grpo", "gain_rl", "adarft"}
 has_optuna = any(plugin.__name__ == "OptunaSweeper" for plugin in Plugins.instance().discover(Sweeper))
 
 
 def jobs(name):
     """Overrides of every job, as the basic sweeper expands ``hydra.sweeper.params``."""
-    params = content("sweeps", name)["hydra"]["sweeper"]["params"]
+    params = content("sweep", name)["hydra"]["sweeper"]["params"]
     parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
     axes = [[f"{axis.get_key_element()}={value}" for value in axis.sweep_string_iterator()] for axis in parsed]
     return [list(job) for job in itertools.product(*axes)]
@@ -47,7 +47,7 @@ def test_no_two_arms_of_a_sweep_are_the_same_run(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sweep_holds_nothing_but_the_settings_of_its_sweeper(name):
-    file = content("sweeps", name)
+    file = content("sweep", name)
     assert set(file) <= {"defaults", "hydra"}
     assert all(key.startswith("override /hydra/") for entry in file.get("defaults", []) for key in entry)
     assert set(file["hydra"]) <= {"mode", "sweeper", "launcher"}
@@ -67,7 +67,7 @@ def test_arms_are_compared_on_the_same_seeds(name):
 
 
 def test_jobs_that_differ_in_their_seed_alone_have_directories_that_do(monkeypatch):
-    config = composed(["sweep=seeds", "baseline=gain_rl", "seed=7"])
+    config = whole("sweep=seeds", "baseline=gain_rl", "seed=7")
     monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
     assert config.hydra.sweep.subdir == "./baseline-gain_rl/s7"
     assert config.hydra.sweep.dir == "runs/sweeps/seeds"
@@ -75,9 +75,9 @@ def test_jobs_that_differ_in_their_seed_alone_have_directories_that_do(monkeypat
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_selecting_a_sweep_starts_its_jobs(name):
-    config = composed([f"sweep={name}"])
+    config = whole(f"sweep={name}")
     assert config.hydra.mode.name == "MULTIRUN"
-    assert dict(config.hydra.sweeper.params) == content("sweeps", name)["hydra"]["sweeper"]["params"]
+    assert dict(config.hydra.sweeper.params) == content("sweep", name)["hydra"]["sweeper"]["params"]
 
 
 @pytest.mark.parametrize("experiment", ["gsm8k_0.5b", "deepscaler_1.5b_embedded"])
@@ -94,7 +94,7 @@ def test_the_comparison_of_all_curricula_holds_the_arms_of_the_paper():
 
 @pytest.mark.skipif(not has_optuna, reason="the extra `search` is not installed")
 def test_the_search_composes_and_its_bounds_are_accepted():
-    config = composed(["sweep=search"])
+    config = whole("sweep=search")
     assert config.hydra.sweeper._target_.endswith("OptunaSweeper")
     assert config.hydra.sweeper.direction == "maximize"
     for end in (0, 1):
@@ -111,5 +111,5 @@ def test_the_readme_lists_every_sweep_with_the_number_of_its_jobs():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
     stated = {row[0].strip("`"): int(row[3]) for row in rows}
     counted = {name: len(jobs(name)) for name in GRIDS}
-    counted["search"] = content("sweeps", "search")["hydra"]["sweeper"]["n_trials"]
+    counted["search"] = content("sweep", "search")["hydra"]["sweeper"]["n_trials"]
     assert stated == counted

@@ -29,3 +29,13 @@ def test_skewed_pools_share_their_held_out_problems(tmp_path):
     questions = [[problem.question for problem in split.held_out] for split in (flat, easy, hard)]
     assert questions[0] == questions[1] == questions[2]
     assert not set(questions[0]) & {problem.question for problem in hard.train}
+
+
+def test_pools_of_every_skew_share_the_lessons_of_the_warm_start(tmp_path):
+    def splits(skew):
+        return arithmetic(terms=[3, 4], train_per_level=9, held_out_per_level=3, skew=skew, cache_dir=str(tmp_path))
+
+    flat, easy, hard = (splits(skew) for skew in ("flat", "easy", "hard"))
+    assert flat.warm_start is flat.train
+    assert easy.warm_start.fingerprint == hard.warm_start.fingerprint == flat.train.fingerprint
+    assert easy.train.fingerprint != hard.train.fingerprint

@@ -1,11 +1,13 @@
 """Real processes that train in a directory until they are done or somebody kills them.
 
 The processes are forked from a server that has imported everything, so that a life costs its training and not its
-imports. ``kill_at`` makes a life end itself with SIGKILL at a named point: nothing of Python's runs after it.
+imports. ``at`` makes something happen at a named point: by default the life ends itself with SIGKILL, and nothing of
+Python's runs after it. The job of a sweep takes the process that waits for it along.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import multiprocessing
@@ -13,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ POINTS: dict[str, tuple[str, str]] = {
     "after evaluation": ("gainrl.training.callbacks.evaluation:Evaluation.measure", "after"),
     "table": ("gainrl.training.callbacks.records:MetricsTable.append", "torn"),
     "rollout records": ("gainrl.training.callbacks.records:Records._write_rollouts", "torn"),
+    "before rollout records": ("gainrl.training.callbacks.records:Records._write_rollouts", "before"),
     "row": ("gainrl.training.callbacks.records:Records._write", "after"),
     "checkpoint": ("gainrl.training.callbacks.checkpoint:collect_state", "before"),
     "half a checkpoint": ("torch:save", "torn"),
@@ -52,13 +55,27 @@ POINTS: dict[str, tuple[str, str]] = {
 
 
 class Life:
-    """One ``gainrl-train`` with ``overrides`` in ``folder``; its output goes to ``folder.log``."""
+    """One ``gainrl-train`` with ``overrides`` in ``folder``; its output goes to ``folder.log``.
 
-    def __init__(self, folder: Path, overrides: list[str], cache: Path, kill_at: tuple[str, int] | None = None) -> None:
-        self.process = _SERVER.Process(target=_live, args=(folder, overrides, cache, kill_at), daemon=False)
+    ``at``: a point and the number of its call, counted from 0; ``act``: what happens there (`ACTS`).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        overrides: list[str],
+        cache: Path,
+        at: tuple[str, int] | None = None,
+        act: str = "die",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.process = _SERVER.Process(
+            target=_live, args=(folder, overrides, cache, at, act, dict(environment or {})), daemon=False
+        )
         self.process.start()
 
-    def end(self, timeout: float = 300) -> int:
+    def end(self, timeout: float = 1200) -> int:
         """The exit code; negative for the signal that ended it."""
         self.process.join(timeout)
         if self.process.exitcode is None:
@@ -67,7 +84,7 @@ class Life:
             raise AssertionError(f"a life went on for more than {timeout} s")
         return int(self.process.exitcode)
 
-    def wait_for(self, path: Path, content: str = "", timeout: float = 300) -> None:
+    def wait_for(self, path: Path, content: str = "", timeout: float = 1200) -> None:
         """Until a file exists and holds ``content``."""
         until = time.monotonic() + timeout
         while not (path.exists() and content in path.read_text()):
@@ -75,9 +92,22 @@ class Life:
             assert self.process.exitcode is None, f"the life ended with {self.process.exitcode} before {path}"
             time.sleep(0.02)
 
+    @staticmethod
+    def wait_for_end_of(lock: Path, timeout: float = 1200) -> None:
+        """Until a run directory's lock is released."""
+        until = time.monotonic() + timeout
+        while lock.read_text():
+            assert time.monotonic() < until, f"{lock} is still held"
+            time.sleep(0.05)
+
     def signal(self, number: int) -> None:
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
+
+    def kill_all(self) -> None:
+        """SIGKILL for the life and everything that it started in its session."""
+        assert self.process.pid is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
 
     def kill_after(self, seconds: float) -> int:
         """Lets it live so long at most, and kills it."""
@@ -87,47 +117,50 @@ class Life:
         return self.end()
 
 
-def _live(folder: Path, overrides: list[str], cache: Path, kill_at: tuple[str, int] | None) -> None:
+def _live(
+    folder: Path, overrides: list[str], cache: Path, at: tuple[str, int] | None, act: str, environment: dict[str, str]
+) -> None:
     os.setsid()
     output = os.open(f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.environ["GAINRL_CACHE"] = str(cache)
+    os.environ |= {"GAINRL_CACHE": str(cache), "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment
     from gainrl.app.train import cli
 
-    if kill_at is not None:
-        _arm(*kill_at)
+    if at is not None:
+        _arm(*at, act)
     sys.argv = ["gainrl-train", *overrides]
     if not any(override.startswith("hydra.") for override in overrides):
         sys.argv.append(f"hydra.run.dir={folder}")
     cli()
 
 
-def _arm(point: str, call: int) -> None:
+def _arm(point: str, call: int, act: str) -> None:
     target, moment = POINTS[point]
     module, _, path = target.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
-    setattr(owner, name, _deadly(getattr(owner, name), moment, call))
+    setattr(owner, name, _eventful(getattr(owner, name), moment, call, ACTS[act]))
 
 
-def _deadly(function: Callable, moment: str, call: int) -> Callable:
+def _eventful(function: Callable, moment: str, call: int, act: Callable[[], None]) -> Callable:
     left = call
 
     @functools.wraps(function)
     def wrapper(*arguments: Any, **named: Any) -> Any:
         nonlocal left
-        last, left = left == 0, left - 1
-        if not last:
+        now, left = left == 0, left - 1
+        if not now:
             return function(*arguments, **named)
         if moment == "before":
-            _die()
+            act()
         result = function(*arguments, **named)
         if moment == "torn":
             _tear(arguments)
-        _die()
+        if moment != "before":
+            act()
         return result
 
     return wrapper
@@ -146,4 +179,42 @@ def _tear(arguments: tuple) -> None:
 
 
 def _die() -> None:
+    if "-m" in sys.argv:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_alone() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fill_disk() -> None:
+    """Leaves no byte on the file system of the run; ``GAINRL_TEST_FILLER`` names the file that takes the room."""
+    with contextlib.suppress(OSError), open(os.environ["GAINRL_TEST_FILLER"], "wb", buffering=0) as filler:
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(b"x" * size)
+
+
+def _kill_children(mark: str) -> None:
+    """Ends the processes that this one started and whose command line holds ``mark``."""
+    ours = str(os.getpid())
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == ours and mark in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+    assert found, f"no process of {mark}"
+    for number in found:
+        os.kill(number, signal.SIGKILL)
+
+
+ACTS: dict[str, Callable[[], None]] = {
+    "die": _die,
+    "die alone": _die_alone,
+    "fill the disk": _fill_disk,
+    "kill the reward workers": lambda: _kill_children("gainrl.rewards.worker_process"),
+    "kill W&B": lambda: _kill_children("wandb-core"),
+}

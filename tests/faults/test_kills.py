@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gainrl.models.tiny import TinyModel
 from tests.faults.lives import ROOT, Life
 from tests.training.resumable import rollouts, same_run, table
 
@@ -78,6 +79,10 @@ ARMS: dict[str, tuple[list[str], list[tuple[str, int]]]] = {
         ["baseline=ppo", "curriculum=uniform"],
         [("forward", 2), ("after optimizer", 1), ("half a checkpoint", 1), ("row", 2)],
     ),
+    "learnability, an adapter of low rank": (
+        ["baseline=learnability", "model=hub", "model.source={folder}", "model.lora_rank=2"],
+        [("token", 9), ("after optimizer", 2), ("half a checkpoint", 2), ("after evaluation", 0)],
+    ),
     "prepo, reinforce_pp": (
         ["baseline=prepo", "algorithm=reinforce_pp"],
         [("reward", 3), ("backward", 1), ("half a checkpoint", 2), ("after a checkpoint", 1)],
@@ -99,10 +104,21 @@ def record(folder: Path) -> dict:
     return json.loads((folder / "record.json").read_text())
 
 
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A model as a hub would hold it, for adapters: weights that are not made from the run's settings."""
+    folder = tmp_path_factory.mktemp("model")
+    policy = TinyModel(hidden_size=16, intermediate_size=32, layers=1, heads=2, max_length=256).load()
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("arm", ARMS)
-def test_killed_and_resumed_is_the_same_run(tmp_path, arm):
+def test_killed_and_resumed_is_the_same_run(tmp_path, model_folder, arm):
     overrides, points = ARMS[arm]
-    overrides = [*overrides, *SMALL]
+    small = [item for item in SMALL if "model=hub" not in overrides or not item.startswith(("model.", "debug="))]
+    overrides = [*(item.format(folder=model_folder) if "{folder}" in item else item for item in overrides), *small]
     whole, named, chance = tmp_path / "whole", tmp_path / "named", tmp_path / "chance"
     begun = time.monotonic()
     assert Life(whole, overrides, tmp_path / "cache of whole").end() == 0, log(whole)
@@ -110,7 +126,7 @@ def test_killed_and_resumed_is_the_same_run(tmp_path, arm):
     assert final_state(whole)["counters"]["updates"] >= STEPS // 2  # else equal weights would say little
 
     for point in points:
-        assert Life(named, overrides, tmp_path / "cache of named", kill_at=point).end() == -signal.SIGKILL, log(named)
+        assert Life(named, overrides, tmp_path / "cache of named", at=point).end() == -signal.SIGKILL, log(named)
     killed[arm] = len(points)
     draw = random.Random(arm)
     for _ in range(RANDOM_KILLS):

@@ -29,7 +29,7 @@ def said(text: str, folder: Path) -> bool:
     return "".join(text.split()) in "".join(log(folder).replace("│", "").split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
 def test_a_signal_ends_the_run_between_steps_and_the_command_goes_on(tmp_path, whole, number):
     folder = tmp_path / "run"
     life = Life(folder, [*RUN, "checkpoint.every_steps=null"], tmp_path / "cache")
@@ -82,7 +82,7 @@ def test_changed_problems_are_refused_with_both_fingerprints(tmp_path):
     folder = tmp_path / "run"
     small = [item for item in RUN if not item.startswith(("dataset.", "debug="))]
     command = [*small, "dataset=jsonl", f"dataset.train={problems}", "dataset.held_out_size=4"]
-    assert Life(folder, command, tmp_path / "cache", kill_at=("rollout", 6)).end() == -signal.SIGKILL, log(folder)
+    assert Life(folder, command, tmp_path / "cache", at=("rollout", 6)).end() == -signal.SIGKILL, log(folder)
     rows[0]["answer"] = "7"
     write()
     assert Life(folder, command, tmp_path / "cache").end() == 1
@@ -93,7 +93,7 @@ def test_changed_problems_are_refused_with_both_fingerprints(tmp_path):
 
 def test_resume_starts_from_a_given_checkpoint_in_another_directory(tmp_path, whole):
     first, second = tmp_path / "first", tmp_path / "second"
-    assert Life(first, RUN, tmp_path / "cache", kill_at=("after a checkpoint", 3)).end() == -signal.SIGKILL
+    assert Life(first, RUN, tmp_path / "cache", at=("after a checkpoint", 3)).end() == -signal.SIGKILL
     given = first / "checkpoints" / "step-000003.ckpt"
     assert Life(second, [*RUN, f"resume={given}"], tmp_path / "cache").end() == 0, log(second)
     assert record(second)["resumed_after"] == [3]
@@ -102,29 +102,3 @@ def test_resume_starts_from_a_given_checkpoint_in_another_directory(tmp_path, wh
     other = [*RUN, f"resume={given}", "seed=1"]
     assert Life(tmp_path / "third", other, tmp_path / "cache").end() == 1
     assert said("config.seed: 0 there, 1 now", tmp_path / "third")
-
-
-def test_an_interrupted_sweep_skips_what_is_finished_and_goes_on_with_the_rest(tmp_path):
-    root = tmp_path / "sweep"
-    command = ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={root}", "hydra.sweep.subdir=s${seed}"]
-    killed = Life(root, command, tmp_path / "cache", kill_at=("after a checkpoint", STEPS + 4))
-    assert killed.end() == -signal.SIGKILL, log(root)
-    assert [record(root / name)["status"] for name in ("s0", "s1")] == ["finished", "running"]
-    before = (root / "s0" / "record.json").read_bytes()
-    assert Life(root, command, tmp_path / "cache").end() == 0, log(root)
-    assert (root / "s0" / "record.json").read_bytes() == before
-    assert record(root / "s1")["status"] == "finished"
-    assert record(root / "s1")["resumed_after"] == [5]
-    assert "2 jobs in" in log(root)
-
-
-def test_failed_jobs_of_a_repeated_sweep_are_taken_up_on_request(tmp_path):
-    root = tmp_path / "sweep"
-    command = ["-m", *RUN, "seed=0", f"hydra.sweep.dir={root}", "hydra.sweep.subdir=s${seed}"]
-    assert Life(root, [*command], tmp_path / "cache", kill_at=("checkpoint", 0)).end() < 0
-    content = record(root / "s0") | {"status": "failed", "fault": "the disk was full"}
-    (root / "s0" / "record.json").write_text(json.dumps(content))
-    assert Life(root, command, tmp_path / "cache").end() == 1
-    assert said("failed before: the disk was full", root)
-    assert Life(root, [*command, "retry_failed=true"], tmp_path / "cache").end() == 0, log(root)
-    assert record(root / "s0")["status"] == "finished"

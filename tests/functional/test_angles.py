@@ -10,7 +10,7 @@ from gainrl.functional.angles import (
     direction_sums,
     inter_concentration,
     intra_concentration,
-    packed_direction_sums,
+    segment_sums,
 )
 
 
@@ -74,7 +74,7 @@ def test_the_diagonal_lifts_short_questions():
         assert float(concentration(torch.eye(5), (0, m), (4, 5))[0]) == pytest.approx(1 / m)
 
 
-def test_batched_and_packed_sums_equal_single_prompts():
+def test_batched_sums_equal_single_prompts():
     generator = torch.Generator().manual_seed(0)
     prompts = [torch.randn(length, 4, generator=generator) for length in (5, 1, 3)]
     padded = torch.full((3, 5, 4), float("nan"))
@@ -82,12 +82,23 @@ def test_batched_and_packed_sums_equal_single_prompts():
     for row, prompt in enumerate(prompts):
         padded[row, : len(prompt)] = prompt
         mask[row, : len(prompt)] = True
-    packed = torch.cat([torch.full((2, 4), float("nan")), *prompts])
-    segment = torch.tensor([-1, -1] + [0] * 5 + [1] + [2] * 3)
     expected = torch.stack([concentration(prompt, (0, len(prompt)), (0, 1))[0] for prompt in prompts])
-    for sums in (direction_sums(padded, mask), packed_direction_sums(packed, segment, 3)):
-        torch.testing.assert_close(intra_concentration(sums), expected)
-        assert sums.tokens.tolist() == [5, 1, 3]
+    sums = direction_sums(padded, mask)
+    torch.testing.assert_close(intra_concentration(sums), expected)
+    assert sums.tokens.tolist() == [5, 1, 3]
+
+
+def test_segments_summed_together_equal_segments_summed_apart():
+    hidden = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(3))
+    hidden[1, 5], hidden[0, 0] = float("nan"), 0.0  # padding, and a token without a direction
+    masks = torch.zeros(2, 2, 6, dtype=torch.bool)
+    masks[:, 0, :2], masks[:, 1, 2:5] = True, True
+    together = segment_sums(hidden, masks)
+    for index in range(2):
+        apart = direction_sums(hidden, masks[:, index])
+        torch.testing.assert_close(together.segment(index).total, apart.total)
+        assert together.segment(index).tokens.tolist() == apart.tokens.tolist() == [[2, 2], [3, 3]][index]
+        assert together.segment(index).directed.tolist() == apart.directed.tolist() == [[1, 2], [3, 3]][index]
 
 
 def test_joined_segments_equal_the_whole():
@@ -126,5 +137,3 @@ def test_spans_and_masks_that_do_not_fit_are_refused():
         concentration(torch.ones(3, 2), (1, 4), (0, 1))
     with pytest.raises(ValueError, match="bool mask"):
         direction_sums(torch.ones(3, 2), torch.ones(3))
-    with pytest.raises(ValueError, match="one segment number per token"):
-        packed_direction_sums(torch.ones(3, 2), torch.zeros(2, dtype=torch.int64), 1)

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from gainrl.models.export import export_policy
-from gainrl.models.hub import hub
-from tests.models.tiny_folders import ARCHITECTURES, save_tiny
+from tests.models.tiny_folders import ARCHITECTURES, hub, save_tiny
 
 IDS = torch.arange(40).reshape(2, 20) * 5
 

@@ -3,7 +3,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from gainrl.models.scoring import completion_logprobs, completion_scores
+from gainrl.models.scoring import completion_scores
 from gainrl.models.shared_prompts import shared_form
 from tests.architectures import SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
@@ -30,6 +30,11 @@ def one_by_one(policy, prompts, ids, lengths, temperature=1.0):
     return logprobs, entropies
 
 
+def logprobs_of(*arguments, **settings):
+    scored = completion_scores(*arguments, **settings)
+    return scored.logprobs, scored.entropies
+
+
 def gradients(policy, loss):
     policy.model.zero_grad()
     loss.backward()
@@ -44,7 +49,7 @@ def test_values_and_gradients_equal_those_of_unpadded_single_sequences(architect
     weights = torch.randn(2, *ids.shape, generator=torch.Generator().manual_seed(2))
     expected = one_by_one(policy, prompts, ids, lengths, temperature=0.7)
     expected_grads = gradients(policy, (weights[0] * expected[0] + weights[1] * expected[1]).sum())
-    got = completion_logprobs(
+    got = logprobs_of(
         policy, prompts, ids, lengths, GROUP, temperature=0.7, with_entropy=True, share_prompts=share_prompts
     )
     torch.testing.assert_close(got[0], expected[0], rtol=1e-5, atol=1e-5)
@@ -58,9 +63,9 @@ def test_values_and_gradients_equal_those_of_unpadded_single_sequences(architect
 def test_selected_rows_give_the_same_numbers_in_the_order_asked_for(share_prompts):
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
-    every, _ = completion_logprobs(policy, prompts, ids, lengths, GROUP)
+    every, _ = logprobs_of(policy, prompts, ids, lengths, GROUP)
     rows = torch.tensor([7, 0, 1, 5])
-    some, entropy = completion_logprobs(policy, prompts, ids, lengths, GROUP, rows=rows, share_prompts=share_prompts)
+    some, entropy = logprobs_of(policy, prompts, ids, lengths, GROUP, rows=rows, share_prompts=share_prompts)
     assert entropy is None
     torch.testing.assert_close(some, every[rows], rtol=1e-5, atol=1e-6)
 
@@ -83,14 +88,14 @@ def test_a_value_is_that_of_the_state_in_which_its_token_is_chosen(share_prompts
         expected[row, :length] = hidden @ weight
     torch.testing.assert_close(found.values, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(alone.values, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.logprobs, completion_logprobs(policy, prompts, ids, lengths, GROUP)[0])
+    torch.testing.assert_close(found.logprobs, logprobs_of(policy, prompts, ids, lengths, GROUP)[0])
     assert found.entropies is alone.logprobs is alone.entropies is None
 
 
 def test_no_rows_give_empty_results():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
-    logprobs, entropy = completion_logprobs(
+    logprobs, entropy = logprobs_of(
         policy, prompts, ids, lengths, GROUP, rows=torch.tensor([], dtype=torch.int64), with_entropy=True
     )
     assert logprobs.shape == entropy.shape == (0, 8)
@@ -122,9 +127,7 @@ def test_an_observer_reads_the_prompts_of_the_training_forward(share_prompts):
         handle.remove()
 
     rows = torch.tensor([8, 6, 0, 1])
-    completion_logprobs(
-        policy, prompts, ids, lengths, GROUP, rows=rows, hidden_observer=observer, share_prompts=share_prompts
-    )
+    logprobs_of(policy, prompts, ids, lengths, GROUP, rows=rows, hidden_observer=observer, share_prompts=share_prompts)
     assert sorted(seen) == [0, 2]
     for index, activation in seen.items():
         expected = mlp_input(policy, block, prompts[index].ids)
@@ -134,10 +137,10 @@ def test_an_observer_reads_the_prompts_of_the_training_forward(share_prompts):
 def test_gradient_checkpointing_takes_the_plain_path():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
-    expected = gradients(policy, completion_logprobs(policy, prompts, ids, lengths, GROUP)[0].sum())
+    expected = gradients(policy, logprobs_of(policy, prompts, ids, lengths, GROUP)[0].sum())
     policy.model.gradient_checkpointing_enable()
     policy.model.train()
-    got = gradients(policy, completion_logprobs(policy, prompts, ids, lengths, GROUP)[0].sum())
+    got = gradients(policy, logprobs_of(policy, prompts, ids, lengths, GROUP)[0].sum())
     for name, grad in got.items():
         torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-4)
 
@@ -146,7 +149,7 @@ def test_completions_that_do_not_belong_to_the_prompts_are_refused():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
     with pytest.raises(ValueError, match="3 prompts x group_size=2 need 6 completions"):
-        completion_logprobs(policy, prompts, ids, lengths, 2)
+        logprobs_of(policy, prompts, ids, lengths, 2)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
@@ -154,11 +157,11 @@ def test_other_attention_implementations_share_prompts_by_copies(architecture):
     policy, prompts = build_policy(architecture), build_prompts(LENGTHS)
     ids, lengths = build_completions()
     assert shared_form(policy.model, 20) == "fused"
-    fused = completion_logprobs(policy, prompts, ids, lengths, GROUP)[0]
+    fused = logprobs_of(policy, prompts, ids, lengths, GROUP)[0]
     fused_grads = gradients(policy, fused.sum())
     policy.model.set_attn_implementation("eager")
     assert shared_form(policy.model, 20) == "copied"
-    copied = completion_logprobs(policy, prompts, ids, lengths, GROUP)[0]
+    copied = logprobs_of(policy, prompts, ids, lengths, GROUP)[0]
     torch.testing.assert_close(copied, fused, rtol=1e-5, atol=1e-5)
     for name, grad in gradients(policy, copied.sum()).items():
         assert (grad - fused_grads[name]).norm() <= 1e-5 * fused_grads[name].norm() + 1e-5, name
@@ -177,22 +180,36 @@ def test_bfloat16_weights_give_float32_logprobs_near_those_of_float32():
     ids, lengths = build_completions()
     low, high = (build_policy("llama", dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     high.model.load_state_dict(low.model.state_dict())
-    got, _ = completion_logprobs(low, prompts, ids, lengths, GROUP)
-    expected, _ = completion_logprobs(high, prompts, ids, lengths, GROUP)
+    got, _ = logprobs_of(low, prompts, ids, lengths, GROUP)
+    expected, _ = logprobs_of(high, prompts, ids, lengths, GROUP)
     assert got.dtype == torch.float32
     assert (got - expected).abs().mean() < 0.05
     got.sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in low.model.parameters())
 
 
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_under_autocast_the_sums_over_the_vocabulary_stay_float32(share_prompts):
+    policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
+    ids, lengths = build_completions()
+    exact, exact_entropy = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, entropy = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True, share_prompts=share_prompts)
+    assert got.dtype == entropy.dtype == torch.float32
+    assert 0 < (got - exact).abs().mean() < 0.05
+    assert (entropy - exact_entropy).abs().mean() < 0.05
+    got.sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in policy.model.parameters())
+
+
 def test_rows_with_zero_weight_in_calls_of_their_own_leave_gradients_bit_equal():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
     active, idle = torch.arange(6), torch.arange(6, 9)
-    alone = gradients(policy, completion_logprobs(policy, prompts, ids, lengths, GROUP, rows=active)[0].sum())
+    alone = gradients(policy, logprobs_of(policy, prompts, ids, lengths, GROUP, rows=active)[0].sum())
     policy.model.zero_grad()
     for rows, weight in ((active, 1.0), (idle, 0.0)):
-        (completion_logprobs(policy, prompts, ids, lengths, GROUP, rows=rows)[0] * weight).sum().backward()
+        (logprobs_of(policy, prompts, ids, lengths, GROUP, rows=rows)[0] * weight).sum().backward()
     for name, parameter in policy.model.named_parameters():
         assert parameter.grad.equal(alone[name]), name
 
@@ -200,8 +217,8 @@ def test_rows_with_zero_weight_in_calls_of_their_own_leave_gradients_bit_equal()
 def test_chunks_of_the_head_do_not_change_the_result():
     policy, prompts = build_policy("qwen2"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
-    whole = completion_logprobs(policy, prompts, ids, lengths, GROUP, with_entropy=True)
-    chunked = completion_logprobs(policy, prompts, ids, lengths, GROUP, with_entropy=True, chunk_size=3)
+    whole = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True)
+    chunked = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True, chunk_size=3)
     torch.testing.assert_close(chunked, whole, rtol=1e-6, atol=1e-6)
 
 
@@ -213,7 +230,7 @@ def test_adapters_take_part_in_the_forward(share_prompts):
     settings = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     policy.model = peft.get_peft_model(policy.model, settings)
     expected, _ = one_by_one(policy, prompts, ids, lengths)
-    got, _ = completion_logprobs(policy, prompts, ids, lengths, GROUP, share_prompts=share_prompts)
+    got, _ = logprobs_of(policy, prompts, ids, lengths, GROUP, share_prompts=share_prompts)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     got.sum().backward()
     assert all(

@@ -2,9 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gainrl.models.hub import hub
 from gainrl.models.stops import choose_pad, end_of_turn, find_stops
-from tests.models.tiny_folders import save_tiny
+from tests.models.tiny_folders import hub, save_tiny
 from tests.tokenizers_in_code import CHATML, LLAMA3, NO_SYSTEM_ROLE, byte_tokenizer
 
 

@@ -14,6 +14,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from gainrl.models.hub import HubModel
+from gainrl.types import Policy
 from tests.tokenizers_in_code import CHATML, LLAMA3, byte_tokenizer
 
 _SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -38,3 +40,8 @@ def save_tiny(folder: Path, architecture: str, *, tokenizer=None, **settings) ->
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def hub(**settings) -> Policy:
+    """The policy of a `HubModel` with these settings."""
+    return HubModel(**settings).load()

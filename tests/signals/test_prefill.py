@@ -9,7 +9,8 @@ from gainrl.signals.answer_nll import AnswerNLLSignal
 from gainrl.signals.entropy import EntropySignal
 from gainrl.signals.hidden_norm import HiddenNormSignal
 from gainrl.signals.perplexity import PerplexitySignal
-from gainrl.signals.prefill import PrefillPass, length_batches, run_prefill, shared_prefix_length
+from gainrl.signals.prefill import PrefillPass, length_batches, run_prefill
+from gainrl.signals.shared_prefix import shared_prefix_length
 from gainrl.types import PromptTokens
 from tests.signals.conftest import build_prompts
 

@@ -26,9 +26,7 @@ def state(step: int = 1) -> dict:
 def test_the_last_two_are_kept_and_the_best(tmp_path):
     store = CheckpointStore(tmp_path)
     for step in (1, 2, 10, 11):
-        saved = store.save(state(step), step)
-        if step == 2:
-            store.mark_best(saved.path)
+        store.save(state(step), step, best=step == 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "step-000010.ckpt", "step-000011.ckpt"]
     assert read_checkpoint(tmp_path / "best.ckpt")["counters"]["step"] == 2
     assert store.newest()[1]["counters"]["step"] == 11

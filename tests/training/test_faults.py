@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 
+from gainrl.training import interruption
 from gainrl.training.interruption import Interrupted, StopRequest
 from gainrl.training.learner import Learner
 from gainrl.training.nonfinite import Diverged, read_bundle
@@ -146,8 +149,6 @@ def test_a_request_to_stop_finishes_the_step_and_the_run_goes_on_from_there(tmp_
 
 
 def test_the_handlers_of_signals_are_given_back():
-    import signal
-
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     stop = StopRequest()
     stop.install()
@@ -155,6 +156,34 @@ def test_the_handlers_of_signals_are_given_back():
     assert signal.getsignal(signal.SIGTERM) == stop._handle
     stop.remove()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def asked(*numbers, repeats=False, seconds_between=0.0, monkeypatch):
+    """The request after some signals, and the codes with which it would have ended the process."""
+    now, codes = [100.0], []
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(interruption.os, "_exit", codes.append)
+    stop = StopRequest(repeats=repeats)
+    stop.between_steps = True
+    for number in numbers:
+        stop._handle(number, None)
+        now[0] += seconds_between
+    return stop.signal, codes
+
+
+def test_the_signal_of_preemption_is_never_more_than_a_request(monkeypatch):
+    usr2, term = signal.SIGUSR2, signal.SIGTERM
+    assert asked(usr2, usr2, monkeypatch=monkeypatch) == ("SIGUSR2", [])
+    assert asked(term, usr2, monkeypatch=monkeypatch) == ("SIGTERM", [])
+    assert asked(usr2, term, monkeypatch=monkeypatch) == ("SIGUSR2", [143])
+
+
+def test_one_request_may_arrive_twice_where_it_is_passed_on(monkeypatch):
+    term, interrupt = signal.SIGTERM, signal.SIGINT
+    assert asked(term, term, monkeypatch=monkeypatch) == ("SIGTERM", [143])
+    assert asked(term, term, repeats=True, monkeypatch=monkeypatch) == ("SIGTERM", [])
+    assert asked(term, term, repeats=True, seconds_between=2.0, monkeypatch=monkeypatch) == ("SIGTERM", [143])
+    assert asked(term, interrupt, repeats=True, monkeypatch=monkeypatch) == ("SIGTERM", [130])
 
 
 def test_before_the_first_step_a_signal_stops_at_once():

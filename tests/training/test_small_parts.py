@@ -16,14 +16,19 @@ def test_an_inner_phase_is_taken_out_of_the_outer_one(monkeypatch):
     times = iter([0.0, 2.0, 5.0, 6.0, 10.0, 11.0])
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: next(times))
     clock = PhaseClock()
+    clock.count(1)  # outside of all phases
     with clock("outer"):  # 0
+        clock.count(7)
         assert clock.current == "outer"
         with clock("inner"):  # 2 to 5
+            clock.count(3)
+            clock.count(3)
             assert clock.current == "inner"
     # the outer phase ends at 6
     with pytest.raises(RuntimeError), clock("inner"):  # 10 to 11
         raise RuntimeError
-    assert clock.seconds == {"outer": 3.0, "inner": 4.0}
+    assert clock.seconds == {"outer": 3.0, "inner": 4.0, "other": 4.0}  # 6 to 10
+    assert clock.tokens == {"outer": 7, "inner": 6}
     assert clock.current is None
 
 

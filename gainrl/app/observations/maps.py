@@ -15,8 +15,7 @@ import pandas as pd
 import torch
 
 from gainrl.app.report.style import INK, MUTED, figure_style
-from gainrl.signals.activations import Activation, Tap, decoder_and_blocks, tapped
-from gainrl.signals.prefill import evaluating
+from gainrl.signals.activations import Activation, Tap, decoder_and_blocks, evaluating, tapped
 from gainrl.types import Policy, PromptTokens
 
 _PAIRS = {

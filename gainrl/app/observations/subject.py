@@ -22,7 +22,7 @@ from gainrl.datasets.checks import clean
 from gainrl.datasets.splits import training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.streams import generator
-from gainrl.models.hub import hub
+from gainrl.models.hub import HubModel
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
 
@@ -93,7 +93,7 @@ def find_subject(config: DictConfig, console: Console) -> Subject:
     device = _device(config.accelerator)
 
     def begin() -> Policy:
-        policy = load_policy(source, template, train, console)
+        policy = load_policy(source, template, splits.warm_start, console)
         policy.model.to(device)
         return policy
 
@@ -111,7 +111,7 @@ def _later_stages(folder: Path, begin: Callable[[], Policy], device: torch.devic
         return policy
 
     def trained() -> Policy:
-        policy = hub(source=str(folder / "policy"))
+        policy = HubModel(source=str(folder / "policy")).load()
         policy.model.to(device)
         return policy
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from gainrl.app.report.reader import Run
 
 _NOT_THE_ARM = {"seed", "sweep", "logger", "experiment", "debug", "trainer", "data_dir"}
+_KEY = re.compile(r"[a-z_][a-z0-9_./]*")
 _USUAL_REFERENCES = ("vanilla_grpo", "uniform", "baseline=vanilla_grpo", "curriculum=uniform")
 
 
@@ -44,10 +46,13 @@ def group_arms(runs: Sequence[Run]) -> list[Arm]:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    """The overrides that make the arm, key to value; a run without known overrides gives its arm's own name."""
-    if run.overrides is None:
-        return {"arm": run.arm}
-    pairs = (text.lstrip("+~").partition("=") for text in run.overrides)
+    """The overrides that make the arm, key to value, from the arm's name where nothing else tells them."""
+    if run.overrides is not None:
+        pairs = [text.lstrip("+~").partition("=") for text in run.overrides]
+    else:
+        pairs = [text.partition("-") for text in run.arm.split(",")]
+        if not all(_KEY.fullmatch(key) and value for key, _, value in pairs):
+            return {"arm": run.arm}
     return {key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM | {"hydra", "records"}}
 
 

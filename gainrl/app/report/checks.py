@@ -29,6 +29,7 @@ def warnings(sweep: Sweep) -> list[str]:
         )
         found += _different(sweep, task, planned_budget, f"The planned budgets differ between arms{name}. ")
         found += _spent(sweep, task, name)
+        found += _screened(sweep, task, name)
         found += _seeds(sweep, task, name)
         found += _starts(sweep, task, name)
     for arm in sweep.arms:
@@ -87,6 +88,20 @@ def _spent(sweep: Sweep, task: str, name: str) -> list[str]:
     return [
         f"Arms generated different numbers of tokens{name}, from {spent[least]:,.0f} ({least}) to {spent[most]:,.0f} "
         f"({most}): final scores compare equal steps, areas over generated tokens compare equal tokens."
+    ]
+
+
+def _screened(sweep: Sweep, task: str, name: str) -> list[str]:
+    shares = {}
+    for label in sweep.labels:
+        runs = [run for run in sweep.chosen(label, task) if "screening_rollouts" in run.columns]
+        if runs:
+            spent = [run.columns["screening_rollouts"][-1] / max(run.columns["rollouts"][-1], 1.0) for run in runs]
+            shares[label] = float(np.median(spent))
+    return [
+        f"{share:.0%} of the rollouts of {label}{name} only screened candidates: they count in rollouts and wall time, "
+        "not in prompts, steps or generated tokens."
+        for label, share in shares.items()
     ]
 
 

@@ -18,6 +18,7 @@ examples
   gainrl-report runs/sweeps/signals --reference random --smallest-effect 0.02
   gainrl-report runs/sweeps/skew --axis updates --target-of gain --out reports/skew
   gainrl-report runs/sweeps/seeds --partial            while the sweep is still running
+  gainrl-report --watch runs/sweeps/seeds              how far it is, in one line, until it is over
   gainrl-report --wandb my-team/gainrl                 from a W&B project instead of directories
 """
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="folders that hold runs, at any depth")
     made.add_argument("--wandb", metavar="ENTITY/PROJECT", help="read a W&B project (also besides folders)")
+    made.add_argument("--watch", action="store_true", help="no page: one line on how far the sweep in DIR is, kept up")
     made.add_argument("--out", type=Path, help="where to write (default: report/ in the first DIR)")
     made.add_argument("--title", help="heading of the page (default: name of the first DIR)")
     compared = made.add_argument_group("what is compared")
@@ -86,10 +88,19 @@ def cli(arguments: Sequence[str] | None = None) -> None:
     given = made.parse_args(arguments)
     if not given.folders and not given.wandb:
         made.error("give a folder that holds runs, such as runs/sweeps/curricula, or --wandb ENTITY/PROJECT")
+    if given.watch and len(given.folders) != 1:
+        made.error("--watch takes the directory of one sweep, such as runs/sweeps/curricula")
     try:
+        if given.watch:
+            from gainrl.app.progress import watch
+
+            watch(given.folders[0])
+            return
         page = report(given)
     except ValueError as fault:
         sys.exit(f"Cannot report: {fault}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(page)
 
 

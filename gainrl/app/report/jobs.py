@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from gainrl.app.expansion import expand_jobs
+from gainrl.app.expansion import read_plan
 from gainrl.app.report.blocks import BadgeKind
 from gainrl.app.report.reader import Run
 from gainrl.app.report.sweep import Sweep
@@ -82,11 +80,12 @@ def _detail(run: Run, now: float | None) -> str:
 
 
 def planned_but_absent(folders: Sequence[Path], runs: Iterable[Run]) -> list[list[str]]:
-    """Jobs of every ``multirun.yaml`` below the folders that no run's overrides match."""
-    present = {frozenset(run.overrides) for run in runs if run.overrides is not None}
+    """Overrides of the jobs of every ``multirun.yaml`` below the folders whose directories hold no run."""
+    present = {Path(run.source).resolve() for run in runs}
     absent = []
-    for plan in sorted({path.resolve() for folder in folders for path in _plans(folder)}):
-        absent += [job for job in _planned(plan) if frozenset(job) not in present]
+    for path in sorted({path.resolve() for folder in folders for path in _plans(folder)}):
+        plan = read_plan(path)
+        absent += [list(job) for job, folder in (plan.jobs if plan else ()) if folder not in present]
     return absent
 
 
@@ -95,15 +94,6 @@ def _plans(folder: Path) -> list[Path]:
     for place, names, files in os.walk(folder):
         if "multirun.yaml" in files:
             found.append(Path(place) / "multirun.yaml")
-        if "record.json" in files or ".hydra" in names:
+        if "record.json" in files:
             names.clear()
     return found
-
-
-def _planned(plan: Path) -> list[list[str]]:
-    try:
-        hydra = yaml.safe_load(plan.read_text())["hydra"]
-        params = {str(key): str(value) for key, value in (hydra["sweeper"].get("params") or {}).items()}
-        return expand_jobs(params, hydra["overrides"]["task"])
-    except Exception:  # a plan of another sweeper, or one that is being written: then nothing is known to be missing
-        return []

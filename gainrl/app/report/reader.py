@@ -25,9 +25,9 @@ AXES = {
 
 _KEPT = re.compile(
     r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|eval/.*"
-    r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts)"
+    r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts|prompts_measured)"
 )
-_SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".hydra", ".git"}
+_SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".git"}
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml was built in
 
 
@@ -35,7 +35,7 @@ _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, whe
 class Run:
     """One job. ``columns``: name to float array ``[rows]``, NaN where a row has no value.
 
-    ``status`` is that of ``record.json``, or ``not begun`` for a job that left no record. ``overrides``: what the job's
+    ``status`` is that of ``record.json``, or ``not begun`` where that cannot be read. ``overrides``: what the job's
     command line said, None where that is not known.
     """
 
@@ -87,8 +87,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 
 def _jobs(folder: Path) -> Iterator[Path]:
     for place, names, files in os.walk(folder, followlinks=True):
-        begun = "record.json" in files
-        if begun or (".hydra" in names and "multirun.yaml" not in files):
+        if "record.json" in files:
             yield Path(place)
             names.clear()  # runs do not nest
         else:
@@ -99,8 +98,8 @@ def read_run(folder: Path) -> Run:
     """One run directory; a file that is missing or half written leaves its part empty."""
     record = _json(folder / "record.json")
     config = _yaml(folder / "config.yaml") or {}
-    overrides = _yaml(folder / ".hydra" / "overrides.yaml")
     settings = config.get("run") or {}
+    overrides = settings.get("overrides")
     named = re.fullmatch(r"s(-?\d+)", folder.name)
     seed = config.get("seed", int(named[1]) if named else 0)
     table = folder / "metrics.csv"
@@ -111,11 +110,11 @@ def read_run(folder: Path) -> Run:
         seed=int(seed),
         status=status,
         task=str(settings.get("experiment") or ""),
-        fault=str(record.get("fault") or ("" if record else "the job left no record: it was refused before it began")),
+        fault=str(record.get("fault") or ("" if record else "record.json cannot be read")),
         overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
         config=config,
         record=record,
-        columns=read_columns(table) if table.exists() else {},
+        columns=with_screening(read_columns(table), config) if table.exists() else {},
         written=table.stat().st_mtime if table.exists() else None,
     )
 
@@ -128,6 +127,20 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
         rows = [row for row in reader if len(row) == len(header)]
     chosen = [index for index, name in enumerate(header) if is_kept(name)]
     return {header[index]: np.array([_number(row[index]) for row in rows]) for index in chosen}
+
+
+def with_screening(columns: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Charges ``rollouts`` with those that only measured candidates, as ``curriculum=oracle`` needs them.
+
+    Their number is ``screening_rollouts``: prompts measured times completions per measurement. Their tokens are not
+    recorded, so ``generated_tokens`` stays without them.
+    """
+    signal = config.get("signal") or {}
+    measured = columns.get("curriculum/prompts_measured")
+    if measured is None or "rollouts" not in columns or not str(signal.get("_target_")).endswith("PassRateSignal"):
+        return columns
+    screening = np.nan_to_num(measured) * float(signal["samples"])
+    return columns | {"rollouts": columns["rollouts"] + screening, "screening_rollouts": screening}
 
 
 def is_kept(name: str) -> bool:

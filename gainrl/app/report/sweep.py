@@ -100,6 +100,15 @@ class Sweep:
             self._common[axis, task] = float(min(ends)) if ends else 0.0
         return self._common[axis, task]
 
+    def pays_extra_rollouts(self) -> bool:
+        """Whether arms spent different numbers of rollouts per prompt trained on: by screening or by refilling."""
+        rates = [
+            float(np.median([run.columns["rollouts"][-1] / max(run.columns["prompts_seen"][-1], 1.0) for run in runs]))
+            for label in self.labels
+            if (runs := [run for run in self.chosen(label) if {"rollouts", "prompts_seen"} <= set(run.columns)])
+        ]
+        return bool(rates) and max(rates) > 1.1 * min(rates)
+
     def final_score(self, run: Run) -> float:
         """Mean of the last evaluations: ``last`` of them, but no more than a quarter of those after the first.
 
@@ -123,7 +132,7 @@ def make_sweep(runs: Sequence[Run], settings: Settings) -> Sweep:
     """
     arms = group_arms(runs)
     if not arms:
-        raise ValueError("no runs found: a run directory holds record.json, or .hydra if its job never began")
+        raise ValueError("no runs found: the directory of a run that has begun holds record.json")
     repeated = [run for arm in arms for run in _drop_repeated(arm)]
     sweep = Sweep(settings, arms, choose_reference(arms, settings.reference), settings.partial, repeated)
     if not any(sweep.chosen(label) for label in sweep.labels):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.app.report.reader import Run, is_kept
+from gainrl.app.report.reader import Run, is_kept, with_screening
 
 _STATUS = {
     "finished": "finished",
@@ -47,9 +47,10 @@ def _run(run: Any) -> Run:
         seed=int(config.get("seed", 0)),
         status=status,
         task=str(settings.get("experiment") or ""),
+        overrides=tuple(map(str, settings["overrides"])) if isinstance(settings.get("overrides"), list) else None,
         fault="" if status in ("finished", "running") else f"W&B says {run.state}",
         config=config,
-        columns=_columns(list(run.scan_history())),
+        columns=with_screening(_columns(list(run.scan_history())), config),
     )
 
 

@@ -1,7 +1,8 @@
 """The reward for programs: run against the problem's tests, in a sandbox.
 
-A program earns 1 if it passes every test and 0 otherwise. Which way it failed is in `Verdict.detail`, whose text
-before the first colon is a `CodeOutcome`. A failure of the sandbox is no verdict on the program (`Judgement.ERROR`).
+A program earns 1 if it passes every test and 0 otherwise. Which way it failed is `Verdict.outcome`, a
+`CodeOutcome`, and `Verdict.detail` gives the reason. A failure of the sandbox is no verdict on the program
+(`Judgement.ERROR`).
 """
 
 from __future__ import annotations
@@ -91,6 +92,14 @@ class CodeReward:
         self._require_working_sandbox()
         return verdicts
 
+    def unjudgeable(self, problem: Problem) -> str | None:
+        """Why no program for a problem can be judged; None if some can."""
+        try:
+            suite_of(problem)
+        except ValueError as fault:
+            return f"{fault}. reward=math judges reference answers."
+        return None
+
     def _start(self, completion: str, problem: Problem, waiting: dict[str, Future[CodeResult]]) -> str | CodeResult:
         """The key under which the result waits or is remembered, or the result if no run is needed."""
         try:
@@ -117,7 +126,8 @@ class CodeReward:
                     self._cache.popitem(last=False)
         self.counts[result.outcome] += 1
         self._recent.append(result.outcome is CodeOutcome.SANDBOX_ERROR)
-        return Verdict(result.outcome.judgement, float(result.outcome is CodeOutcome.PASS), detail=str(result))
+        value = float(result.outcome is CodeOutcome.PASS)
+        return Verdict(result.outcome.judgement, value, detail=str(result), outcome=result.outcome.value)
 
     def _require_working_sandbox(self) -> None:
         errors = sum(self._recent)

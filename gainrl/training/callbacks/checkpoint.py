@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +13,10 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from gainrl.training.checkpoints import CheckpointStore, Saved, sync
+from gainrl.training.checkpoints import CheckpointStore, Saved
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.interruption import Interrupted, StopRequest
+from gainrl.training.interruption import Interrupted, Stopped, StopRequest
 from gainrl.training.run_state import collect_state, restore_optimizers
 
 
@@ -27,7 +28,8 @@ class Checkpoints(Callback):
     whose ``max`` or ``min`` decides ``best.ckpt``, or is None. ``identity`` says what run the state belongs to.
 
     Nothing is saved between an update that was skipped as not finite and the next good one, so that the checkpoints
-    kept are from before. Raises ValueError for periods out of range.
+    kept are from before. A run whose judges failed too often (``stop.reason``) is saved and stopped, but not with an
+    evaluation that they may have spoilt. Raises ValueError for periods out of range.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Checkpoints(Callback):
             restore_optimizers(self._pending, trainer)
             self._pending = None
         self._last_time = time.monotonic()
+        if self.stop.reason is not None:
+            raise Stopped(f"before the next step: {self.stop.reason}")
         self.stop.between_steps = True
 
     def on_train_batch_end(
@@ -98,11 +102,18 @@ class Checkpoints(Callback):
         """Between two steps: saves if it is time, stops if asked to."""
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         step, last = module.counters.step, module.counters.step >= data.pool.total_steps
-        stopping = self.stop.signal is not None and not last
+        reason = self.stop.reason
+        stopping = reason is not None or (self.stop.signal is not None and not last)
         better = self._better(module.row)
-        if (better or last or stopping or self._due(step)) and not module.counters.nonfinite_in_a_row:
+        spoilt = reason is not None and any(name.startswith("eval/") for name in module.row)
+        due = better or last or stopping or self._due(step)
+        if due and not spoilt and not module.counters.nonfinite_in_a_row:
             with module.clock("checkpoint"):
                 self._save(trainer, module, better)
+        if reason is not None:
+            known = self.store.steps()
+            kept = f"the checkpoint of step {known[-1][0]}" if known else "no checkpoint, and begins anew"
+            raise Stopped(f"step {step}: {reason}. Repaired, the same command goes on from {kept}")
         if stopping:
             raise Interrupted(f"{self.stop.signal} after step {step}")
 
@@ -123,20 +134,20 @@ class Checkpoints(Callback):
 
     def _save(self, trainer: lightning.Trainer, module: GRPOModule, better: bool) -> None:
         if trainer.is_global_zero:
-            for path in self.durable:
-                sync(path)
             state = collect_state(trainer, module) | {"identity": self.identity}
-            self.saved = self.store.save(state, module.counters.step)
-            if better:
-                self.store.mark_best(self.saved.path)
-            self._note(trainer, self.saved, module.counters.step)
+            self.saved = self.store.save(state, module.counters.step, best=better, after=self.durable)
+            self._note(self.saved, module.counters.step)
         self._last_step, self._last_time = module.counters.step, time.monotonic()
 
-    def _note(self, trainer: lightning.Trainer, saved: Saved, step: int) -> None:
+    def _note(self, saved: Saved, step: int) -> None:
+        """Size and seconds to ``saves.csv``; the checkpoint is good without it."""
         path = self.store.folder / "saves.csv"
         new = not path.exists()
-        with open(path, "a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", "bytes", "seconds"])
-            writer.writerow([step, saved.size, f"{saved.seconds:.4f}"])
+        try:
+            with open(path, "a", newline="") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(["step", "bytes", "seconds"])
+                writer.writerow([step, saved.size, f"{saved.seconds:.4f}"])
+        except OSError as fault:
+            warnings.warn(f"{path} could not be written ({fault})", stacklevel=2)

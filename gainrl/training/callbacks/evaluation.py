@@ -93,6 +93,7 @@ class Evaluation(Callback):
             completions = evaluate(
                 evaluated, module.policy, engine=module.engine, template=data.template, settings=self.settings
             )
+            module.clock.count(sum(completion.tokens for completion in completions))
             return scores(evaluated, completions, self.settings)
 
         metrics: dict[str, float] = {}

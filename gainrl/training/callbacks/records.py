@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
 _PATIENCE = 3  # failures of a logger in a row
+
+
+class RecordsFailed(RuntimeError):
+    """A record of a step could not be written; the checkpoints are untouched."""
 
 
 class MetricsTable:
@@ -75,14 +81,20 @@ class Records(Callback):
 
     Place it after the callbacks that add to the row. ``rollouts_every``: steps between those whose completions are
     written, None for none. The row of step 0 holds the evaluation before training.
+
+    ``repair`` is called with a logger that failed, and says whether it works again; it is then given all rows so far.
     """
 
-    def __init__(self, *, folder: Path, rollouts_every: int | None = 1) -> None:
+    def __init__(
+        self, *, folder: Path, rollouts_every: int | None = 1, repair: Callable[[Any], bool] = lambda logger: False
+    ) -> None:
         self.folder = folder
         self.rollouts_every = rollouts_every
         self.table: MetricsTable | None = None
         self.tracked_until = -1  # steps up to here went to the loggers before the run was interrupted
+        self._repair = repair
         self._failures = 0
+        self._repairs = 0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
@@ -92,8 +104,10 @@ class Records(Callback):
         self.table = MetricsTable(self.folder / "metrics.csv")
         step = pl_module.counters.step
         self.tracked_until = self.table.last_step
-        self.table.keep_until(step if step else -1)
-        _keep_lines_until(self.folder / "rollouts.jsonl", step)
+        with _told(self.table.path, step):
+            self.table.keep_until(step if step else -1)
+        with _told(self.folder / "rollouts.jsonl", step):
+            _keep_lines_until(self.folder / "rollouts.jsonl", step)
         if step == 0:
             self._write(trainer, pl_module)
 
@@ -103,8 +117,8 @@ class Records(Callback):
         assert isinstance(pl_module, GRPOModule)
         if not trainer.is_global_zero:
             return
-        with pl_module.clock("logging"):
-            if self.rollouts_every is not None and pl_module.counters.step % self.rollouts_every == 0:
+        if self.rollouts_every is not None and pl_module.counters.step % self.rollouts_every == 0:
+            with pl_module.clock("logging"), _told(self.folder / "rollouts.jsonl", pl_module.counters.step):
                 self._write_rollouts(pl_module)
         self._write(trainer, pl_module)
 
@@ -125,8 +139,10 @@ class Records(Callback):
                 **module.row,
                 **{f"curriculum/{name}": value for name, value in data.curriculum.metrics().items()},
                 **{f"seconds/{phase}": value for phase, value in sorted(seconds.items())},
+                **{f"tokens/{phase}": float(count) for phase, count in sorted(module.clock.tokens.items())},
             }
-            self.table.append(row)
+            with _told(self.table.path, counters.step):
+                self.table.append(row)
             if counters.step > self.tracked_until:
                 self._track(trainer, row, counters.step)
 
@@ -138,11 +154,25 @@ class Records(Callback):
                 self._failures = 0
             except Exception as fault:
                 self._failures += 1
+                repaired = self._repairs < _PATIENCE and self._repair(logger) and self._send_all(logger)
+                self._repairs += repaired
                 warnings.warn(
                     f"{type(logger).__name__} failed at step {step} ({type(fault).__name__}: {fault}); training goes "
-                    f"on and {self.folder / 'metrics.csv'} has every step",
+                    f"on and {self.folder / 'metrics.csv'} has every step"
+                    + (". It was started again and has all steps so far" if repaired else ""),
                     stacklevel=2,
                 )
+
+    def _send_all(self, logger: Any) -> bool:
+        assert self.table is not None
+        try:
+            for row in self.table.rows:
+                numbers = {name: float(text) for name, text in row.items() if text}
+                logger.log_metrics(numbers, step=int(numbers["step"]))
+        except Exception:
+            return False
+        self._failures, self.tracked_until = 0, -1
+        return True
 
     def _write_rollouts(self, module: GRPOModule) -> None:
         experience, advantages = module.experience, module.advantages
@@ -173,6 +203,18 @@ class Records(Callback):
                         "truncated": bool(group.truncated[member]),
                     }
                     file.write(json.dumps(record) + "\n")
+
+
+@contextmanager
+def _told(path: Path, step: int) -> Iterator[None]:
+    """Says which record could not be written, and what to do."""
+    try:
+        yield
+    except OSError as fault:
+        raise RecordsFailed(
+            f"step {step}: {path} could not be written ({fault}); the checkpoints are untouched. Make room on the disk "
+            "and repeat the command: the run goes on from its last checkpoint"
+        ) from fault
 
 
 def _keep_lines_until(path: Path, step: int) -> None:

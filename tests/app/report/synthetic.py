@@ -29,12 +29,15 @@ def write_run(
     speed: float = 3.0,
     center: bool = False,
     levels: int = 4,
+    screening: int = 0,
 ) -> Path:
-    """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T)."""
+    """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
+
+    ``screening``: candidates measured per step, by 4 rollouts each.
+    """
     folder = root / f"baseline-{arm}" / f"s{seed}" if experiment is None else root / experiment / arm / f"s{seed}"
-    (folder / ".hydra").mkdir(parents=True)
+    folder.mkdir(parents=True)
     overrides = [f"baseline={arm}", f"seed={seed}"] + ([f"experiment={experiment}"] if experiment else [])
-    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     config = {
         "seed": seed,
         "schedule": {"steps": steps, "prompts_per_step": 32},
@@ -42,8 +45,10 @@ def write_run(
         "evaluation": {"every": every, "limit": None, "seed": 0, "temperature": 1.0},
         "dataset": {"_target_": "gainrl.datasets.arithmetic.arithmetic", "held_out_per_level": held_out},
         "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
-        "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula"},
+        "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula", "overrides": overrides},
     }
+    if screening:
+        config["signal"] = {"_target_": "gainrl.signals.pass_rate.PassRateSignal", "samples": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     rng = np.random.default_rng([seed, *arm.encode()])
     seed_level = np.random.default_rng(seed).normal(0, 0.03)
@@ -70,6 +75,8 @@ def write_run(
             weights = np.exp(-0.5 * (np.arange(levels) - levels * step / steps) ** 2) if center else np.ones(levels)
             for level in range(levels):
                 row[f"selection/level_{level + 1}"] = float(weights[level] / weights.sum())
+            if screening:
+                row["curriculum/prompts_measured"] = screening * step
             if center:
                 row["curriculum/center_fraction"] = step / steps
         rows.append(row)
@@ -85,3 +92,15 @@ def write_run(
         record["fault"] = fault
     (folder / "record.json").write_text(json.dumps(record))
     return folder
+
+
+def write_plan(root: Path, params: dict[str, str], arguments: list[str]) -> None:
+    """What a sweep of these parameters and arguments leaves beside its jobs."""
+    naming = {"kv_sep": "-", "item_sep": ",", "exclude_keys": ["seed", "sweep", "logger"]}
+    hydra = {
+        "sweeper": {"params": params},
+        "overrides": {"task": arguments},
+        "job": {"config": {"override_dirname": naming}},
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra, "seed": 0}))

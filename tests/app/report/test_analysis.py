@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -178,3 +179,29 @@ def test_level_shares_sum_to_one(tmp_path, sweep_of):
     middles, shares = level_shares(sweep_of(), "vanilla_grpo", "")
     np.testing.assert_allclose(sum(shares.values()), np.ones(len(middles)))
     assert shares["1"][0] > shares["1"][-1]
+
+
+def told(rows, sweep):
+    return sentence(rows["final score"], sweep, list(rows.values()))
+
+
+def test_an_arm_that_screens_is_judged_over_steps_and_over_rollouts(tmp_path, sweep_of):
+    write_arms(tmp_path, {"vanilla_grpo": 0.3})
+    write_arms(tmp_path, {"oracle": 0.36}, screening=128)
+    sweep = sweep_of()
+    rows = {row.score: row for row in compare(sweep, axes_of(sweep))}
+    assert rows["area over optimizer steps"].verdict == "supported"
+    # The same curve takes three times the rollouts.
+    assert rows["area over rollouts"].worse
+    assert re.search(r"better than vanilla_grpo; but area over rollouts .*, worse$", told(rows, sweep))
+    ratios = {
+        row.axis: row.ratio.estimate for row in budgets_to_targets(sweep, axes_of(sweep)) if row.label == "oracle"
+    }
+    assert ratios["rollouts"] == pytest.approx(3 * ratios["updates"])
+
+
+def test_rollouts_are_no_axis_of_their_own_where_every_prompt_takes_as_many(tmp_path, sweep_of):
+    write_arms(tmp_path, {"vanilla_grpo": 0.3, "gain_rl": 0.3}, seeds=2)
+    sweep = sweep_of()
+    assert not sweep.pays_extra_rollouts()
+    assert "area over rollouts" not in {row.score for row in compare(sweep, axes_of(sweep))}

@@ -44,9 +44,10 @@ def test_an_arm_without_any_of_the_settings_is_the_default():
     assert labels(run(), run("signal=length")) == ["default", "length"]
 
 
-def test_a_run_without_known_overrides_goes_by_its_arm():
-    runs = [Run("a", "baseline-x", 0, "finished"), Run("b", "baseline-y", 0, "finished")]
-    assert labels(*runs) == ["baseline-x", "baseline-y"]
+def test_without_known_overrides_the_name_of_the_arm_tells_them():
+    runs = [Run("a", "baseline-x,seed-1", 0, "finished"), Run("b", "baseline-y", 0, "finished")]
+    assert labels(*runs) == ["x", "y"]
+    assert labels(*runs, Run("c", "a folder", 0, "finished")) == ["a folder", "x", "y"]
 
 
 def test_vanilla_grpo_is_the_reference_where_there_is_one():

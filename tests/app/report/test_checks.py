@@ -2,7 +2,7 @@ import yaml
 
 from gainrl.app.report.checks import warnings
 from gainrl.app.report.jobs import open_jobs
-from tests.app.report.synthetic import write_run
+from tests.app.report.synthetic import write_plan, write_run
 
 
 def complete(tmp_path, arms=("vanilla_grpo", "gain_rl"), seeds=8, **options):
@@ -35,6 +35,12 @@ def test_more_generated_tokens_are_named(tmp_path, sweep_of):
     complete(tmp_path, arms=["vanilla_grpo"], tokens_per_step=1000)
     complete(tmp_path, arms=["dapo"], tokens_per_step=2000)
     assert any("from 40,000 (vanilla_grpo) to 80,000 (dapo)" in text for text in warnings(sweep_of()))
+
+
+def test_rollouts_that_only_screened_are_named(tmp_path, sweep_of):
+    complete(tmp_path, arms=["vanilla_grpo"])
+    complete(tmp_path, arms=["oracle"], screening=128)
+    assert any(text.startswith("67% of the rollouts of oracle only screened") for text in warnings(sweep_of()))
 
 
 def test_lacking_seeds_are_named_in_warnings_and_jobs(tmp_path, sweep_of):
@@ -85,9 +91,6 @@ def test_failed_and_running_jobs_say_how_far_they_came(tmp_path, sweep_of):
 
 def test_jobs_that_a_sweep_planned_but_never_began_are_named(tmp_path, sweep_of):
     complete(tmp_path, seeds=2)
-    plan = {
-        "hydra": {"sweeper": {"params": {"baseline": "vanilla_grpo,gain_rl,sec"}}, "overrides": {"task": ["seed=0,1"]}}
-    }
-    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(plan))
+    write_plan(tmp_path, {"baseline": "vanilla_grpo,gain_rl,sec"}, ["seed=0,1"])
     jobs = open_jobs(sweep_of(), [tmp_path])
     assert [(job.arm, job.seed) for job in jobs] == [("baseline=sec", "0"), ("baseline=sec", "1")]

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import yaml
 
 from gainrl.app.report.reader import read_columns, read_run, read_runs
 from tests.app.report.synthetic import write_run
@@ -29,13 +28,8 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     assert [run.seed for run in runs] == [0, 1]
 
 
-def test_a_job_that_left_no_record_is_named_after_its_folder(tmp_path):
-    folder = tmp_path / "baseline-sec" / "s7" / ".hydra"
-    folder.mkdir(parents=True)
-    (folder / "overrides.yaml").write_text(yaml.safe_dump(["baseline=sec", "seed=7"]))
-    run = read_runs([tmp_path])[0]
-    assert (run.arm, run.seed, run.status) == ("baseline-sec", 7, "not begun")
-    assert "no record" in run.fault
+def test_what_the_command_line_said_is_read_from_the_configuration(tmp_path):
+    assert read_run(write_run(tmp_path, "gain_rl", 3)).overrides == ("baseline=gain_rl", "seed=3")
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
@@ -55,6 +49,14 @@ def test_a_half_written_record_counts_as_none(tmp_path):
 def test_a_fault_is_kept(tmp_path):
     run = read_run(write_run(tmp_path, "x", 0, status="failed", fault="the disk is full", until=12))
     assert (run.status, run.fault, run.step) == ("failed", "the disk is full", 12)
+
+
+def test_rollouts_that_only_screen_candidates_are_charged(tmp_path):
+    run = read_run(write_run(tmp_path, "oracle", 0, screening=128))
+    # 256 rollouts a step are trained on, and 128 candidates are measured by 4 each.
+    np.testing.assert_array_equal(run.columns["rollouts"], (256 + 512) * np.arange(41))
+    np.testing.assert_array_equal(run.columns["screening_rollouts"], 512 * np.arange(41))
+    assert "screening_rollouts" not in read_run(write_run(tmp_path, "gain_rl", 0)).columns
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):

@@ -1,9 +1,14 @@
 import csv
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from gainrl.training.callbacks import Evaluation, Records
-from gainrl.training.callbacks.records import MetricsTable
+from gainrl.training.callbacks.records import MetricsTable, RecordsFailed
+from tests.training import resumable
 from tests.training.rig import data_of, fit, module_of
 
 
@@ -113,3 +118,50 @@ def test_completions_can_be_written_now_and_then_or_never(tmp_path):
     assert {json.loads(line)["step"] for line in lines} == {2}
     run(tmp_path / "none", rollouts_every=None)
     assert not (tmp_path / "none" / "rollouts.jsonl").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_disk_is_named_and_the_row_is_written_when_there_is_room(tmp_path, monkeypatch):
+    honest = MetricsTable.append
+
+    def append(table, row) -> None:
+        if row["step"] == 3:
+            table.path = Path("/dev/full")
+        honest(table, row)
+
+    monkeypatch.setattr(MetricsTable, "append", append)
+    with pytest.raises(RecordsFailed, match=r"step 3: /dev/full could not be written .*No space left.*Make room"):
+        resumable.run(tmp_path / "full")
+    assert [row["step"] for row in read(tmp_path / "full" / "metrics.csv")] == ["0", "1", "2"]
+    monkeypatch.undo()
+    whole = resumable.run(tmp_path / "whole")
+    assert resumable.same_run(resumable.run(tmp_path / "full"), whole) == []
+
+
+def test_a_tracker_that_is_repaired_is_given_all_steps_so_far(tmp_path):
+    given: list[int] = []
+    broken = [True]
+
+    class Tracker:
+        def log_metrics(self, row, step):
+            if step == 3 and broken[0]:
+                raise ConnectionError("its process is gone")
+            given.append(step)
+
+    def repair(tracker) -> bool:
+        broken[0] = False
+        given.clear()
+        return True
+
+    records = Records(folder=tmp_path, repair=repair)
+    records.table = MetricsTable(tmp_path / "metrics.csv")
+    trainer = SimpleNamespace(loggers=[Tracker()])
+    for step in range(5):
+        row = {"step": float(step), "value": float("nan")}
+        records.table.append(row)
+        if step == 3:
+            with pytest.warns(UserWarning, match="was started again and has all steps so far"):
+                records._track(trainer, row, step)
+        else:
+            records._track(trainer, row, step)
+    assert given == [0, 1, 2, 3, 4]

@@ -1,0 +1,153 @@
+"""Writes docs/reproduce.md from the tables of experiments/README.md: python docs/reproduce.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "reproduce.md"
+OPENING = """# Reproducing the paper
+
+Every table and figure of GAIN-RL ([arXiv 2506.02281](https://arxiv.org/abs/2506.02281)): the command, the paper's value, and ours. **[s]** marks a value
+known at second hand only, from summaries of the paper: a claim about a claim. *Not known* means that no source gives it. *Ours* is
+filled from runs only. This page is written by `python docs/reproduce.py` from [the table of experiments](../experiments/README.md), and a
+test keeps the two together.
+"""
+CELLS = """## Tables
+
+A cell is a comparison of arms on paired seeds, and `gainrl-report` reads the answer off them:
+
+```
+gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl seed=0,1,2,3,4 data_dir=DIR --dry-run   # what it costs
+gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl seed=0,1,2,3,4 data_dir=DIR
+gainrl-train -m experiment=gsm8k_0.5b baseline=adarft signal=pass_rate seed=0,1,2,3,4 data_dir=DIR
+gainrl-report runs/sweeps/default --targets 0.95 1.0
+```
+
+AdaRFT needs a difficulty per problem. MATH has one; elsewhere the third command gives it the model's own pass rate before training.
+
+The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts there, and it gives the
+same ratio in generated tokens and in wall time, which need not agree. The same command with `<name>_embedded` asks the question of the
+embedded model: no data to fetch, minutes per run on a CPU.
+"""
+SUITES = """
+Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric eval/math500/accuracy`):
+{math}.
+Runs of the code table: {code}.
+Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known: GSM8K with the 7B model.
+"""
+SWEEPS = """
+Ablations over many seeds: `gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for
+another cell.
+"""
+
+FIGURES_OPENING = (
+    "`run=DIR` is a finished run's directory; it carries its own model and data. Without `model=` and `dataset=` the "
+    "embedded model is drawn."
+)
+
+# Artefact, arms that are typed (none where the experiment is itself an arm), and the experiments that make it.
+TABLES = (
+    ("main table, mathematics", "vanilla_grpo,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
+    ("single-task table", "vanilla_grpo,gain_rl", ("gsm8k_0.5b",)),
+    ("single-task table", "vanilla_grpo,adarft,gain_rl", ("math_0.5b",)),
+    ("single-task table", "vanilla_grpo,gain_rl_ranks", ("amc_0.5b",)),
+    ("code table", "vanilla_grpo,gain_rl_ranks", ("deepcoder_3b",)),
+    ("half-data table", "vanilla_grpo,half_data_angle,half_data_random", ("half_data",)),
+    ("PPO table", "ppo,gain_rl_ppo", ("ppo",)),
+    ("ablation: ranking signal", "", ("ablation_full", "ablation_intra", "ablation_inter", "ablation_uniform")),
+    ("ablation: update", "", ("ablation_accuracy", "ablation_angle")),
+    ("ablation: sampler", "", ("ablation_strict_order",)),
+)
+
+# Figure, what the paper reads off it, and what draws it here.
+FIGURES = (
+    (
+        "overview of the three steps",
+        "no data",
+        "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)",
+    ),
+    (
+        "angle maps by layer",
+        "blocks of the segments, sharper with depth; segments approach each other later",
+        "`gainrl-observe figures=[maps] model=qwen2.5_0.5b_instruct dataset=gsm8k template=paper data_dir=DIR`",
+    ),
+    ("C_intra and C_inter by epoch", "both rise", "`gainrl-observe figures=[epochs] run=DIR`"),
+    (
+        "accuracy by quartile of the angle",
+        "concentrated prompts are learnt first",
+        "`gainrl-observe figures=[quartiles] run=DIR` on a run of `baseline=vanilla_grpo`",
+    ),
+    (
+        "neuron activations",
+        "they converge to a cluster, and prompts far from it have lower accuracy",
+        "not drawn: no source says which neurons, or which distance",
+    ),
+    (
+        "angle against gradient norm",
+        "positive correlation",
+        "`gainrl-observe figures=[gradients] model=qwen2.5_0.5b_instruct dataset=gsm8k template=paper data_dir=DIR`",
+    ),
+    (
+        "accuracy of one data set under several models",
+        "what is hard depends on the model",
+        "`gainrl-rank dataset=gsm8k reward=math template=paper model=qwen2.5_0.5b_instruct +signal@others.pass_rate=pass_rate "
+        "data_dir=DIR`, and again with another `model=`",
+    ),
+    (
+        "training curves of the arms",
+        "GRPO's accuracy at epoch 200 after 70 to 80 [s]",
+        "`gainrl-report runs/sweeps/default`, figure 1",
+    ),
+    (
+        "centre, accuracy and angle by epoch",
+        "the centre moves on as both rise",
+        "`gainrl-report runs/sweeps/default`, diagnostics; a run's `curves.png`",
+    ),
+)
+
+
+def stated() -> dict[str, dict[str, str]]:
+    """Experiment to the cells of its row in experiments/README.md, by the heads of their columns."""
+    rows: dict[str, dict[str, str]] = {}
+    heads: list[str] = []
+    for line in (ROOT / "experiments" / "README.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            heads = []
+        elif not heads:
+            heads = cells
+        elif cells[0].startswith("`") and heads[0] == "experiment":
+            rows[cells[0].strip("`")] = dict(zip(heads, cells, strict=True))
+    return rows
+
+
+def page() -> str:
+    rows = stated()
+    lines = [OPENING, CELLS, "| artefact | command | paper | ours | ours, embedded |", "|---|---|---|---|---|"]
+    for artefact, arms, names in TABLES:
+        for name in names:
+            row = rows[name]
+            paper = next((cell for head, cell in row.items() if head.startswith("published")), "not known")
+            arm = f" baseline={arms}" if arms else ""
+            command = f"`gainrl-train -m experiment={name}{arm} seed=0,1,2,3,4 data_dir=DIR`"
+            embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
+            lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
+    suites = {
+        name: list(yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["sets"])
+        for name in ("math", "code")
+    }
+    sets = {name: ", ".join(f"`{one}`" for one in found) for name, found in suites.items()}
+    count = len(suites["math"])
+    lines += [SUITES.format(**sets, sets=count, cells=3 * 3 * count), SWEEPS.lstrip()]
+    lines += ["## Figures", "", FIGURES_OPENING, ""]
+    lines += ["| figure | the paper's reading | what draws it |", "|---|---|---|"]
+    lines += [f"| {figure} | {claim} | {command} |" for figure, claim, command in FIGURES]
+    lines += ["", "What the embedded runs show of these claims: see the sweeps' [results](../sweeps/README.md).", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")

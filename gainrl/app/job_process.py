@@ -1,0 +1,123 @@
+"""Every job of a sweep in a process of its own, whichever launcher runs it.
+
+A job that the system ends for want of memory thus takes nothing with it but itself, and no torch setting, W&B run or
+CUDA memory of one job reaches the next. The process is a fork, which begins with what the waiting process has imported;
+that one touches no GPU.
+
+A request to stop that reaches the waiting process (SIGTERM, SIGINT, SIGUSR2) is passed on to the job, and if the
+waiting process is gone, the job stops at its next border between steps as if it had been asked to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from gainrl.app.faults import EXIT_INTERRUPTED
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA under WSL
+
+
+def can_fork() -> bool:
+    """Forking a process that has loaded system frameworks is safe on Linux only."""
+    return sys.platform == "linux"
+
+
+def may_import_ahead() -> bool:
+    """Whether this process may import what its jobs need: not where that might reach a GPU, which no fork survives."""
+    return not any(Path(device).exists() for device in _GPU_DEVICES)
+
+
+def run_apart(work: Callable[[], int]) -> tuple[int, list[signal.Signals]]:
+    """The exit code of ``work`` in a process of its own, and the requests to stop that were passed on to it.
+
+    The code is negative for the signal that ended the process.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is somebody on each side to take them
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on threads, which imports may leave behind
+        child = os.fork()
+    if child == 0:
+        os._exit(_be_the_job(work, parent))
+    with _passing_on(child) as passed:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), passed
+
+
+def requeue(requests: Sequence[signal.Signals]) -> None:
+    """Gives SIGUSR2 to the launcher that installed a handler for it: submitit's sends the job back to Slurm and exits.
+
+    Call it when the run has stopped and its checkpoint is written. Returns if no launcher waits for the signal.
+    """
+    handler = signal.getsignal(signal.SIGUSR2)
+    if signal.SIGUSR2 in requests and callable(handler):
+        handler(signal.SIGUSR2, None)
+
+
+def ended_by(code: int) -> str:
+    """What to say of a process with a negative exit code."""
+    name = signal.Signals(-code).name
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"its process was ended by {name}{hint}"
+
+
+def _be_the_job(work: Callable[[], int], parent: int) -> int:
+    code = 1
+    try:
+        for number in _SIGNALS:  # a launcher's handlers belong to its own process
+            signal.signal(number, _stop_early)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGUSR2))
+        if os.getppid() != parent:  # it was gone before the line above
+            return EXIT_INTERRUPTED
+        code = work()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return code
+
+
+def _stop_early(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(EXIT_INTERRUPTED)
+
+
+@contextmanager
+def _passing_on(child: int) -> Iterator[list[signal.Signals]]:
+    """Sends the signals of this process on to the child, and keeps a list of them."""
+    passed: list[signal.Signals] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        passed.append(signal.Signals(number))
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            return
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
+    try:
+        yield passed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

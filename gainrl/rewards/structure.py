@@ -1,0 +1,74 @@
+r"""The structure of an answer: its items at the top level, the brackets around them, the name before them."""
+
+from __future__ import annotations
+
+import re
+
+_SEPARATOR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|;")
+_NAME = re.compile(r"^\s*[A-Za-z](?:_(?:\{[^{}=]*\}|\w))?(?:\s*\([A-Za-z]\))?\s*(?:=|\\in(?![A-Za-z]))\s*")
+_BRACKETS = {"(": ")", "[": "]", r"\{": r"\}"}
+
+
+def split_items(text: str) -> list[str]:
+    r"""The items of a list at the top level of brackets; ``a \pm b`` is two items."""
+    items = _split(_SEPARATOR.sub(",", text))
+    if len(items) == 1 and items[0].count(r"\pm") == 1 and read_group(items[0]) is None:
+        return [items[0].replace(r"\pm", "+"), items[0].replace(r"\pm", "-")]
+    names = [_NAME.match(item) for item in items]
+    if len(items) > 1 and names[0] and not any(names[1:]):  # x = 1, 2
+        items[0] = without_name(items[0])
+    return items
+
+
+def read_group(text: str) -> tuple[str, list[str]] | None:
+    r"""The brackets and the items of a text that is one bracketed list, such as ``(1, 2]`` or ``\{3\}``; else None."""
+    text = text.strip()
+    opening = r"\{" if text.startswith(r"\{") else text[:1]
+    if opening not in _BRACKETS:
+        return None
+    closing = r"\}" if text.endswith(r"\}") else text[-1:]
+    if closing not in _BRACKETS.values() or (opening == r"\{") != (closing == r"\}"):
+        return None
+    inner = text[len(opening) : len(text) - len(closing)]
+    if not _closes_at_end(inner):
+        return None
+    items = _split(inner)
+    if len(items) == 1 and opening != r"\{":
+        return None  # brackets around one value only set it apart
+    return (opening + closing).replace("\\", ""), [item for item in items if item]
+
+
+def _closes_at_end(inner: str) -> bool:
+    depth = 0
+    for token in re.findall(r"\\.|[()\[\]{}]", inner):
+        if token in ("(", "[", "{", r"\{"):
+            depth += 1
+        elif token in (")", "]", "}", r"\}"):
+            depth -= 1
+            if depth < 0:
+                return False
+    return depth == 0
+
+
+def _split(text: str) -> list[str]:
+    """Parts between the commas that no bracket holds; empty ones are left out, unless nothing is left."""
+    parts, depth, start = [], 0, 0
+    for token in re.finditer(r"\\.|[()\[\]{},]", text):
+        mark = token.group()
+        if mark in ("(", "[", "{", r"\{"):
+            depth += 1
+        elif mark in (")", "]", "}", r"\}"):
+            depth -= 1
+        elif depth == 0 and mark == ",":
+            parts.append(text[start : token.start()].strip())
+            start = token.end()
+    return [part for part in [*parts, text[start:].strip()] if part] or [""]
+
+
+def without_name(text: str) -> str:
+    return _NAME.sub("", text, count=1)
+
+
+def same_name(answer: str, reference: str) -> bool:
+    left, right = _NAME.match(answer), _NAME.match(reference)
+    return not left or not right or re.sub(r"\W", "", left.group()) == re.sub(r"\W", "", right.group())

@@ -1,0 +1,113 @@
+"""When checkpoints are written, and what they are."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+
+from gainrl.training import checkpoints as files
+from gainrl.training.callbacks import checkpoint as callback
+from gainrl.training.callbacks.checkpoint import Checkpoints
+from gainrl.training.checkpoints import CheckpointStore
+from tests.training.resumable import STEPS, run
+
+
+def kept(folder) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").glob("*.ckpt"))
+
+
+def with_metric(values):
+    """Makes ``eval/accuracy`` of each evaluation what the test says."""
+    left = list(values)
+
+    def alter(module, checkpoints) -> None:
+        checkpoints.monitor = "wanted"
+        honest = module.training_step
+
+        def step(*arguments):
+            honest(*arguments)
+            module.row["wanted"] = left.pop(0)
+
+        module.training_step = step
+
+    return alter
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 5), ("min", 3)])
+def test_the_best_by_the_monitored_metric_is_kept(tmp_path, mode, best):
+    values = [0.5, 0.5, 0.1, 0.2, 0.9, 0.9, 0.3]
+
+    def alter(module, checkpoints) -> None:
+        with_metric(values)(module, checkpoints)
+        checkpoints.mode = mode
+
+    run(tmp_path, alter=alter, every_steps=None)
+    assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["counters"]["step"] == best
+    assert f"step-{STEPS:06d}.ckpt" in kept(tmp_path)
+
+
+def test_a_period_in_minutes_saves_when_they_have_passed(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(callback.time, "monotonic", lambda: now[0])
+    saved = []
+
+    def alter(module, checkpoints) -> None:
+        checkpoints.every_minutes, checkpoints.monitor = 1.0, None
+        honest, honest_save = module.training_step, checkpoints.store.save
+
+        def step(*arguments):
+            now[0] += 25.0
+            honest(*arguments)
+
+        def save(state, step, **named):
+            saved.append(step)
+            return honest_save(state, step, **named)
+
+        module.training_step, checkpoints.store.save = step, save
+
+    run(tmp_path, alter=alter, every_steps=None)
+    assert saved == [3, 6, 7]  # 75 s, 150 s, and the last step
+
+
+def test_size_and_seconds_of_every_save_are_logged(tmp_path):
+    run(tmp_path, every_steps=3)
+    with open(tmp_path / "checkpoints" / "saves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {3, 6, 7} <= {int(row["step"]) for row in rows}
+    last = tmp_path / "checkpoints" / f"step-{STEPS:06d}.ckpt"
+    assert int(rows[-1]["bytes"]) == last.stat().st_size
+    assert float(rows[-1]["seconds"]) > 0
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        assert float(list(csv.DictReader(file))[-1]["seconds/checkpoint"]) > 0
+
+
+def test_a_checkpoint_of_a_run_loads_with_weights_only(tmp_path):
+    run(tmp_path, steps=2)
+    state = torch.load(tmp_path / "checkpoints" / "step-000002.ckpt", weights_only=True)
+    assert state["counters"]["step"] == 2
+    assert {"weights", "optimizers", "schedules", "data", "callbacks", "counters"} <= set(state)
+
+
+def test_the_records_of_a_step_are_on_the_disk_before_its_checkpoint(tmp_path, monkeypatch):
+    order = []
+    honest = files.write_checkpoint
+    monkeypatch.setattr(files, "sync", lambda path: order.append(path.name))
+    monkeypatch.setattr(files, "write_checkpoint", lambda state, path: (honest(state, path), order.append(path.name)))
+    records = [tmp_path / "metrics.csv", tmp_path / "rollouts.jsonl"]
+    CheckpointStore(tmp_path / "checkpoints").save({"counters": {"step": 1}}, 1, after=records)
+    assert order == ["metrics.csv", "rollouts.jsonl", "checkpoints", "step-000001.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every_steps": 0}, "checkpoint.every_steps=0 must be positive"),
+        ({"every_steps": 1, "every_minutes": -1.0}, "checkpoint.every_minutes=-1.0 must be positive"),
+        ({"every_steps": 1, "mode": "mean"}, "checkpoint.mode='mean' is unknown; use max or min"),
+    ],
+)
+def test_periods_and_modes_that_make_no_sense_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(store=CheckpointStore(tmp_path), identity={}, **settings)
