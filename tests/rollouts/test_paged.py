@@ -62,7 +62,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_a_model_that_cannot_be_served_is_refused_with_the_reason():
-    with pytest.raises(RuntimeError, match="cannot serve Lfm2ForCausalLM.*rollout=hf"):
+    with pytest.raises(RuntimeError, match=r"cannot serve Lfm2ForCausalLM.*rollout=hf"):
         engine().generate(
             build_policy("lfm2"), build_prompts([4]), SamplingParams(group_size=1, max_new_tokens=2), keys_for(1)
         )
