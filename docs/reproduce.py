@@ -34,13 +34,19 @@ embedded model: no data to fetch, minutes per run on a CPU.
 """
 SUITES = """
 Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric eval/math500/accuracy`):
-{math}. Runs of the code table: {code}. Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known:
-GSM8K with the 7B model.
+{math}.
+Runs of the code table: {code}.
+Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known: GSM8K with the 7B model.
 """
 SWEEPS = """
 Ablations over many seeds: `gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for
 another cell.
 """
+
+FIGURES_OPENING = (
+    "`run=DIR` is a finished run's directory; it carries its own model and data. Without `model=` and `dataset=` the "
+    "embedded model is drawn."
+)
 
 # Artefact, arms that are typed (none where the experiment is itself an arm), and the experiments that make it.
 TABLES = (
@@ -58,7 +64,11 @@ TABLES = (
 
 # Figure, what the paper reads off it, and what draws it here.
 FIGURES = (
-    ("overview of the three steps", "no data", "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)"),
+    (
+        "overview of the three steps",
+        "no data",
+        "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)",
+    ),
     (
         "angle maps by layer",
         "blocks of the segments, sharper with depth; segments approach each other later",
@@ -126,17 +136,13 @@ def page() -> str:
             embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
             lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
     suites = {
-        name: yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["defaults"]
+        name: list(yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["sets"])
         for name in ("math", "code")
-    }
-    suites = {
-        name: [key.split("@sets.")[1] for entry in entries if isinstance(entry, dict) for key in entry if "@sets." in key]
-        for name, entries in suites.items()
     }
     sets = {name: ", ".join(f"`{one}`" for one in found) for name, found in suites.items()}
     count = len(suites["math"])
     lines += [SUITES.format(**sets, sets=count, cells=3 * 3 * count), SWEEPS.lstrip()]
-    lines += ["## Figures", "", "`run=DIR` is a finished run's directory; it carries its own model and data.", ""]
+    lines += ["## Figures", "", FIGURES_OPENING, ""]
     lines += ["| figure | the paper's reading | what draws it |", "|---|---|---|"]
     lines += [f"| {figure} | {claim} | {command} |" for figure, claim, command in FIGURES]
     lines += ["", "What the embedded runs show of these claims: see the sweeps' [results](../sweeps/README.md).", ""]

@@ -23,7 +23,7 @@ LIBRARIES = {
     "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
     "rewards": NUMBERS | {"math_verify", "reasoning_gym"},
-    "rollouts": NUMBERS | {"transformers"},
+    "rollouts": NUMBERS | {"transformers", "vllm"},
     "signals": NUMBERS | {"transformers"},
     "curricula": NUMBERS,
     "admission": NUMBERS,

@@ -29,7 +29,7 @@ from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
 from gainrl.app.faults import ConfigError, RunRefused, first_cause
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.judges import require_judgeable, stamps
-from gainrl.app.parts import build_evaluation_sets, close_rewards
+from gainrl.app.parts import build_evaluation_sets, close_parts
 from gainrl.app.paths import config_dir
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
@@ -96,7 +96,7 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
         record.update(status="interrupted" if isinstance(fault, KeyboardInterrupt) else "failed", fault=str(fault))
         raise
     finally:
-        close_rewards(*(evaluated.reward for evaluated in parts.sets))
+        close_parts(parts.engine, *(evaluated.reward for evaluated in parts.sets))
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from gainrl.training.callbacks.evaluation import Evaluation
 from gainrl.training.checks import check_batches, check_completions
 from gainrl.training.critic import CriticSettings
 from gainrl.training.evaluation import EvaluationSet
+from gainrl.training.mismatch import Mismatch
 from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
 
 _PROBED = ("prompt", "prompt_and_completion")
@@ -44,6 +45,7 @@ class Parts:
     advantage: AdvantageSettings
     critic: CriticSettings | None
     sampling: SamplingParams
+    mismatch: Mismatch
     findings: list[str]
     evaluation_sets: list[EvaluationSet]
     evaluation: Evaluation
@@ -92,6 +94,8 @@ def build_parts(config: DictConfig) -> Parts:
                 f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
                 "which cannot be compared; type rollout.temperature=1.0"
             )
+        mismatch = instantiate(config.rollout.mismatch)
+        mismatch.check(sampling)
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
@@ -121,6 +125,7 @@ def build_parts(config: DictConfig) -> Parts:
         advantage=advantage,
         critic=critic,
         sampling=sampling,
+        mismatch=mismatch,
         findings=[str(finding) for finding in findings],
         evaluation_sets=evaluation_sets,
         evaluation=build_evaluation(config, evaluation_sets),
@@ -180,10 +185,10 @@ def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluatio
     )
 
 
-def close_rewards(*rewards: Any) -> None:
-    """Ends the processes that rewards hold."""
-    for reward in rewards:
-        close = getattr(reward, "close", None)
+def close_parts(*parts: Any) -> None:
+    """Ends what rewards and engines hold: processes, memory."""
+    for part in parts:
+        close = getattr(part, "close", None)
         if close is not None:
             close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from gainrl.app.report.reader import Run, read_run
 from gainrl.app.sweep import announced_faults
 
 _PLAN = "multirun.yaml"
+_LONGEST_ARM = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ def progress_line(progress: Progress) -> str:
     parts += [f"{progress.failed} failed"] if progress.failed else []
     line = ", ".join(parts)
     if progress.best is not None:
-        line += f"; best {progress.best[0]:.4f} ({progress.best[1]})"
+        score, job = progress.best
+        arm, _, seed = job.rpartition("/")
+        line += f"; best {score:.4f} ({arm if len(arm) <= _LONGEST_ARM else arm[: _LONGEST_ARM - 1] + '…'}/{seed})"
     if not progress.over and progress.seconds_left is not None:
         line += f"; about {duration(progress.seconds_left)} left"
     return line
@@ -128,7 +132,7 @@ def watch(root: Path, *, every: float = 5.0, wait: Callable[[float], None] = tim
         progress = sweep_progress(root)
         line = progress_line(progress)
         if out.isatty():
-            out.write(f"\r\x1b[2K{line}")
+            out.write(f"\r\x1b[2K{line[: shutil.get_terminal_size().columns - 1]}")  # a second line would stay
         elif line != before:
             out.write(f"{line}\n")
         out.flush()
@@ -149,5 +153,5 @@ class SweepProgress(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
-            console = Console()
+            console = Console(soft_wrap=True)
             console.print(progress_line(sweep_progress(Path(config.hydra.sweep.dir))), style="bold", highlight=False)

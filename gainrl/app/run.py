@@ -24,7 +24,7 @@ from gainrl.app.hardware import (
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.judges import stamps
 from gainrl.app.measures import concentration_measure, signal_measure
-from gainrl.app.parts import Parts, close_rewards
+from gainrl.app.parts import Parts, close_parts
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary
@@ -118,7 +118,7 @@ def train(
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_rewards(*rewards)
+        close_parts(parts.engine, *rewards)
     note_memory(record, peak, console)
     return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
 

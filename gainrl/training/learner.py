@@ -18,6 +18,7 @@ from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic
 from gainrl.training.experience import Experience
 from gainrl.training.memory import within_memory
+from gainrl.training.mismatch import Mismatch
 from gainrl.training.nonfinite import NonfiniteGuard, Update
 from gainrl.training.scorer import Scorer
 from gainrl.training.update import MiniBatch, plan_minibatches
@@ -41,13 +42,14 @@ class Learner:
         max_grad_norm: float,
         guard: NonfiniteGuard,
         watch: PromptWatch,
+        mismatch: Mismatch,
         counters: Counters,
         clock: PhaseClock,
     ) -> None:
         self.module, self.scorer, self.objective, self.critic = module, scorer, objective, critic
         self.model: nn.Module = scorer.policy.model
         self.minibatch_prompts, self.inner_epochs, self.max_tokens = minibatch_prompts, inner_epochs, max_tokens
-        self.max_grad_norm, self.guard, self.watch = max_grad_norm, guard, watch
+        self.max_grad_norm, self.guard, self.watch, self.mismatch = max_grad_norm, guard, watch, mismatch
         self.counters, self.clock = counters, clock
 
     def update(self, experience: Experience, kept: list[int], weights: Weights) -> dict[str, float]:
@@ -92,7 +94,7 @@ class Learner:
             metrics = step_metrics(sums)
             for name in {"policy_loss", "kl_loss"} & set(metrics):
                 metrics[name] /= max(1, self.inner_epochs * len(plans))
-            row |= metrics
+            row |= metrics | self.mismatch.metrics(sums)
         if done:
             row |= {name: float(np.mean([said[name] for said in done])) for name in done[0]}
         return row
@@ -176,16 +178,21 @@ class Learner:
             update.noted_BT[rows] = new_RT.detach()
         if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
             entropies_RT = entropies_RT.detach()  # logged only
+        old_RT = new_RT.detach() if update.old_BT is None else update.old_BT[rows]
+        engine_BT, mask_RT = experience.engine_logprobs, weights.mask_BT[rows]
+        engine_RT = None if engine_BT is None else engine_BT[rows]
+        advantages_RT, differences = self.mismatch.weigh(weights.advantages_BT[rows], old_RT, engine_RT, mask_RT)
         result = policy_objective(
             logprobs_BT=new_RT,
-            old_logprobs_BT=new_RT.detach() if update.old_BT is None else update.old_BT[rows],
-            advantages_BT_or_B=weights.advantages_BT[rows],
-            mask_BT=weights.mask_BT[rows],
+            old_logprobs_BT=old_RT,
+            advantages_BT_or_B=advantages_RT,
+            mask_BT=mask_RT,
             settings=self.objective,
             normalizer=update.plan.normalizer,
             reference_logprobs_BT=None if weights.reference_BT is None else weights.reference_BT[rows],
             entropies_BT=entropies_RT,
         )
+        result = ObjectiveResult(loss=result.loss, sums=result.sums | differences)
         if self.critic is None or weights.estimates is None:
             return result
         values_RT = scored.values if scored.values is not None else self.scorer.values(experience, rows)

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
 from rich.console import Console
 
-from gainrl.app.expansion import expand_jobs
+from gainrl.app.expansion import expand_jobs, read_plan
 from gainrl.app.preview import Job, estimate, list_jobs, preview, scale
+from tests.composition import whole
 
 HAS_OPTUNA = any(plugin.__name__ == "OptunaSweeper" for plugin in Plugins.instance().discover(Sweeper))
 
@@ -82,6 +84,20 @@ def test_listed_jobs_have_the_directories_of_the_real_ones(tmp_path, monkeypatch
     ]
     assert {job.status for job in jobs} == {"new"}
     assert jobs[0].evaluations == 1 + jobs[0].steps // 25
+
+
+def test_a_plan_names_the_directories_that_hydra_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["baseline=vanilla_grpo,gain_rl", "seed=0,1", "dataset.terms=[2,3]", "logger=none"]
+    naming = OmegaConf.to_container(whole().hydra.job.config.override_dirname)
+    hydra = {"sweeper": {"params": None}, "overrides": {"task": arguments}}
+    hydra["job"] = {"config": {"override_dirname": naming}}
+    root = Path("runs/sweeps/default")
+    root.mkdir(parents=True)
+    OmegaConf.save({"hydra": hydra, "seed": 0}, root / "multirun.yaml")
+    plan = read_plan(root / "multirun.yaml")
+    assert plan is not None
+    assert [folder for _, folder in plan.jobs] == [job.folder for job in list_jobs(arguments)]
 
 
 def test_directories_with_another_run_are_told_from_finished_ones(tmp_path, monkeypatch):

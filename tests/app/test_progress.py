@@ -49,6 +49,11 @@ def test_the_line_says_it_all(sweep):
     assert line.endswith("(baseline-gain_rl/s0); about 112 s left")
 
 
+def test_a_long_name_leaves_it_one_line(tmp_path):
+    write_run(tmp_path, "x" * 60, 0)
+    assert "baseline-" + "x" * 30 + "…/s0)" in progress_line(sweep_progress(tmp_path))
+
+
 def test_a_refused_job_without_a_record_counts_as_failed(sweep):
     refused = sweep / "baseline-vanilla_grpo" / "s3"
     listing = sweep / ".jobs-1"
