@@ -1,15 +1,19 @@
 """The benchmarks run, at a size without meaning: no thresholds here."""
 
 import argparse
+import gzip
+import json
 import queue
+import re
 import sys
 
 import numpy as np
 import pytest
 
 import benchmarks.__main__ as runner
-from benchmarks import arithmetic, grpo_step, rollouts, scaling, update_memory
+from benchmarks import arithmetic, concentration_cost, grpo_step, rollouts, scaling, signal_pass, update_memory
 from benchmarks.step import StepSettings
+from gainrl.types import PromptTokens
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +94,37 @@ def test_the_runner_writes_what_benchmarks_print_and_reports_failures(tmp_path, 
     assert "## Missing" in written
     assert "Failed with status 1." in written
     assert "torch " in written
+
+
+def test_both_sides_of_the_signal_pass_agree(monkeypatch, capsys, tmp_path):
+    with gzip.open(tmp_path / "gsm8k_train.jsonl.gz", "wt") as lines:
+        for number in range(4):
+            record = {"id": str(number), "problem": f"What is {number} + {number}? " * (1 + number), "answer": "0"}
+            lines.write(json.dumps(record) + "\n")
+    monkeypatch.setattr(sys, "argv", ["signal_pass", "--data", str(tmp_path), "--prompts", "4"])
+    signal_pass.main()
+    printed = capsys.readouterr().out
+    assert "times fewer multiply-adds" in printed
+    assert float(re.search(r"largest difference of values\D+([\d.e-]+)", printed)[1]) < 1e-5
+
+
+def test_the_multiply_adds_of_the_signal_pass_are_those_of_its_matrices():
+    policy = signal_pass.byte_model()
+    # Per block: queries and output 256 x 256, keys and values 256 x 128, the MLP three times 256 x 1408.
+    block, mlp = 2 * 256 * 256 + 2 * 256 * 128 + 3 * 256 * 1408, 3 * 256 * 1408
+    prompt = PromptTokens(tuple(range(7)), {"question": (4, 6)})
+    published = signal_pass.published_work(policy, [prompt])
+    assert published.projections == pytest.approx(7 * 4 * block / 1e9)
+    assert published.attention == pytest.approx(4 * 2 * 256 * (1 + 2 + 3 + 4 + 5 + 6 + 7) / 1e9)
+    assert published.head == pytest.approx(7 * 256 * 256 / 1e9)
+    assert published.cosines == pytest.approx(7 * 7 * 256 / 1e9)
+    ours = signal_pass.pass_work(policy, 4, np.array([2]))
+    assert ours.projections == pytest.approx((4 * 4 * block + 2 * (4 * block - mlp)) / 1e9)
+    assert ours.attention == pytest.approx(4 * 2 * 256 * (1 + 2 + 3 + 4 + 5 + 6) / 1e9)
+
+
+def test_the_cost_of_the_concentration_is_told_from_steps_with_and_without_it(monkeypatch, capsys):
+    small = ["--prompts", "2", "--question-length", "6", "--completion-length", "3", "--group-size", "4"]
+    monkeypatch.setattr(sys, "argv", ["concentration_cost", "--steps", "2", *small])
+    concentration_cost.main()
+    assert "processor time in the probe" in capsys.readouterr().out

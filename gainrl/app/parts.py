@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from gainrl.app.faults import ConfigError, first_cause
 from gainrl.app.judges import require_judgeable
 from gainrl.app.tracking import check_tracking
-from gainrl.datasets.checks import clean, drop_long
+from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.advantages import AdvantageSettings
@@ -102,12 +102,17 @@ def build_parts(config: DictConfig) -> Parts:
         evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
         splits, findings = clean(instantiate(config.dataset, _convert_="all"), evaluation=others)
-        train = training_problems(splits)
+        train, held_out = training_problems(splits), splits.held_out
         room = context_room(model_source, config.rollout.max_new_tokens)
+        evaluation_sets, left_out = fitting(evaluation_sets, template, room)
+        findings += left_out
         if room is not None:
             train, long = drop_long(train, template, max_prompt_tokens=room)
             findings += [long] if long else []
-        splits = replace(splits, train=train)
+            if held_out is not None:
+                held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
+                findings += [long] if long else []
+        splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
     except InstantiationException as fault:
@@ -167,6 +172,18 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
         require_judgeable(own, problems)
         sets.append(EvaluationSet(str(name), problems, own))
     return sets
+
+
+def fitting(
+    sets: list[EvaluationSet], template: BoundTemplate, room: int | None
+) -> tuple[list[EvaluationSet], list[Finding]]:
+    """The sets without problems that cannot be asked, and what was left out; ``room``: tokens a prompt may have."""
+    kept, findings = [], []
+    for item in sets:
+        problems, found = evaluable(item.problems, template, max_prompt_tokens=room)
+        kept.append(replace(item, problems=problems))
+        findings += found
+    return kept, findings
 
 
 def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluation:
