@@ -50,7 +50,7 @@ test-vllm: .venv-vllm/.ready ## run the vLLM engine on this CPU, in an environme
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest tests/vllm -m vllm $(ARGS)
 
 bench: setup .venv-oracle/.ready ## measure speed and memory beside TRL; writes benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks --peer-python .venv-oracle/bin/python $(if $(GAINRL_DATA),--data $(GAINRL_DATA)) $(ARGS)
+	$(BIN)/python -m benchmarks --peer-python .venv-oracle/bin/python $(if $(wildcard .venv-vllm/.ready),--vllm-python .venv-vllm/bin/python) $(if $(GAINRL_DATA),--data $(GAINRL_DATA)) $(ARGS)
 
 bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
 	$(BIN)/python -m benchmarks --smoke --output build/bench/RESULTS.md $(ARGS)

@@ -31,8 +31,9 @@ class Benchmark:
     smoke: list[str] | None
 
 
-def benchmarks(peer: str | None, data: str | None) -> list[Benchmark]:
+def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Benchmark]:
     beside = ["--peer-python", peer] if peer else []
+    engines = ["--paged"] + (["--vllm-python", vllm] if vllm else [])
     step = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3", "--repeats", "1"]
     return [
         Benchmark("1. A GRPO step", "grpo_step", beside, step),
@@ -50,7 +51,7 @@ def benchmarks(peer: str | None, data: str | None) -> list[Benchmark]:
         Benchmark(
             "4. Rollouts alone",
             "rollouts",
-            [],
+            engines,
             ["--prompts", "2", "--group-size", "2", "--completion-length", "3", "--repeats", "1"],
         ),
         Benchmark("4. Rollouts alone, two threads", "rollouts", ["--threads", "2"], None),
@@ -94,6 +95,7 @@ def run(benchmark: Benchmark, arguments: list[str]) -> tuple[str, int]:
 def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", help="the interpreter of an environment that holds TRL")
+    parser.add_argument("--vllm-python", help="the interpreter of an environment that holds vLLM")
     parser.add_argument("--data", help="the folder with gsm8k_train.jsonl.gz, for the signal pass")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--only", nargs="*", default=[], help="modules to run, such as grpo_step scaling")
@@ -101,7 +103,7 @@ def main(given: list[str] | None = None) -> int:
     options = parser.parse_args(given)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     parts, failures = [heading()], 0
-    for benchmark in benchmarks(options.peer_python, options.data):
+    for benchmark in benchmarks(options.peer_python, options.vllm_python, options.data):
         arguments = benchmark.smoke if options.smoke else benchmark.full
         if arguments is None or (options.only and benchmark.module not in options.only):
             continue

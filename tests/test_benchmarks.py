@@ -85,7 +85,7 @@ def test_the_runner_writes_what_benchmarks_print_and_reports_failures(tmp_path, 
         runner.Benchmark("Full only", "tables", [], None),
         runner.Benchmark("Missing", "no_such_benchmark", [], []),
     ]
-    monkeypatch.setattr(runner, "benchmarks", lambda peer, data: chosen)
+    monkeypatch.setattr(runner, "benchmarks", lambda peer, vllm, data: chosen)
     output = tmp_path / "new" / "RESULTS.md"
     assert runner.main(["--smoke", "--output", str(output)]) == 1
     written = output.read_text()

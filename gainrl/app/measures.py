@@ -43,7 +43,7 @@ def signal_measure(config: DictConfig, parts: Parts) -> Measure:
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
             )
             values = found.values[signal.name]
-            if signal.cost != "none" and signal.name not in found.cached:
+            if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
                 module.clock.count(sum(map(len, prompts)))
         return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)
 
