@@ -82,5 +82,6 @@ def build_module(config: DictConfig, parts: Parts, policy: Policy, bundle: Path 
         probe_completions=probe_completions,
         critic=parts.critic,
         guard=NonfiniteGuard(limit=config.faults.nonfinite_limit, bundle=bundle),
+        mismatch=parts.mismatch,
         seed=config.seed,
     )

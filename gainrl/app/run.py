@@ -6,24 +6,32 @@ import time
 from dataclasses import replace
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
+from gainrl.app.hardware import (
+    check_hardware,
+    make_trainer,
+    note_memory,
+    optional_kernels,
+    print_expectations,
+    settle_threads,
+    will_use_cuda,
+)
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.judges import stamps
 from gainrl.app.measures import concentration_measure, signal_measure
-from gainrl.app.parts import Parts, close_rewards
+from gainrl.app.parts import Parts, close_parts
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
-from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh
+from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
 from gainrl.training.checkpoints import CheckpointStore
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
@@ -47,7 +55,7 @@ def train(
     rewards = [parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets)]
     parts.reward = failures.watched(parts.reward)
     parts.evaluation.sets = [replace(one, reward=failures.watched(one.reward)) for one in parts.evaluation.sets]
-    torch.set_num_threads(1)
+    check_hardware(config)
     folder = record.folder
     updates = config.algorithm.inner_epochs * (
         config.schedule.prompts_per_step // (config.algorithm.minibatch_prompts or config.schedule.prompts_per_step)
@@ -70,11 +78,15 @@ def train(
         ProgressDisplay(console=console),
         Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker),
     ]
+    if config.profile:
+        callbacks.append(Trace(path=folder / "trace.json.gz"))
     logger = make_logger(config, folder)
     failed = True
     try:
         policy = load_policy(parts.model_source, parts.template, parts.splits.warm_start, console)
+        optional_kernels(config, policy)
         module = build_module(config, parts, policy, folder / "faults" / "nonfinite.pt")
+        peak = print_expectations(record, module, data, console, cuda=will_use_cuda(config))
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
         checkpoints = Checkpoints(
@@ -97,27 +109,17 @@ def train(
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accelerator=config.trainer.accelerator,
-            devices=config.trainer.devices,
-            precision=config.trainer.precision,
-            logger=logger or False,
-            callbacks=callbacks,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=folder,
+        trainer = make_trainer(
+            config, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
         )
+        settle_threads(config, record, module, data, console)
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_rewards(*rewards)
+        close_parts(parts.engine, *rewards)
+    note_memory(record, peak, console)
     return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
 
 

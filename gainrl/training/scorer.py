@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gainrl.functional.batching import pack_by_tokens
 from gainrl.models.scoring import Scored, completion_scores
 from gainrl.signals.live import ConcentrationWatch
 from gainrl.training.critic import Critic
@@ -79,10 +80,17 @@ class Scorer:
 
     def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
         """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch."""
-        width = experience.completion_ids.shape[1]
-        full = torch.zeros(len(experience.lengths), width, device=self.policy.device)
-        longest = max(len(prompt) for prompt in experience.prompts) + width
-        size = max(1, self.limits.tokens // longest)
-        for part in rows.split(min(size, self.limits.completions or size)):
-            full[part] = score(experience, part.cpu())
+        full = torch.zeros(experience.completion_ids.shape, device=self.policy.device)
+        for part in self.micro_batches(experience, rows.cpu()):
+            full[part] = score(experience, part)
         return full
+
+    def micro_batches(self, experience: Experience, rows: Tensor) -> list[Tensor]:
+        """Splits ``rows`` within the limits; groups stay together, so that their members share the prompt's forward."""
+        if not len(rows):
+            return []
+        prompt_lengths = torch.tensor([len(prompt) for prompt in experience.prompts])
+        packs = pack_by_tokens(
+            experience.lengths.cpu()[rows], self.limits.tokens, rows // experience.group_size, prompt_lengths
+        )
+        return [part for pack in packs for part in rows[pack].split(self.limits.completions or len(pack))]
