@@ -3,7 +3,7 @@ import torch
 
 from gainrl.rollouts import paged
 from gainrl.rollouts.paged import PagedEngine
-from gainrl.types import SamplingParams
+from gainrl.types import FinishReason, SamplingParams
 from tests.architectures import build_policy, build_prompts
 from tests.rollouts.agreement import check_distribution, check_greedy, completions, keys_for
 
@@ -17,6 +17,11 @@ def engine(**settings):
 def test_greedy_completions_are_those_of_hf(architecture):
     policy = build_policy(architecture, stop_ids=(3, 5, 11))
     check_greedy(engine(max_batch_size=4), policy, build_prompts([4, 9, 6, 15, 6]))
+
+
+def test_both_finish_reasons_are_those_of_hf():
+    policy = build_policy("llama", stop_ids=(3, 5, 11))
+    assert check_greedy(engine(), policy, build_prompts([4, 9, 6, 15, 6])) == set(FinishReason)
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.8}, {"top_k": 6, "top_p": 0.8}])
