@@ -110,10 +110,14 @@ class Policy:
     def version(self) -> int:
         """A number that grows whenever weights change in place: by an optimizer's step or a loaded checkpoint.
 
-        It is the sum of PyTorch's own modification counters, so that no caller can forget to raise it. Writes through
-        ``parameter.data`` escape it. It says nothing across processes: a resumed run counts anew.
+        It is the sum of PyTorch's own modification counters. Writes through ``parameter.data`` and the steps of fused
+        optimizers escape those: see `touch`. It says nothing across processes: a resumed run counts anew.
         """
         return sum(parameter._version for parameter in self.model.parameters())
+
+    def touch(self) -> None:
+        """Raises `version`; called after every optimizer step, of whatever optimizer."""
+        torch.autograd.graph.increment_version(next(self.model.parameters()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,13 +64,14 @@ class PagedEngine:
         Raises RuntimeError where the model cannot be served, with transformers' reason.
         """
         check_request(prompts, sampling, keys)
+        drawn = sampling.group_size if sampling.temperature > 0 else 1  # greedy members of a group are all the same
         with generation_mode(policy.model), torch.random.fork_rng(_devices(policy)):
-            found = self._serve(policy, prompts, sampling, _seed_of(keys))
+            found = self._serve(policy, prompts, sampling, drawn, _seed_of(keys))
         ordered = [
             found[name]
             for place in range(len(prompts))
-            for name in (f"req_{place}", *(f"req_{place}__child#{g}" for g in range(sampling.group_size - 1)))
-            if name in found
+            for name in (f"req_{place}", *(f"req_{place}__child#{g}" for g in range(drawn - 1)))
+            for _ in range(sampling.group_size // drawn)
         ]
         return assemble_rollout(
             policy,
@@ -80,22 +81,30 @@ class PagedEngine:
             [output.logprobs for output in ordered] if tempered_only(sampling) else None,
         )
 
-    def _serve(self, policy: Policy, prompts: Sequence[PromptTokens], sampling: SamplingParams, seed: int) -> dict:
-        """The outputs of all requests by their names; a manager of its own per call, since weights move in between."""
-        rows = len(prompts) * sampling.group_size
+    def _serve(
+        self, policy: Policy, prompts: Sequence[PromptTokens], sampling: SamplingParams, drawn: int, seed: int
+    ) -> dict[str, Any]:
+        """The outputs of ``drawn`` completions per prompt, by transformers' names for them.
+
+        Each call has a manager of its own: the blocks that one shares between requests belong to one set of weights.
+        """
+        rows = len(prompts) * drawn
         together = min(rows, self.max_batch_size)
         longest = max(map(len, prompts)) + sampling.max_new_tokens
-        manager = policy.model.init_continuous_batching(
-            generation_config=_generation_config(policy, sampling),
-            continuous_batching_config=configuration_utils.ContinuousBatchingConfig(
-                page_size=self.page_size,
-                num_blocks=(together + 1) * (-(-longest // self.page_size) + 1),
-                max_batch_tokens=max(self.max_batch_tokens, together),
-                max_requests_per_batch=together,
-                return_logprobs=True,
-                seed=seed,
-            ),
+        settings = configuration_utils.ContinuousBatchingConfig(
+            page_size=self.page_size,
+            num_blocks=(together + 1) * (-(-longest // self.page_size) + 1),
+            max_batch_tokens=max(self.max_batch_tokens, together),
+            max_requests_per_batch=together,
+            return_logprobs=True,
+            seed=seed,
         )
+        try:
+            manager = policy.model.init_continuous_batching(
+                generation_config=_generation_config(policy, sampling, drawn), continuous_batching_config=settings
+            )
+        except ValueError as fault:
+            raise RuntimeError(_refusal(policy, str(fault))) from fault
         found: dict[str, Any] = {}
         try:
             # All requests are there before the loop starts, so that the order of the draws is always the same.
@@ -115,17 +124,15 @@ class PagedEngine:
         return found
 
 
-def _generation_config(policy: Policy, sampling: SamplingParams) -> GenerationConfig:
-    drawn = sampling.temperature > 0
+def _generation_config(policy: Policy, sampling: SamplingParams, drawn: int) -> GenerationConfig:
+    cut = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
     return GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
-        do_sample=drawn,
-        temperature=sampling.temperature if drawn else 1.0,
-        top_p=sampling.top_p if drawn else 1.0,
-        top_k=sampling.top_k if drawn else 0,
-        num_return_sequences=sampling.group_size,
+        do_sample=sampling.temperature > 0,
+        num_return_sequences=drawn,
         eos_token_id=list(policy.stop_ids) or -1,
         pad_token_id=policy.pad_id,
+        **(cut if sampling.temperature > 0 else {}),
     )
 
 

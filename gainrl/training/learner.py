@@ -125,6 +125,7 @@ class Learner:
                 said["value_loss"] = float(sums.pop("value_loss"))
             if all(map(math.isfinite, (loss, *said.values()))):
                 optimizer.step()
+                self.scorer.policy.touch()
                 counters.updates += 1
                 counters.nonfinite_in_a_row = 0
             else:

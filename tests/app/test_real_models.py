@@ -22,7 +22,7 @@ QUICK = (
     "schedule.steps=2",
     "schedule.prompts_per_step=2",
     "schedule.steps_per_epoch=1",
-    "algorithm.group_size=2",
+    "algorithm.group_size=4",
     "rollout.max_new_tokens=6",
     "evaluation.samples=0",
     "evaluation.limit=1",
@@ -87,7 +87,7 @@ def test_grpo_trains_every_architecture_on_real_text(architecture, rank, dataset
     )
     assert record["status"] == "finished"
     assert record["metrics"]["steps"] == 2
-    assert record["metrics"]["rollouts"] == 8
+    assert record["metrics"]["rollouts"] == 16
     assert all(float(row["grad_norm"]) < float("inf") for row in rows[1:])
     changed = moved(models[architecture], tmp_path / "policy")
     assert changed

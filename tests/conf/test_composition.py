@@ -54,6 +54,7 @@ def test_every_option_composes_with_the_rest_and_its_cheap_parts_can_be_built(op
         instantiate(config[group], _convert_="all")
     elif group == "rollout":
         instantiate(config.rollout.engine)
+        instantiate(config.rollout.mismatch)
     elif group == "algorithm":
         instantiate(config.algorithm.objective)
         instantiate(config.algorithm.advantage)

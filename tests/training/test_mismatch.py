@@ -1,4 +1,5 @@
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -81,6 +82,18 @@ def test_a_difference_that_is_no_number_alarms():
 def test_completions_of_older_weights_never_train():
     with pytest.raises(RuntimeError, match="sampled with version"):
         trained(engine=ShiftedEngine(0.0, stale=True))
+
+
+def test_a_fused_optimizer_s_steps_are_new_versions():
+    class Noting(ShiftedEngine):
+        def generate(self, policy, prompts, sampling, keys):
+            seen.append(policy.version)
+            return super().generate(policy, prompts, sampling, keys)
+
+    seen = []
+    trained(steps=3, engine=Noting(), optimizer=partial(torch.optim.AdamW, lr=0.01, fused=True))
+    assert len(seen) == 3
+    assert seen[0] < seen[1] < seen[2]
 
 
 @pytest.mark.parametrize(
