@@ -28,7 +28,7 @@ SIZES = {
     "prompts": [8, 16, 32, 64],
     "group_size": [4, 8, 16, 32],
     "completion_length": [16, 32, 64, 128],
-    "vocabulary": [320, 5_000, 20_000, 80_000],
+    "vocabulary": [320, 2_500, 10_000, 40_000],
 }
 POOLS = [10_000, 100_000, 1_000_000, 10_000_000]
 Row = tuple[str, int, float]
