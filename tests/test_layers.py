@@ -29,7 +29,18 @@ LIBRARIES = {
     "admission": NUMBERS,
     "training": NUMBERS | {"lightning", "rich"},
     "app": NUMBERS
-    | {"hydra", "omegaconf", "yaml", "lightning", "transformers", "wandb", "wandb_workspaces", "rich", "pandas", "matplotlib"},
+    | {
+        "hydra",
+        "omegaconf",
+        "yaml",
+        "lightning",
+        "transformers",
+        "wandb",
+        "wandb_workspaces",
+        "rich",
+        "pandas",
+        "matplotlib",
+    },
 }
 
 

@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 from omegaconf import DictConfig
+from rich.console import Console
 
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
 from gainrl.app.parts import Parts
 from gainrl.app.paths import cache_dir
@@ -20,7 +22,7 @@ from gainrl.training.grpo import GRPOModule
 from gainrl.types import Policy, SignalScores
 
 
-def signal_measure(config: DictConfig, parts: Parts) -> Measure:
+def signal_measure(config: DictConfig, parts: Parts, console: Console) -> Measure:
     """The function through which the refresh callback measures the run's signal, cached over runs."""
 
     def measure(data: PromptDataModule, module: GRPOModule, rows: np.ndarray | None) -> SignalScores | None:
@@ -40,6 +42,7 @@ def signal_measure(config: DictConfig, parts: Parts) -> Measure:
                 engine=parts.engine,
                 reward=parts.reward,
                 cache_dir=cache_dir() / "signals",
+                progress=reporter(console),
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
             )
             values = found.values[signal.name]

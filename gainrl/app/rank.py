@@ -7,8 +7,7 @@ from gainrl.app.runtime import prepare_process
 prepare_process()  # before torch is imported
 
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.faults import ConfigError
 from gainrl.app.paths import cache_dir, config_dir
 from gainrl.app.ranking import compare, order_files, published_orders, signal_table
@@ -32,12 +32,9 @@ from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.models.tiny import load_saved
 from gainrl.signals.extraction import Extraction, extract
-from gainrl.signals.progress import Progress
 from gainrl.signals.protocol import Signal
 from gainrl.training.warm_start import warm_started
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
-
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 def cli() -> None:
@@ -107,21 +104,6 @@ def rank(config: DictConfig, console: Console) -> Path:
     )
     console.print(f"{len(table)} problems scored: {folder / 'report.md'}", highlight=False)
     return folder
-
-
-def reporter(console: Console, show: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Shows progress in place on a terminal; writes a line now and then into a log file."""
-    said = time.monotonic()
-
-    def report(progress: Progress) -> None:
-        nonlocal said
-        if console.is_terminal:
-            show(str(progress))
-        elif time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            console.print(str(progress), highlight=False)
-
-    return report
 
 
 @dataclass(slots=True)

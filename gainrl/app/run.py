@@ -69,7 +69,7 @@ def train(
     data = build_datamodule(config, parts)
     callbacks: list[Callback] = [
         SignalRefresh(
-            measure=signal_measure(config, parts),
+            measure=signal_measure(config, parts, console),
             folder=folder / "signals",
             every_epochs=config.schedule.refresh_every_epochs,
             measure_concentration=concentration_measure(config, parts),

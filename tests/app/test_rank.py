@@ -6,9 +6,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.faults import ConfigError
 from gainrl.app.paths import config_dir
-from gainrl.app.rank import rank, reporter
+from gainrl.app.rank import rank
 from gainrl.models.tiny import TinyModel
 from gainrl.signals.progress import Progress
 
@@ -65,7 +66,7 @@ def test_a_call_given_again_is_served_from_the_cache_and_keeps_its_configuration
 
 def test_progress_in_a_log_file_is_a_line_now_and_then(monkeypatch):
     clock = iter([0.0, 1.0, 40.0, 40.0, 41.0])
-    monkeypatch.setattr("gainrl.app.rank.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("gainrl.app.extraction_progress.time.monotonic", lambda: next(clock))
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
     report = reporter(console, lambda text: pytest.fail("nothing is shown in place"))
     for done in (1, 2, 3):
