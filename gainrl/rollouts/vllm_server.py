@@ -18,6 +18,9 @@ from gainrl.types import SamplingParams
 # is left behind when the process ends, however it ends.
 _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
 _VERSION = "gainrl_version"
+# Blocks of 32 tokens, since those of 128 leave short prompts unshared. Prompts in one piece, since the random numbers
+# of a request with a seed cannot be taken back on a CPU, which vLLM does where a prompt is cut.
+_ON_CPU = {"block_size": 32, "enable_chunked_prefill": False}
 
 
 @dataclass(slots=True)
@@ -102,6 +105,9 @@ def start_server(
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = copy.deepcopy(base.config)
     config.architectures = [type(base).__name__]  # a model that was never saved does not say
+    # Weights that are loaded in place reach only one of two tied layers: the output layer becomes one of its own.
+    config.get_text_config().tie_word_embeddings = config.tie_word_embeddings = False
+    longest = config.get_text_config().max_position_embeddings
     set_num_threads = torch.set_num_threads  # vLLM's CPU worker switches it off for the whole process
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
@@ -117,7 +123,7 @@ def start_server(
                 logprobs_mode="processed_logprobs",
                 generation_config="vllm",  # none of the sampling defaults that a model carries
                 enable_prefix_caching=True,
-                block_size=32 if device.type == "cpu" else None,  # vLLM's 128 would leave short prompts unshared
+                **(_ON_CPU | {"max_num_batched_tokens": max(8192, longest)} if device.type == "cpu" else {}),
                 enforce_eager=eager,
                 gpu_memory_utilization=memory_share,
                 kv_cache_memory_bytes=None if memory_gib is None else int(memory_gib * 2**30),

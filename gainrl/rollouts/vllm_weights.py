@@ -11,13 +11,16 @@ from torch import Tensor
 
 @torch.no_grad()
 def policy_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of all weights; tied ones come once.
+    """Names and tensors of all weights; an output layer that is tied to the embeddings comes under its own name too.
 
     A layer with adapters gives ``W + sum of its active adapters' deltas``, added in a new tensor: merging in place and
     back would leave the frozen weights rounded differently after every rollout.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     adapted = {name: module for name, module in base.named_modules() if hasattr(module, "get_delta_weight")}
+    head = base.get_output_embeddings()
+    if head is not None and head.weight is base.get_input_embeddings().weight:
+        yield "lm_head.weight", head.weight.detach()
     for name, parameter in base.named_parameters():
         owner, _, rest = name.rpartition(".base_layer.")
         if owner in adapted:

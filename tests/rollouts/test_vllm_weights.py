@@ -5,11 +5,11 @@ from gainrl.rollouts.vllm_weights import policy_weights
 from tests.architectures import build_policy
 
 
-def test_plain_weights_go_out_under_their_names_tied_ones_once():
+def test_plain_weights_go_out_under_their_names_a_tied_output_layer_among_them():
     model = build_policy("qwen2").model
     found = dict(policy_weights(model))
-    assert found.keys() == dict(model.named_parameters()).keys()
-    assert "lm_head.weight" not in found
+    assert found.keys() == {*dict(model.named_parameters()), "lm_head.weight"}
+    assert torch.equal(found["lm_head.weight"], found["model.embed_tokens.weight"])
     assert all(torch.equal(found[name], value) for name, value in model.named_parameters())
 
 
