@@ -8,12 +8,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.identity import RunRecord
+from gainrl.app.launch import layout
 from gainrl.functional.footprint import readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.peak import PeakMemory, expected_footprint
+from gainrl.training.ranks import Ranks
+from gainrl.training.strategies import strategy_of
 from gainrl.training.threads import available_threads, check_threads, faster_threads, training_pass
 from gainrl.types import Policy
 
@@ -110,11 +113,12 @@ def will_use_cuda(config: DictConfig) -> bool:
     return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
-def make_trainer(config: DictConfig, **settings: object) -> lightning.Trainer:
+def make_trainer(config: DictConfig, ranks: Ranks, **settings: object) -> lightning.Trainer:
     """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers."""
     return lightning.Trainer(
         accelerator=config.trainer.accelerator,
-        devices=config.trainer.devices,
+        strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
+        **layout(config.trainer),
         precision=config.trainer.precision,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

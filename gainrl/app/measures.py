@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from omegaconf import DictConfig
@@ -44,6 +45,9 @@ def signal_measure(config: DictConfig, parts: Parts, console: Console) -> Measur
                 cache_dir=cache_dir() / "signals",
                 progress=reporter(console),
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
+                rank=module.ranks.rank,
+                world_size=module.ranks.size,
+                gather=module.ranks.gather,
             )
             values = found.values[signal.name]
             if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
@@ -82,4 +86,12 @@ def _values_of_rows(
     prompts = data.template.encode_all([problem.question for problem in problems])
     if signal.cost != "none":
         module.clock.count(sum(map(len, prompts)))
-    return signal.compute(problems, prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows)
+
+    def compute(places: Sequence[int]) -> list[float]:
+        some, their_prompts = [problems[place] for place in places], [prompts[place] for place in places]
+        values = signal.compute(
+            some, their_prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows[list(places)]
+        )
+        return values.tolist()
+
+    return np.asarray(module.ranks.map(compute, range(len(rows))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from gainrl.models.scoring import Scored, completion_scores
 from gainrl.signals.live import ConcentrationWatch
 from gainrl.training.critic import Critic
 from gainrl.training.experience import Experience
+from gainrl.training.ranks import Ranks
+from gainrl.training.sharding import inside, is_sharded, passes
 from gainrl.types import Policy
 
 
@@ -36,6 +39,7 @@ class Scorer:
     temperature: float
     share_prompts: bool
     limits: MicroBatchLimits
+    ranks: Ranks
 
     def scored(
         self,
@@ -49,7 +53,8 @@ class Scorer:
         value_head: Critic | None = None,
     ) -> Scored:
         """What one forward of a policy says of the experience's rows, with the policy's gradients."""
-        return completion_scores(
+        score = partial(
+            completion_scores,
             policy,
             experience.prompts,
             experience.completion_ids,
@@ -61,8 +66,10 @@ class Scorer:
             with_entropy=with_entropy,
             value_head=value_head,
             hidden_observer=watch,
-            share_prompts=self.share_prompts,
+            # Shards come and go with the forward of a layer, and shared prompts would have to outlive it.
+            share_prompts=self.share_prompts and not is_sharded(policy.model),
         )
+        return inside(policy.model, score)
 
     def logprobs(self, policy: Policy, experience: Experience, rows: Tensor) -> Tensor:
         """Log-probabilities ``[R, T]`` of the experience's rows under a policy, with its gradients."""
@@ -79,11 +86,18 @@ class Scorer:
         return found
 
     def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
-        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch."""
+        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch.
+
+        Every rank scores the groups of some prompts, and all get the whole.
+        """
         full = torch.zeros(experience.completion_ids.shape, device=self.policy.device)
-        for part in self.micro_batches(experience, rows.cpu()):
-            full[part] = score(experience, part)
-        return full
+        rows = rows.cpu()
+        mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
+        for part, counts in passes(self.micro_batches(experience, mine), self.ranks, self.policy.model):
+            scored = score(experience, part)
+            if counts:
+                full[part] = scored
+        return self.ranks.sum(full)
 
     def micro_batches(self, experience: Experience, rows: Tensor) -> list[Tensor]:
         """Splits ``rows`` within the limits; groups stay together, so that their members share the prompt's forward."""

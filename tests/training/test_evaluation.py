@@ -18,6 +18,7 @@ from gainrl.training.evaluation import (
     evaluate,
     scores,
 )
+from gainrl.training.ranks import Ranks
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
 
 TOKENIZER = tiny_tokenizer(["\\boxed{"])
@@ -158,6 +159,7 @@ def callback(**options):
         engine=engine,
         reward=evaluated.reward,
         clock=PhaseClock(),
+        ranks=Ranks(),
     )
     data = SimpleNamespace(template=Template(), held_out=evaluated.problems)
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)

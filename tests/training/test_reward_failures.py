@@ -81,8 +81,8 @@ def test_what_is_no_share_is_refused(rate):
 # ------------------------------------------------------------------------------------------ the end of a run
 
 
-def giving_up(step: int, call: int = 0):
-    """Gives up in the rollouts of a step; ``call``: which of them."""
+def giving_up(step: int):
+    """Gives up in the rollouts of a step."""
 
     def alter(module, checkpoints) -> None:
         honest = module.engine.generate
@@ -99,10 +99,10 @@ def giving_up(step: int, call: int = 0):
 
 def test_the_run_stops_after_the_step_with_its_checkpoint_and_goes_on_from_there(tmp_path):
     with pytest.raises(
-        Stopped, match=r"step 4: the judge is gone\. Repaired, .* goes on from the checkpoint of step 4"
+        Stopped, match=r"step 5: the judge is gone\. Repaired, .* goes on from the checkpoint of step 5"
     ):
-        run(tmp_path / "stopped", alter=giving_up(4), every_steps=None)
-    assert [path.name for path in (tmp_path / "stopped" / "checkpoints").glob("step-*")] == ["step-000004.ckpt"]
+        run(tmp_path / "stopped", alter=giving_up(5), every_steps=None)
+    assert [path.name for path in (tmp_path / "stopped" / "checkpoints").glob("step-*")] == ["step-000005.ckpt"]
     assert same_run(run(tmp_path / "stopped"), run(tmp_path / "whole")) == []
     assert table(tmp_path / "stopped") == table(tmp_path / "whole")
 
