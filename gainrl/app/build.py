@@ -17,6 +17,7 @@ from gainrl.models.tiny import load_saved
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.nonfinite import NonfiniteGuard
+from gainrl.training.ranks import Ranks
 from gainrl.training.warm_start import warm_started
 from gainrl.types import Policy, ProblemSet
 
@@ -55,7 +56,9 @@ def build_datamodule(config: DictConfig, parts: Parts) -> PromptDataModule:
     )
 
 
-def build_module(config: DictConfig, parts: Parts, policy: Policy, bundle: Path | None = None) -> GRPOModule:
+def build_module(
+    config: DictConfig, parts: Parts, policy: Policy, bundle: Path | None = None, ranks: Ranks | None = None
+) -> GRPOModule:
     algorithm = config.algorithm
     probe, probe_completions = make_probe(config, policy)
     plain = {key: algorithm[key] for key in ("overlong", "reference_sync")}
@@ -83,4 +86,5 @@ def build_module(config: DictConfig, parts: Parts, policy: Policy, bundle: Path 
         critic=parts.critic,
         guard=NonfiniteGuard(limit=config.faults.nonfinite_limit, bundle=bundle),
         seed=config.seed,
+        ranks=ranks,
     )

@@ -59,13 +59,20 @@ class RunRecord:
         self.folder = folder
         self.path = folder / "record.json"
         self.content: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self._writes = True
 
     @property
     def status(self) -> str | None:
         return self.content.get("status")
 
+    def keep_to_itself(self) -> None:
+        """From now on nothing is written: another process of the run does that."""
+        self._writes = False
+
     def update(self, **values: Any) -> None:
         self.content |= values
+        if not self._writes:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".draft")
         draft.write_text(json.dumps(self.content, indent=2) + "\n")
@@ -73,7 +80,7 @@ class RunRecord:
 
     def begin(self, plain: Mapping[str, Any]) -> None:
         """Marks the directory as that of this run; ``config.yaml`` is written once."""
-        if not self.content:
+        if not self.content and self._writes:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "config.yaml").write_text(yaml.safe_dump(dict(plain), sort_keys=False))
         self.content.pop("fault", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from omegaconf import DictConfig
@@ -41,6 +42,9 @@ def signal_measure(config: DictConfig, parts: Parts) -> Measure:
                 reward=parts.reward,
                 cache_dir=cache_dir() / "signals",
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
+                rank=module.ranks.rank,
+                world_size=module.ranks.size,
+                gather=module.ranks.gather,
             )
             values = found.values[signal.name]
             if signal.cost != "none" and signal.name not in found.cached:
@@ -79,4 +83,11 @@ def _values_of_rows(
     prompts = data.template.encode_all([problem.question for problem in problems])
     if signal.cost != "none":
         module.clock.count(sum(map(len, prompts)))
-    return signal.compute(problems, prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows)
+
+    def compute(places: Sequence[int]) -> np.ndarray:
+        some, their_prompts = [problems[place] for place in places], [prompts[place] for place in places]
+        return signal.compute(
+            some, their_prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows[list(places)]
+        )
+
+    return np.asarray(module.ranks.map(compute, range(len(rows))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import lightning
 import torch
@@ -15,6 +16,7 @@ from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.judges import stamps
+from gainrl.app.launch import layout
 from gainrl.app.measures import concentration_measure, signal_measure
 from gainrl.app.parts import Parts, close_rewards
 from gainrl.app.resume import find_checkpoint, run_identity
@@ -28,12 +30,19 @@ from gainrl.training.checkpoints import CheckpointStore
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.interruption import StopRequest
+from gainrl.training.ranks import Ranks
 from gainrl.training.reward_failures import RewardFailures
 from gainrl.training.run_state import remaining_epochs, restore_state
+from gainrl.training.strategies import strategy_of
 
 
 def train(
-    config: DictConfig, parts: Parts, record: RunRecord, console: Console, stop: StopRequest | None = None
+    config: DictConfig,
+    parts: Parts,
+    record: RunRecord,
+    console: Console,
+    stop: StopRequest | None = None,
+    ranks: Ranks | None = None,
 ) -> float:
     """Trains and returns the objective: final held-out greedy accuracy, mean over levels.
 
@@ -41,6 +50,7 @@ def train(
     checkpoint written, when ``stop`` asks for it.
     """
     begun = time.perf_counter()
+    ranks = ranks or Ranks()
     quieten()
     stop = stop or StopRequest()
     failures = RewardFailures(max_rate=config.faults.reward_failure_rate, give_up=stop.give_up)
@@ -70,13 +80,17 @@ def train(
         ProgressDisplay(console=console),
         Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker),
     ]
-    logger = make_logger(config, folder)
+    logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
-        policy = load_policy(parts.model_source, parts.template, parts.splits.warm_start, console)
-        module = build_module(config, parts, policy, folder / "faults" / "nonfinite.pt")
+        policy = ranks.in_turn(
+            partial(load_policy, parts.model_source, parts.template, parts.splits.warm_start, console)
+        )
+        bundle = folder / "faults" / "nonfinite.pt" if ranks.leads else None
+        module = build_module(config, parts, policy, bundle, ranks)
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
+        ranks.agree("settings, problems or weights", identity)
         checkpoints = Checkpoints(
             store=store,
             identity=identity,
@@ -88,7 +102,8 @@ def train(
             stop=stop,
         )
         callbacks.append(checkpoints)
-        state = find_checkpoint(config.resume, folder, store, identity, console)
+        state = ranks.in_turn(partial(find_checkpoint, config.resume, folder, store, identity, console))
+        ranks.agree("checkpoints", None if state is None else state["counters"])
         if state is not None:
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
@@ -100,7 +115,8 @@ def train(
         trainer = lightning.Trainer(
             max_epochs=epochs,
             accelerator=config.trainer.accelerator,
-            devices=config.trainer.devices,
+            strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
+            **layout(config.trainer),
             precision=config.trainer.precision,
             logger=logger or False,
             callbacks=callbacks,
@@ -131,31 +147,36 @@ def close_run(
     seconds: float,
 ) -> float:
     """Exports the policy, draws the curves, writes the record and prints the closing table."""
-    folder = record.folder
-    export_policy(module.policy, folder / "policy")
-    draw_curves(folder / "metrics.csv", folder / "curves.png", title=_title(config))
     first, last = evaluation.first, evaluation.latest
     objective = last.get("eval/accuracy", float("nan"))
     counters = module.counters
-    record.update(
-        status="finished",
-        objective=objective,
-        metrics={
-            "accuracy_initial": first.get("eval/accuracy"),
-            "accuracy_final": objective,
-            "initial": first,
-            "final": last,
-            "prompts_seen": counters.prompts,
-            "rollouts": counters.rollouts,
-            "generated_tokens": counters.generated_tokens,
-            "steps": counters.step,
-            "updates": counters.updates,
-        },
-        phase_seconds={name: round(value, 3) for name, value in sorted(module.clock.seconds.items())},
-        phase_tokens=dict(sorted(module.clock.tokens.items())),
-        wall_seconds=round(seconds, 3),
-    )
-    print_summary(console, record, first, last, module)
+
+    def leave() -> None:
+        folder = record.folder
+        export_policy(module.policy, folder / "policy")
+        draw_curves(folder / "metrics.csv", folder / "curves.png", title=_title(config))
+        record.update(
+            status="finished",
+            objective=objective,
+            metrics={
+                "accuracy_initial": first.get("eval/accuracy"),
+                "accuracy_final": objective,
+                "initial": first,
+                "final": last,
+                "prompts_seen": counters.prompts,
+                "rollouts": counters.rollouts,
+                "generated_tokens": counters.generated_tokens,
+                "steps": counters.step,
+                "updates": counters.updates,
+            },
+            phase_seconds={name: round(value, 3) for name, value in sorted(module.clock.seconds.items())},
+            phase_tokens=dict(sorted(module.clock.tokens.items())),
+            wall_seconds=round(seconds, 3),
+        )
+
+    module.ranks.first(leave)  # the others end when the record says that the run is finished
+    if module.ranks.leads:
+        print_summary(console, record, first, last, module)
     return objective
 
 

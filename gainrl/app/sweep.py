@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gainrl.app.identity import RunRecord
+from gainrl.app.launch import speaks
 
 _LISTING = "GAINRL_SWEEP"
 _failed: list[Path] = []
@@ -97,7 +98,7 @@ class SweepTable(Callback):
                 "" if seconds is None else f"{seconds:.0f}",
                 escape(fault or str(record.get("fault") or "")),
             )
-        Console().print(table)
+        Console(quiet=not speaks()).print(table)
 
     def _jobs(self) -> dict[Path, str | None]:
         """Directories of the jobs that began, with what they failed of."""

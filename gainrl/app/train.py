@@ -10,6 +10,7 @@ import math
 import signal
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import hydra
@@ -29,6 +30,7 @@ from gainrl.app.faults import (
 )
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
+from gainrl.app.launch import check_processes, speaks
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
@@ -43,6 +45,8 @@ def cli() -> None:
     try:
         main()
     except (RunInterrupted, KeyboardInterrupt) as request:
+        if not speaks():
+            sys.exit(0)  # what started the processes takes one that fails for broken, and kills the one that speaks
         text = f"{str(request) or 'interrupted'}; the same command goes on from there"
         Console(stderr=True, soft_wrap=not sys.stderr.isatty()).print(text, highlight=False)
         sys.exit(EXIT_INTERRUPTED)
@@ -93,6 +97,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     sweep, which trains in a process of its own, JobFailed.
     """
     validate(config)
+    check_processes(config.trainer, multirun=multirun)
     folder = Path(config.run.output_dir)
     record = open_run(folder, plain_config(config))
     if record.status == "finished" and config.resume is None:
@@ -108,21 +113,28 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
-    """Trains in this process, with the directory's lock; ``repeats`` as of `StopRequest`."""
+    """Trains here and in the processes that join, with the directory's lock; ``repeats`` as of `StopRequest`."""
+    from gainrl.app.launch import connect
     from gainrl.app.parts import build_parts
     from gainrl.app.run import train
     from gainrl.training.interruption import Interrupted, StopRequest
+    from gainrl.training.ranks import OtherRankFailed
 
     folder = record.folder
     stop = StopRequest(repeats=repeats)
     stop.install()
     try:
         parts = build_parts(config)
-        with run_lock(folder):
+        ranks = connect(config.trainer, meeting=str(folder))
+        if not ranks.leads:
+            record.keep_to_itself()
+            console.quiet = True
+        with ExitStack() as held:
+            ranks.first(lambda: held.enter_context(run_lock(folder)))
             before = record.status
             record.begin(plain_config(config))
             try:
-                return train(config, parts, record, console, stop)
+                return train(config, parts, record, console, stop, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise
@@ -135,6 +147,8 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
                 except OSError as full:
                     warnings.warn(f"{record.path} could not be written ({full})", stacklevel=2)
                 raise
+    except OtherRankFailed as fault:  # which has said what it was
+        raise RunRefused(str(fault)) from None
     except (Interrupted, KeyboardInterrupt) as request:
         raise RunInterrupted(f"{folder}: {str(request) or 'interrupted'}") from request
     finally:

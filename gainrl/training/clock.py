@@ -33,10 +33,11 @@ class PhaseClock:
             self._charge()
             self._open.pop()
 
-    def count(self, tokens: int) -> None:
-        """Adds tokens to the phase that is open; outside of all phases nothing is counted."""
-        if self._open:
-            self.tokens[self._open[-1]] = self.tokens.get(self._open[-1], 0) + int(tokens)
+    def count(self, tokens: int, phase: str | None = None) -> None:
+        """Adds tokens of all ranks to ``phase``, or to the one that is open; outside of all, nothing is counted."""
+        phase = phase or self.current
+        if phase is not None:
+            self.tokens[phase] = self.tokens.get(phase, 0) + int(tokens)
 
     @property
     def current(self) -> str | None:

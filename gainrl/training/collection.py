@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from gainrl.functional.streams import stream_key
 from gainrl.training.clock import PhaseClock
 from gainrl.training.experience import Experience, outcomes
 from gainrl.training.judging import judge
+from gainrl.training.ranks import Ranks
+from gainrl.training.shares import Judged, in_shares
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
 
@@ -33,6 +36,7 @@ class Collector:
     overlong: dict[str, float] | None
     seed: int
     clock: PhaseClock
+    ranks: Ranks
 
     def collect(self, batch: PromptBatch, data: Any, step: int) -> tuple[Experience, list[int], dict[str, float]]:
         """The experience of ``step``, the indices of the prompts that train, and admission's metrics.
@@ -58,20 +62,13 @@ class Collector:
         return experience, sorted(decision.kept), {f"admission/{name}": value for name, value in counts.items()}
 
     def roll_out(self, batch: PromptBatch, experience: Experience, step: int) -> None:
-        """Adds one round of completions, verdicts and groups to ``experience``.
-
-        The stream of a completion is keyed by seed, step and problem: no other prompt of the batch changes it.
-        """
-        keys = torch.tensor(
-            [stream_key(self.seed, "generation", step, problem.id) for problem in batch.problems], dtype=torch.int64
+        """Adds one round of completions, verdicts and groups to ``experience``."""
+        rollout, texts, verdicts = in_shares(
+            partial(self.completions, step=step), batch, self.ranks, self.policy.pad_id
         )
-        with self.clock("rollout"):
-            rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
-            tokens = int(rollout.lengths.sum())
-            self.clock.count(tokens)
-        with self.clock("reward"):
-            self.clock.count(tokens)
-            texts, verdicts = judge(self.policy, self.reward, rollout, batch.problems)
+        tokens = int(rollout.lengths.sum())
+        self.clock.count(tokens, "rollout")
+        self.clock.count(tokens, "reward")
         rewards = np.array([verdict.value for verdict in verdicts], np.float64)
         if self.overlong is not None:
             limit = self.sampling.max_new_tokens
@@ -79,3 +76,17 @@ class Collector:
             rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
         groups = outcomes(batch, rollout, verdicts, rewards, step=step, exclude_truncated=self.truncated == "exclude")
         experience.add(batch, rollout, texts, verdicts, groups)
+
+    def completions(self, batch: PromptBatch, *, step: int) -> Judged:
+        """Completions of some prompts with their texts and verdicts.
+
+        The stream of a completion is keyed by seed, step and problem: neither the other prompts of the batch nor the
+        rank that draws it change it.
+        """
+        keys = torch.tensor(
+            [stream_key(self.seed, "generation", step, problem.id) for problem in batch.problems], dtype=torch.int64
+        )
+        with self.clock("rollout"):
+            rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
+        with self.clock("reward"):
+            return rollout, *judge(self.policy, self.reward, rollout, batch.problems)

@@ -20,8 +20,8 @@ from gainrl.types import Curriculum, ProblemSet, PromptBatch, PromptTokens
 class PromptDataModule(lightning.LightningDataModule):
     """Owns the training pool, its history, the curriculum and the sampler; batches are `PromptBatch` records.
 
-    ``prompts_per_step`` counts prompts of all ranks together. The curriculum is bound to the pool by `bind`, which the
-    signal's callback calls once the signal is known.
+    Every rank has the whole of it, and its batches hold the prompts of all ranks. The curriculum is bound to the pool
+    by `bind`, which the signal's callback calls once the signal is known.
     """
 
     def __init__(
@@ -35,8 +35,6 @@ class PromptDataModule(lightning.LightningDataModule):
         total_steps: int,
         group_size: int,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         super().__init__()
         self.problems: ProblemSet = training_problems(splits, prompts_per_step=prompts_per_step)
@@ -53,7 +51,7 @@ class PromptDataModule(lightning.LightningDataModule):
             levels=self.problems.column("level"),
             difficulties=self.problems.column("difficulty"),
         )
-        self.sampler = CurriculumSampler(curriculum, self.pool, rank=rank, world_size=world_size)
+        self.sampler = CurriculumSampler(curriculum, self.pool)
         self._restored: Mapping[str, Any] | None = None
 
     def prompts(self, rows: Sequence[int] | np.ndarray) -> list[PromptTokens]:

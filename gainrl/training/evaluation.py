@@ -100,17 +100,19 @@ def evaluate(
     engine: RolloutEngine,
     template: BoundTemplate,
     settings: EvaluationSettings,
+    rows: Sequence[int] | None = None,
     known: Sequence[Completion] = (),
     batch_problems: int | None = None,
     on_batch: Callable[[list[Completion]], None] | None = None,
 ) -> list[Completion]:
     """All completions of a set, by row and draw.
 
+    ``rows``: the problems to evaluate in place of those that ``settings.limit`` chooses; all of them if None.
     ``known``: completions of an earlier, interrupted call; problems that have all of theirs are not generated again.
     ``batch_problems``: problems generated and judged together, those with the longest prompts first (None: all at
     once). ``on_batch`` receives the completions of each batch, all draws of its problems.
     """
-    chosen = chosen_rows(evaluated.problems, settings.limit).tolist()
+    chosen = chosen_rows(evaluated.problems, settings.limit).tolist() if rows is None else list(rows)
     done = completed(known, settings)
     todo = [row for row in chosen if row not in done]
     problems = {row: evaluated.problems[row] for row in todo}

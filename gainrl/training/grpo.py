@@ -16,6 +16,7 @@ Departures from DeepSeekMath (arXiv 2402.03300):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -35,8 +36,10 @@ from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
 from gainrl.training.nonfinite import NonfiniteGuard
+from gainrl.training.ranks import Ranks
 from gainrl.training.reference import Reference
 from gainrl.training.scorer import MicroBatchLimits, Scorer
+from gainrl.training.sharding import give_weights, is_sharded, shard
 from gainrl.training.watching import PromptWatch
 from gainrl.training.weighing import Weigher
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
@@ -52,7 +55,7 @@ class GRPOModule(lightning.LightningModule):
     rollout steps or None. ``optimizer`` and ``schedule`` are called with the parameters and with the optimizer.
     ``probe`` reads the concentration of the prompts that train off the update's own forward (``probe_completions``: of
     prompt and completion, as released). With a ``critic`` values take the place of the comparison within groups.
-    ``guard`` decides what follows an update that is not finite.
+    ``guard`` decides what follows an update that is not finite. ``ranks``: the processes that train together.
 
     Raises ValueError where settings contradict each other.
     """
@@ -84,6 +87,7 @@ class GRPOModule(lightning.LightningModule):
         guard: NonfiniteGuard | None = None,
         seed: int = 0,
         clock: PhaseClock | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -100,11 +104,13 @@ class GRPOModule(lightning.LightningModule):
         if critic is not None:
             critic.check(advantage)
         self.policy = policy
-        self.model = policy.model  # registered, so that Lightning moves, optimises and checkpoints it
+        self.model = policy.model  # registered, so that Lightning moves and checkpoints it
+        self.trained = replace(policy)  # what learns: the policy, or a copy of it in shards
         self.engine, self.reward, self.sampling = engine, reward, sampling
         self.optimizer_factory, self.schedule_factory = optimizer, schedule
         self.prompts_per_step, self.reference_sync, self.seed = prompts_per_step, reference_sync, seed
         self.clock = clock or PhaseClock()
+        self.ranks = ranks = ranks or Ranks()
         self.counters = Counters()
         self.limits = MicroBatchLimits(micro_batch_tokens, micro_batch_size)
         self.reference = Reference(policy) if objective.needs_reference else None
@@ -120,13 +126,15 @@ class GRPOModule(lightning.LightningModule):
             overlong=overlong,
             seed=seed,
             clock=self.clock,
+            ranks=ranks,
         )
         scorer = Scorer(
-            policy=policy,
+            policy=self.trained,
             critic=self.critic,
             temperature=sampling.temperature,
             share_prompts=probe is None or not probe_completions,
             limits=self.limits,
+            ranks=ranks,
         )
         self.weigher = Weigher(
             scorer=scorer,
@@ -148,9 +156,10 @@ class GRPOModule(lightning.LightningModule):
             max_tokens=sampling.max_new_tokens,
             max_grad_norm=max_grad_norm,
             guard=guard or NonfiniteGuard(),
-            watch=PromptWatch(probe, with_completions=probe_completions),
+            watch=PromptWatch(probe, with_completions=probe_completions, ranks=ranks),
             counters=self.counters,
             clock=self.clock,
+            ranks=ranks,
         )
         self.row: dict[str, float] = {}  # everything logged of the current step; callbacks add to it
         self.experience: Experience | None = None
@@ -163,6 +172,8 @@ class GRPOModule(lightning.LightningModule):
         weights = self.weigher.weigh(self.experience, kept)
         self.advantages = weights.per_completion
         self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
+        if is_sharded(self.trained.model):
+            give_weights(self.trained.model, self.model)
         self.row |= {
             "nonfinite_updates": float(counters.nonfinite_updates),
             "memory_retries": float(counters.memory_retries),
@@ -184,8 +195,14 @@ class GRPOModule(lightning.LightningModule):
         if sync is not None and self.reference is not None and self.counters.step % int(sync["every"]) == 0:
             self.reference.sync(float(sync["mixing"]))
 
+    def configure_model(self) -> None:
+        mesh = self.device_mesh  # there is one where the trainer asks for shards
+        if mesh is not None and not is_sharded(self.trained.model):
+            self.trained.model = shard(self.model, mesh["data_parallel"])
+            self.learner.watch.follow(self.trained.model)
+
     def configure_optimizers(self) -> Any:
-        policy = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        policy = [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
         groups: Any = policy
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
@@ -196,7 +213,7 @@ class GRPOModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.schedule_factory(optimizer)}
 
     def on_fit_start(self) -> None:
-        self.model.train()  # a transformers model is loaded in eval mode, and Lightning leaves it there
+        self.trained.model.train()  # a transformers model is loaded in eval mode, and Lightning leaves it there
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -19,7 +20,9 @@ from gainrl.training.critic import Critic
 from gainrl.training.experience import Experience
 from gainrl.training.memory import within_memory
 from gainrl.training.nonfinite import NonfiniteGuard, Update
+from gainrl.training.ranks import Ranks
 from gainrl.training.scorer import Scorer
+from gainrl.training.sharding import is_sharded, passes, undo_average, whole
 from gainrl.training.update import MiniBatch, plan_minibatches
 from gainrl.training.watching import PromptWatch
 from gainrl.training.weighing import Weights
@@ -43,12 +46,17 @@ class Learner:
         watch: PromptWatch,
         counters: Counters,
         clock: PhaseClock,
+        ranks: Ranks,
     ) -> None:
         self.module, self.scorer, self.objective, self.critic = module, scorer, objective, critic
-        self.model: nn.Module = scorer.policy.model
         self.minibatch_prompts, self.inner_epochs, self.max_tokens = minibatch_prompts, inner_epochs, max_tokens
         self.max_grad_norm, self.guard, self.watch = max_grad_norm, guard, watch
-        self.counters, self.clock = counters, clock
+        self.counters, self.clock, self.ranks = counters, clock, ranks
+
+    @property
+    def model(self) -> nn.Module:
+        """What trains; the trainer may put it in shards before the first step."""
+        return self.scorer.policy.model
 
     def update(self, experience: Experience, kept: list[int], weights: Weights) -> dict[str, float]:
         """``inner_epochs`` passes over the step's mini-batches; returns metrics under TRL's names."""
@@ -63,6 +71,7 @@ class Learner:
             micro_batch_tokens=self.scorer.limits.tokens,
             max_tokens=self.max_tokens,
             every_row=self.critic is not None,
+            ranks=self.ranks,
         )
         old_BT = self._old_logprobs(experience, plans, weights)
         budget = self.scorer.limits.tokens
@@ -87,26 +96,39 @@ class Learner:
         return row
 
     def _old_logprobs(self, experience: Experience, plans: list[MiniBatch], weights: Weights) -> Tensor | None:
-        """Log-probabilities ``[B, T]`` of the sampling policy; None where it is the current one, whose ratio is 1."""
+        """Log-probabilities ``[B, T]`` of the sampling policy; None where it is the current one, whose ratio is 1.
+
+        A rank knows those of its own micro-batches.
+        """
         if self.inner_epochs * len(plans) <= 1:
             return None
         with self.clock("logprobs"), torch.no_grad():
             old_BT = torch.zeros_like(weights.advantages_BT)
-            for rows in (rows for plan in plans for rows in plan.micro_batches):
-                self.clock.count(int(experience.lengths[rows].sum()))
-                old_BT[rows] = self.scorer.logprobs(self.scorer.policy, experience, rows)
+            parts = [rows for plan in plans for rows in plan.micro_batches]
+            self.clock.count(sum(int(experience.lengths[plan.rows].sum()) for plan in plans))
+            for rows, counts in passes(parts, self.ranks, self.model):
+                logprobs_RT = self.scorer.logprobs(self.scorer.policy, experience, rows)
+                if counts:
+                    old_BT[rows] = logprobs_RT
         return old_BT
 
     def learn_minibatch(self, update: Update) -> tuple[dict[str, Any], dict[str, float] | None]:
         """One optimizer step; returns additive sums, and its gradient norms before clipping unless it was skipped."""
         optimizer: Any = self.module.optimizers()
         watched = len(self.watch.watches)
-        sums, loss = within_memory(
-            lambda: self._gradients(update), update.plan, lambda retries: self._shrink(update, retries, watched)
-        )
+        if is_sharded(self.model):  # a rank that begins again would meet the others at the wrong layer
+            sums, loss = self._gradients(update)
+        else:
+            sums, loss = within_memory(
+                lambda: self._gradients(update),
+                update.plan,
+                lambda retries: self._shrink(update, retries, watched),
+                self.ranks,
+            )
+        sums, loss = self._of_all_ranks(sums, loss)
         counters, said = self.counters, None
-        if update.plan.micro_batches:
-            said = {"grad_norm": float(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm))}
+        if len(update.plan.rows):
+            said = {"grad_norm": float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)))}
             if self.critic is not None:
                 said["value/grad_norm"] = float(nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm))
                 said["value_loss"] = float(sums.pop("value_loss"))
@@ -119,7 +141,13 @@ class Learner:
                 sums, said = {}, None
                 counters.nonfinite_updates += 1
                 counters.nonfinite_in_a_row += 1
-                self.guard.note(update, loss, self.model, step=counters.step + 1, in_a_row=counters.nonfinite_in_a_row)
+                self.guard.note(
+                    self._of_one(update),
+                    loss,
+                    whole(self.model.state_dict()),
+                    step=counters.step + 1,
+                    in_a_row=counters.nonfinite_in_a_row,
+                )
         else:
             counters.skipped_updates += 1
             said = {"grad_norm": 0.0} | ({"value/grad_norm": 0.0, "value_loss": 0.0} if self.critic else {})
@@ -136,14 +164,38 @@ class Learner:
             self.critic.train()
         sums: dict[str, Any] = {}
         losses: list[Tensor] = []
-        for rows in update.plan.micro_batches:
-            watch = self.watch.over(update.experience, rows) if update.watched else None
-            self.clock.count(int(update.experience.lengths[rows].sum()))
+        self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
+        for rows, counts in passes(update.plan.micro_batches, self.ranks, self.model):
+            watch = self.watch.over(update.experience, rows) if update.watched and counts else None
             result = self.micro_batch_loss(update, rows, watch)
+            if not counts:
+                self.module.manual_backward(0.0 * result.loss)
+                continue
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())
             sums = add_sums(sums, result.sums)
         return sums, float(sum(losses))
+
+    def _of_all_ranks(self, sums: dict[str, Any], loss: float) -> tuple[dict[str, Any], float]:
+        """Adds up gradients, sums and losses."""
+        if self.ranks.size == 1:
+            return sums, loss
+        if is_sharded(self.model):
+            undo_average(self.model, self.ranks)
+        self.ranks.sum_gradients(self.module.parameters())
+        parts = self.ranks.gather(({name: value.cpu() for name, value in sums.items()}, loss))
+        total: dict[str, Any] = {}
+        for part, _ in parts:
+            total = add_sums(total, part)
+        return total, sum(part for _, part in parts)
+
+    def _of_one(self, update: Update) -> Update:
+        """The update with the micro-batches of all ranks, for who computes it again alone."""
+        if self.ranks.size == 1:
+            return update
+        micro = [rows for part in self.ranks.gather(update.plan.micro_batches) for rows in part]
+        old_BT = None if update.old_BT is None else self.ranks.sum(update.old_BT.clone())
+        return replace(update, plan=replace(update.plan, micro_batches=micro), old_BT=old_BT)
 
     def micro_batch_loss(
         self, update: Update, rows: Tensor, watch: ConcentrationWatch | None = None

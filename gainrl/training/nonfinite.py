@@ -54,12 +54,12 @@ class NonfiniteGuard:
             raise ValueError(f"faults.nonfinite_limit={limit} must be 1 or more updates in a row")
         self.limit, self.bundle = limit, bundle
 
-    def note(self, update: Update, loss: float, model: torch.nn.Module, *, step: int, in_a_row: int) -> None:
-        """Raises Diverged at the limit."""
+    def note(self, update: Update, loss: float, weights: dict[str, Tensor], *, step: int, in_a_row: int) -> None:
+        """Raises Diverged at the limit. ``weights``: of the model, as they are."""
         where = f"step {step}: the update is not finite (loss {loss})"
         kept = "" if self.bundle is None else f"; {self.bundle} holds weights and batch of the first in a row"
         if self.bundle is not None and in_a_row == 1:
-            write_bundle(self.bundle, update, model.state_dict(), step=step)
+            write_bundle(self.bundle, update, weights, step=step)
         if in_a_row >= self.limit:
             raise Diverged(
                 f"{where}, number {in_a_row} in a row (faults.nonfinite_limit){kept}. The checkpoints are from before; "

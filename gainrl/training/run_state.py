@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.sharding import in_shards, whole
 
 
 def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, A
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     state: dict[str, Any] = {
         "weights": {name: value for name, value in module.state_dict().items() if name not in frozen},
-        "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "optimizers": [whole(optimizer.state_dict()) for optimizer in trainer.optimizers],
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
         "data": data.state_dict(),
@@ -59,7 +60,7 @@ def restore_state(
 def restore_optimizers(state: Mapping[str, Any], trainer: lightning.Trainer) -> None:
     """Call it when the trainer has made its optimizers and moved the model to its device."""
     for optimizer, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(stored)
+        optimizer.load_state_dict(in_shards(stored, optimizer))  # type: ignore[arg-type]
     for config, stored in zip(trainer.lr_scheduler_configs, state["schedules"], strict=True):
         config.scheduler.load_state_dict(stored)
     trainer.precision_plugin.load_state_dict(state["precision"])

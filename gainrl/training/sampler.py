@@ -12,24 +12,19 @@ from gainrl.types import Curriculum
 
 
 class CurriculumSampler(Sampler[list[int]]):
-    """A batch sampler that yields this rank's rows of one step at a time.
+    """A batch sampler that yields the rows of one step at a time.
 
     A step's rows are drawn when they are asked for and not before, so that they follow all feedback of the steps
-    before it; the loader must have no workers. Every rank runs the same curriculum and takes every ``world_size``-th
-    row of the same draw. An epoch interrupted after ``done`` steps goes on with the next one.
+    before it; the loader must have no workers. An epoch interrupted after ``done`` steps goes on with the next one.
+
+    Every rank runs the same curriculum and draws the whole step; the work on it is shared later
+    (`training.ranks`). The curriculum's order would otherwise depend on the number of ranks.
     """
 
-    def __init__(self, curriculum: Curriculum, pool: PromptPool, *, rank: int = 0, world_size: int = 1) -> None:
-        if pool.prompts_per_step % world_size:
-            raise ValueError(
-                f"prompts_per_step={pool.prompts_per_step} cannot be shared by {world_size} processes; "
-                f"type schedule.prompts_per_step={-(-pool.prompts_per_step // world_size) * world_size}"
-            )
+    def __init__(self, curriculum: Curriculum, pool: PromptPool) -> None:
         self.curriculum = curriculum
         self.pool = pool
-        self.rank = rank
-        self.world_size = world_size
-        self.step_rows: np.ndarray = np.empty(0, np.int64)  # all ranks' rows of the current step, refills included
+        self.step_rows: np.ndarray = np.empty(0, np.int64)  # of the current step, refills included
 
     def __len__(self) -> int:
         return self.pool.steps_per_epoch
@@ -37,7 +32,7 @@ class CurriculumSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for _ in range(self.pool.step % self.pool.steps_per_epoch, self.pool.steps_per_epoch):
             self.step_rows = self.curriculum.propose(self.pool.prompts_per_step)
-            yield self._mine(self.step_rows)
+            yield self.step_rows.tolist()
 
     @property
     def left(self) -> int:
@@ -45,10 +40,7 @@ class CurriculumSampler(Sampler[list[int]]):
         return self.pool.size - len(self.step_rows)
 
     def refill(self, count: int) -> list[int]:
-        """This rank's share of ``count`` more rows for the current step; ranks may differ by one row."""
+        """``count`` more rows for the current step."""
         rows = self.curriculum.propose(count, exclude=self.step_rows.tolist())
         self.step_rows = np.concatenate([self.step_rows, rows])
-        return self._mine(rows)
-
-    def _mine(self, rows: np.ndarray) -> list[int]:
-        return rows[self.rank :: self.world_size].tolist()
+        return rows.tolist()

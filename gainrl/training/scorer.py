@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from gainrl.models.scoring import Scored, completion_scores
 from gainrl.signals.live import ConcentrationWatch
 from gainrl.training.critic import Critic
 from gainrl.training.experience import Experience
+from gainrl.training.ranks import Ranks
+from gainrl.training.sharding import inside, is_sharded, passes
 from gainrl.types import Policy
 
 
@@ -35,6 +38,7 @@ class Scorer:
     temperature: float
     share_prompts: bool
     limits: MicroBatchLimits
+    ranks: Ranks
 
     def scored(
         self,
@@ -48,7 +52,8 @@ class Scorer:
         value_head: Critic | None = None,
     ) -> Scored:
         """What one forward of a policy says of the experience's rows, with the policy's gradients."""
-        return completion_scores(
+        score = partial(
+            completion_scores,
             policy,
             experience.prompts,
             experience.completion_ids,
@@ -60,8 +65,10 @@ class Scorer:
             with_entropy=with_entropy,
             value_head=value_head,
             hidden_observer=watch,
-            share_prompts=self.share_prompts,
+            # Shards come and go with the forward of a layer, and shared prompts would have to outlive it.
+            share_prompts=self.share_prompts and not is_sharded(policy.model),
         )
+        return inside(policy.model, score)
 
     def logprobs(self, policy: Policy, experience: Experience, rows: Tensor) -> Tensor:
         """Log-probabilities ``[R, T]`` of the experience's rows under a policy, with its gradients."""
@@ -78,11 +85,18 @@ class Scorer:
         return found
 
     def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
-        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch."""
+        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch.
+
+        Every rank scores the groups of some prompts, and all get the whole.
+        """
         width = experience.completion_ids.shape[1]
         full = torch.zeros(len(experience.lengths), width, device=self.policy.device)
         longest = max(len(prompt) for prompt in experience.prompts) + width
         size = max(1, self.limits.tokens // longest)
-        for part in rows.split(min(size, self.limits.completions or size)):
-            full[part] = score(experience, part.cpu())
-        return full
+        mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
+        parts = mine.split(min(size, self.limits.completions or size)) if len(mine) else ()
+        for part, counts in passes(parts, self.ranks, self.policy.model):
+            scored = score(experience, part.cpu())
+            if counts:
+                full[part] = scored
+        return self.ranks.sum(full)

@@ -16,13 +16,14 @@ from gainrl.functional.aggregation import Normalizer
 from gainrl.functional.batching import pack_by_tokens
 from gainrl.functional.objectives import Objective
 from gainrl.training.experience import Experience
+from gainrl.training.ranks import Ranks
 
 
 @dataclass(slots=True)
 class MiniBatch:
-    """Completions (rows of the experience) of one optimizer step, and their micro-batches.
+    """Completions (rows of the experience) of one optimizer step, and this rank's micro-batches of them.
 
-    ``rows`` are those whose loss can have a gradient; ``normalizer`` counts the others as well.
+    ``rows`` are those of all ranks whose loss can have a gradient; ``normalizer`` counts the others as well.
     """
 
     rows: Tensor
@@ -64,11 +65,14 @@ def plan_minibatches(
     micro_batch_tokens: int,
     max_tokens: int,
     every_row: bool = False,
+    ranks: Ranks | None = None,
 ) -> list[MiniBatch]:
     """Splits the kept prompts, in the order of their draw, into mini-batches of ``minibatch_prompts``.
 
-    ``every_row``: rows without a policy gradient take part as well, since a critic learns from them.
+    ``every_row``: rows without a policy gradient take part as well, since a critic learns from them. The groups of a
+    mini-batch are dealt out to ``ranks``, the longest first.
     """
+    ranks = ranks or Ranks()
     size = experience.group_size
     prompts = experience.prompts
     lengths = experience.lengths.cpu()
@@ -81,10 +85,21 @@ def plan_minibatches(
         members = [p * size + g for p in kept_prompts[start : start + minibatch_prompts] for g in range(size)]
         rows = torch.tensor([row for row in members if row in trainable], dtype=torch.int64)
         micro: list[Tensor] = []
-        if len(rows):
+        mine = _share(rows, size, lengths, prompt_lengths, ranks)
+        if len(mine):
             # Groups stay together, so that their members share the prompt's forward.
-            for picked in pack_by_tokens(lengths[rows], micro_batch_tokens, rows // size, prompt_lengths):
-                micro.extend(rows[picked].split(micro_batch_size or len(picked)))
+            for picked in pack_by_tokens(lengths[mine], micro_batch_tokens, mine // size, prompt_lengths):
+                micro.extend(mine[picked].split(micro_batch_size or len(picked)))
         normalizer = Normalizer.of_step(mask_BT[torch.tensor(members)], max_tokens)
         plans.append(MiniBatch(rows, micro, normalizer))
     return plans
+
+
+def _share(rows: Tensor, size: int, lengths: Tensor, prompt_lengths: Tensor, ranks: Ranks) -> Tensor:
+    """The rows of the groups that this rank learns from, in their order."""
+    if ranks.size == 1:
+        return rows
+    tokens = prompt_lengths.clone().index_add_(0, rows // size, lengths[rows])
+    groups = (rows // size).unique()
+    longest_first = groups[tokens[groups].argsort(descending=True, stable=True)]
+    return rows[torch.isin(rows // size, longest_first[ranks.rank :: ranks.size])]

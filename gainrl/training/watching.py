@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
 from gainrl.training.experience import Experience
+from gainrl.training.ranks import Ranks
 
 
 class PromptWatch:
@@ -17,9 +18,16 @@ class PromptWatch:
     ``with_completions`` measures prompt and completion as one segment, as released, instead of the prompt.
     """
 
-    def __init__(self, probe: ConcentrationProbe | None, *, with_completions: bool = False) -> None:
-        self.probe, self.with_completions = probe, with_completions
+    def __init__(
+        self, probe: ConcentrationProbe | None, *, with_completions: bool = False, ranks: Ranks | None = None
+    ) -> None:
+        self.probe, self.with_completions, self.ranks = probe, with_completions, ranks or Ranks()
         self.watches: list[ConcentrationWatch] = []
+
+    def follow(self, model: nn.Module) -> None:
+        """Watches another model of the same kind from now on."""
+        if self.probe is not None:
+            self.probe.model = model
 
     def over(self, experience: Experience, rows: Tensor) -> ConcentrationWatch | None:
         """What to hand to the forward that scores ``rows``."""
@@ -32,14 +40,16 @@ class PromptWatch:
     def note(self, experience: Experience) -> dict[str, float]:
         """Gives every group the mean concentration that its prompt showed, and the means of the terms; then forgets."""
         watches, self.watches = self.watches, []
-        if not watches:
+        seen = [(watch.concentrations(), watch.terms()) for watch in watches]
+        seen = [each for part in self.ranks.gather(seen) for each in part]
+        if not seen:
             return {}
-        values_P = _mean_of_known([watch.concentrations() for watch in watches])
+        values_P = _mean_of_known([values for values, _ in seen])
         for group, value in zip(experience.groups, values_P, strict=True):
             group.concentration = float(value)
         means = {}
-        for name in watches[0].terms():
-            terms_P = _mean_of_known([watch.terms()[name] for watch in watches])
+        for name in seen[0][1]:
+            terms_P = _mean_of_known([terms[name] for _, terms in seen])
             if not np.isnan(terms_P).all():
                 means[f"concentration/{name}"] = float(np.nanmean(terms_P))
         return means

@@ -31,24 +31,13 @@ def test_the_curriculum_is_asked_when_a_step_begins_and_not_before():
     assert len(curriculum.asked) == 2
 
 
-def test_ranks_take_disjoint_halves_of_the_same_draw():
-    whole = CurriculumSampler(started(pool_of()), pool_of())
-    halves = [CurriculumSampler(started(pool_of()), pool_of(), rank=rank, world_size=2) for rank in (0, 1)]
-    for all_rows, even, odd in zip(whole, *halves, strict=True):
-        assert (even, odd) == (all_rows[0::2], all_rows[1::2])
-        assert not set(even) & set(odd)
-        assert len(even) == len(odd) == 3
-
-
-def test_a_refill_excludes_all_rows_of_the_step_whoever_had_them():
-    samplers = [CurriculumSampler(started(pool_of()), pool_of(), rank=rank, world_size=2) for rank in (0, 1)]
-    shares = [next(iter(sampler)) for sampler in samplers]
+def test_a_refill_excludes_all_rows_of_the_step():
+    sampler = CurriculumSampler(started(pool_of()), pool_of())
+    rows = next(iter(sampler))
     for wanted in (3, 4):  # one refill after the other
-        more = [sampler.refill(wanted) for sampler in samplers]
-        assert [len(part) for part in more] == [-(-wanted // 2), wanted // 2]
-        shares = [share + part for share, part in zip(shares, more, strict=True)]
-    rows = shares[0] + shares[1]
+        rows = rows + sampler.refill(wanted)
     assert len(set(rows)) == len(rows) == 6 + 3 + 4
+    assert sampler.left == 24 - 13
 
 
 @pytest.mark.parametrize(("done", "left"), [(0, 3), (1, 2), (3, 3), (5, 1)])
@@ -56,8 +45,3 @@ def test_an_interrupted_epoch_goes_on_with_its_next_step(done, left):
     pool = pool_of()
     pool.step = done
     assert len(list(CurriculumSampler(started(pool), pool))) == left
-
-
-def test_a_step_that_the_processes_cannot_share_is_refused_with_one_that_they_can():
-    with pytest.raises(ValueError, match=r"prompts_per_step=6 cannot be shared by 4 processes.*prompts_per_step=8"):
-        CurriculumSampler(started(pool_of()), pool_of(), world_size=4)

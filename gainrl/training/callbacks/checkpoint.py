@@ -71,12 +71,14 @@ class Checkpoints(Callback):
             self.stop.install()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, GRPOModule)
         if self._pending is not None:
             restore_optimizers(self._pending, trainer)
             self._pending = None
         self._last_time = time.monotonic()
-        if self.stop.reason is not None:
-            raise Stopped(f"before the next step: {self.stop.reason}")
+        _, reason, _ = self._asked(pl_module)
+        if reason is not None:
+            raise Stopped(f"before the next step: {reason}")
         self.stop.between_steps = True
 
     def on_train_batch_end(
@@ -102,11 +104,11 @@ class Checkpoints(Callback):
         """Between two steps: saves if it is time, stops if asked to."""
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         step, last = module.counters.step, module.counters.step >= data.pool.total_steps
-        reason = self.stop.reason
-        stopping = reason is not None or (self.stop.signal is not None and not last)
+        signal, reason, time_is_up = self._asked(module)
+        stopping = reason is not None or (signal is not None and not last)
         better = self._better(module.row)
         spoilt = reason is not None and any(name.startswith("eval/") for name in module.row)
-        due = better or last or stopping or self._due(step)
+        due = better or last or stopping or time_is_up
         if due and not spoilt and not module.counters.nonfinite_in_a_row:
             with module.clock("checkpoint"):
                 self._save(trainer, module, better)
@@ -115,7 +117,14 @@ class Checkpoints(Callback):
             kept = f"the checkpoint of step {known[-1][0]}" if known else "no checkpoint, and begins anew"
             raise Stopped(f"step {step}: {reason}. Repaired, the same command goes on from {kept}")
         if stopping:
-            raise Interrupted(f"{self.stop.signal} after step {step}")
+            raise Interrupted(f"{signal} after step {step}")
+
+    def _asked(self, module: GRPOModule) -> tuple[str | None, str | None, bool]:
+        """The signal or reason to stop that any rank has, and whether rank 0 finds that it is time to save."""
+        said = module.ranks.gather((self.stop.signal, self.stop.reason, self._due(module.counters.step)))
+        signal = next((name for name, _, _ in said if name is not None), None)
+        reason = next((text for _, text, _ in said if text is not None), None)
+        return signal, reason, said[0][2]
 
     def _due(self, step: int) -> bool:
         minutes = (time.monotonic() - self._last_time) / 60
@@ -133,11 +142,13 @@ class Checkpoints(Callback):
         return False
 
     def _save(self, trainer: lightning.Trainer, module: GRPOModule, better: bool) -> None:
-        if trainer.is_global_zero:
-            state = collect_state(trainer, module) | {"identity": self.identity}
-            self.saved = self.store.save(state, module.counters.step, best=better, after=self.durable)
-            self._note(self.saved, module.counters.step)
+        state = collect_state(trainer, module) | {"identity": self.identity}
+        module.ranks.first(lambda: self._write(state, module.counters.step, better))
         self._last_step, self._last_time = module.counters.step, time.monotonic()
+
+    def _write(self, state: Mapping[str, Any], step: int, better: bool) -> None:
+        self.saved = self.store.save(state, step, best=better, after=self.durable)
+        self._note(self.saved, step)
 
     def _note(self, saved: Saved, step: int) -> None:
         """Size and seconds to ``saves.csv``; the checkpoint is good without it."""

@@ -10,7 +10,15 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from gainrl.training.datamodule import PromptDataModule
-from gainrl.training.evaluation import EvaluationSet, EvaluationSettings, Scores, evaluate, level_means, scores
+from gainrl.training.evaluation import (
+    EvaluationSet,
+    EvaluationSettings,
+    Scores,
+    chosen_rows,
+    evaluate,
+    level_means,
+    scores,
+)
 from gainrl.training.grpo import GRPOModule
 
 
@@ -90,9 +98,16 @@ class Evaluation(Callback):
         """All metrics of one evaluation; names start with ``eval/``."""
 
         def found(evaluated: EvaluationSet) -> Scores:
-            completions = evaluate(
-                evaluated, module.policy, engine=module.engine, template=data.template, settings=self.settings
+            rows = chosen_rows(evaluated.problems, self.settings.limit).tolist()
+            part = evaluate(
+                evaluated,
+                module.policy,
+                engine=module.engine,
+                template=data.template,
+                settings=self.settings,
+                rows=module.ranks.share(rows),
             )
+            completions = [completion for share in module.ranks.gather(part) for completion in share]
             module.clock.count(sum(completion.tokens for completion in completions))
             return scores(evaluated, completions, self.settings)
 

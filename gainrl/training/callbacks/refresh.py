@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,17 @@ class SignalRefresh(Callback):
         with module.clock("refresh"):
             self.scores = self.measure(data, module, None)
         if self.scores is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._file = f"signal-{module.counters.step:06d}.npz"
-            draft = self.folder / f".{self._file}.draft"
-            with open(draft, "wb") as file:
-                np.savez(file, name=self.scores.name, values=self.scores.values, learn_first=self.scores.learn_first)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, self.folder / self._file)
+            module.ranks.first(partial(self._keep, self.scores, self._file))
+
+    def _keep(self, scores: SignalScores, name: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{name}.draft"
+        with open(draft, "wb") as file:
+            np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, self.folder / name)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
         with module.clock("refresh"):

@@ -1,0 +1,121 @@
+"""The processes that train one model together, and the few ways in which they speak.
+
+Every rank holds the whole of a step's outcome: it draws the same prompts with the same curriculum, and rolls out,
+judges and learns from a share of them; what the others found is gathered in the order of the prompts. All decisions
+(admission, curriculum, advantages, counts that normalise the loss, skipped updates, stopping) thus see the same values
+everywhere. Gradients are summed, not averaged, since the loss is normalised by counts of all ranks.
+
+Alone, every method is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class OtherRankFailed(RuntimeError):
+    """Another process of this run could not go on; its own message says why."""
+
+
+class Ranks:
+    """``rank`` of ``size`` processes. More than one need `torch.distributed` to be initialised."""
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    @classmethod
+    def connected(cls) -> Ranks:
+        """Those of the process group, or this process alone where there is none."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that writes files and speaks to people."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """This rank's items: every ``size``-th, from its own number on."""
+        return items if self.size == 1 else items[self.rank :: self.size]
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, in their order. Tensors travel through memory of the host."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
+    def map(self, work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
+        """``work(items)``, one result for each item, computed in shares."""
+        if self.size == 1:
+            return work(items)
+        mine = self.share(items)
+        results: list[Any] = [None] * len(items)
+        for rank, part in enumerate(self.gather(list(work(mine)) if len(mine) else [])):
+            results[rank :: self.size] = part
+        return results
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds up a tensor in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        return any(self.gather(flag))
+
+    def first(self, action: Callable[[], T]) -> T | None:
+        """``action()`` on rank 0, while the others wait and get None. If it fails there, it fails everywhere."""
+        result, fault = None, None
+        if self.leads:
+            try:
+                result = action()
+            except BaseException as raised:
+                fault = raised
+        said = self.gather(None if fault is None else f"rank 0 stopped: {type(fault).__name__}: {fault}")[0]
+        if fault is not None:
+            raise fault
+        if said is not None:
+            raise OtherRankFailed(said)
+        return result
+
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """``action()`` on rank 0 and then on all others, which find the files that it left."""
+        result = self.first(action)
+        return result if self.leads else action()  # type: ignore[return-value]
+
+    def agree(self, what: str, value: Any) -> None:
+        """Raises RuntimeError unless all ranks give an equal value."""
+        values = self.gather(value)
+        if any(other != values[0] for other in values):
+            raise RuntimeError(
+                f"the processes of this run differ in {what}; they must see the same files: put the run directory, the "
+                "cache (GAINRL_CACHE) and the data where all nodes can read them"
+            )
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Adds up the gradients; a parameter without one on any rank stays without."""
+        if self.size == 1:
+            return
+        parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        if not parameters:
+            return
+        present = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+        pending = []
+        for parameter, count in zip(parameters, self.sum(present).tolist(), strict=True):
+            if count:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                pending.append(dist.all_reduce(parameter.grad, async_op=True))
+        for work in pending:
+            work.wait()

@@ -1,0 +1,46 @@
+"""One rollout round in shares: each rank works on some of the prompts, and all get the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import torch
+from torch.nn.functional import pad
+
+from gainrl.training.ranks import Ranks
+from gainrl.types import PromptBatch, Rollout, Verdict
+
+Judged: TypeAlias = tuple[Rollout, list[str], list[Verdict]]
+"""A rollout with the texts and verdicts of its completions."""
+
+
+def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: Ranks, pad_id: int) -> Judged:
+    """``work(batch)``, done by all ranks together; the result is in the memory of the host where there are several."""
+    if ranks.size == 1:
+        return work(batch)
+
+    def groups(places: Sequence[int]) -> list[tuple[Any, ...]]:
+        mine = PromptBatch(
+            batch.rows[list(places)], [batch.problems[p] for p in places], [batch.prompts[p] for p in places]
+        )
+        rollout, texts, verdicts = work(mine)
+        ids, lengths = rollout.completion_ids.cpu(), rollout.lengths.cpu()
+        parts = [slice(start, start + rollout.group_size) for start in range(0, len(texts), rollout.group_size)]
+        # Clones: a view travels with all that it is a view of.
+        return [
+            (ids[part].clone(), lengths[part].clone(), rollout.finish_reasons[part], texts[part], verdicts[part])
+            for part in parts
+        ]
+
+    ids, lengths, reasons, texts, verdicts = zip(*ranks.map(groups, range(len(batch))), strict=True)
+    width = max(group.shape[1] for group in ids)
+    whole = Rollout(
+        prompts=batch.prompts,
+        group_size=len(lengths[0]),
+        completion_ids=torch.cat([pad(group, (0, width - group.shape[1]), value=pad_id) for group in ids]),
+        lengths=torch.cat(lengths),
+        finish_reasons=list(chain(*reasons)),
+    )
+    return whole, list(chain(*texts)), list(chain(*verdicts))
