@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup train test test-slow test-faults test-oracle check format help
+.PHONY: setup train test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -21,7 +21,7 @@ train: setup ## run the main job: GAIN-RL on the embedded default, a few minutes
 	$(BIN)/gainrl-train $(ARGS)
 
 test: setup ## run the test suite
-	$(BIN)/python -m pytest -m "not slow and not oracle and not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not oracle and not vllm and not faults" $(ARGS)
 
 test-slow: setup ## run the learning tests, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -38,6 +38,22 @@ test-faults: setup ## kill real runs at named and random points, and compare wha
 
 test-oracle: .venv-oracle/.ready ## compare the objective with TRL's own, in an environment of its own
 	HF_HUB_OFFLINE=1 .venv-oracle/bin/python -m pytest tests/oracle -m oracle $(ARGS)
+
+.venv-vllm/.ready: pyproject.toml constraints-vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-vllm.txt torch
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-vllm.txt
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+test-vllm: .venv-vllm/.ready ## run the vLLM engine on this CPU, in an environment of its own
+	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest tests/vllm -m vllm $(ARGS)
+
+bench: setup .venv-oracle/.ready ## measure speed and memory beside TRL; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --peer-python .venv-oracle/bin/python $(if $(wildcard .venv-vllm/.ready),--vllm-python .venv-vllm/bin/python) $(if $(GAINRL_DATA),--data $(GAINRL_DATA)) $(ARGS)
+
+bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
+	$(BIN)/python -m benchmarks --smoke --output build/bench/RESULTS.md $(ARGS)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check gainrl tests benchmarks

@@ -38,8 +38,8 @@ def product_speed(size: int = 1024, repeats: int = 9) -> float:
 def step_floor(settings: StepSettings) -> Floor:
     """Every prompt once and every completion token once: forward to sample, forward and twice that back to learn.
 
-    With ``beta > 0`` the reference, and with several inner epochs the sampling policy, add a forward each. Groups
-    without a gradient (half of them with ``half_constant``) are sampled only. Attention's products are included.
+    With ``beta > 0`` the reference adds a forward. Groups without a gradient (half of them with ``half_constant``) are
+    sampled only. Attention's products are included.
     """
     model = build_model(vocabulary=settings.vocabulary)
     config = model.config
@@ -55,7 +55,5 @@ def step_floor(settings: StepSettings) -> Floor:
         + head * completion_tokens
         + attention * (completion_tokens * seen + prompt_tokens * settings.prompt_length / 2)
     )
-    learning = (0.5 if settings.half_constant else 1.0) * (
-        3 * settings.inner_epochs + (settings.beta > 0) + (settings.inner_epochs > 1)
-    )
+    learning = (0.5 if settings.half_constant else 1.0) * (3 * settings.inner_epochs + (settings.beta > 0))
     return Floor(2 * forward * (1 + learning), product_speed())

@@ -160,7 +160,7 @@ def main() -> None:
         enable_checkpointing=False,
     )
     trainer.fit(module, datamodule=data)
-    rows = []
+    rows: list[list[str | float]] = []
     for name, seconds in (("wall", turns.wall), ("processor", turns.cpu)):
         on, off = seconds[True][_WARM_UP // 2 :], seconds[False][_WARM_UP // 2 :]
         more = [one / other - 1 for one, other in zip(on, off, strict=True)]

@@ -25,14 +25,15 @@ class Peer:
         save_for_peer(folder, build_model(vocabulary=settings.vocabulary), prompts, settings.vocabulary)
         plain = settings.as_dict() | {"steps": steps + 1, "micro_batches": micro_batches, "threads": threads}
         (folder / "settings.json").write_text(json.dumps(plain))
-        self._errors = open(folder / "errors", "w+")
-        self._process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("trl_peer.py")), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        self._errors = folder / "errors"
+        with self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                [python, str(Path(__file__).with_name("trl_peer.py")), str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         self.wall: list[float] = []
         self.cpu: list[float] = []
         self.versions: dict[str, str] = self._answer()
@@ -52,7 +53,6 @@ class Peer:
         del self.wall[:1], self.cpu[:1]
         self._process.kill()
         self._process.communicate()
-        self._errors.close()
         self._folder.cleanup()
 
     def _answer(self) -> dict[str, Any]:
@@ -60,5 +60,4 @@ class Peer:
         for line in self._process.stdout:
             if line.startswith("PEER "):
                 return json.loads(line.removeprefix("PEER "))
-        self._errors.seek(0)
-        raise SystemExit(f"the peer failed:\n{self._errors.read()[-3000:]}")
+        raise SystemExit(f"the peer failed:\n{self._errors.read_text()[-3000:]}")

@@ -1,16 +1,23 @@
 """Rollouts alone against ``model.generate`` with ``num_return_sequences``, at ragged lengths.
 
     python -m benchmarks.rollouts
+    python -m benchmarks.rollouts --paged                                transformers' continuous batching as well
+    python -m benchmarks.rollouts --vllm-python .venv-vllm/bin/python    vLLM on the same processor as well
 
-Prompts have 5 to 128 tokens; completions end at one of 8 stop ids of 320 or after 128 tokens.
+Prompts have 5 to 128 tokens; completions end at one of 8 stop ids of 320 or after 128 tokens. The first round of each
+side warms up; for vLLM the start of the engine and the loading of the weights fall into it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -18,10 +25,13 @@ from benchmarks.tables import print_table
 from benchmarks.workload import build_model, build_policy, build_prompts
 from gainrl.functional.streams import stream_key
 from gainrl.rollouts.hf import HFEngine
-from gainrl.types import SamplingParams
+from gainrl.rollouts.paged import PagedEngine
+from gainrl.types import Policy, PromptTokens, RolloutEngine, SamplingParams
+
+Figures = tuple[float, float, float]
 
 
-def measure(run: Callable[[int], int], repeats: int) -> tuple[float, float, float]:
+def measure(run: Callable[[int], int], repeats: int) -> Figures:
     """Medians of wall seconds, processor seconds and tokens per processor second; the first run warms up."""
     wall, cpu, speed = [], [], []
     for index in range(repeats + 1):
@@ -33,29 +43,32 @@ def measure(run: Callable[[int], int], repeats: int) -> tuple[float, float, floa
     return statistics.median(wall[1:]), statistics.median(cpu[1:]), statistics.median(speed[1:])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--group-size", type=int, default=8)
-    parser.add_argument("--completion-length", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def build_subject() -> Policy:
     policy = build_policy(build_model(), stop_ids=tuple(range(2, 10)))
     policy.model.eval()
-    engine = HFEngine()
+    return policy
+
+
+def prompts_of(index: int, options: argparse.Namespace) -> list[PromptTokens]:
+    return build_prompts(options.prompts, 66, spread=62, seed=index)  # 4 to 128 tokens
+
+
+def rounds(engine: RolloutEngine, policy: Policy, options: argparse.Namespace) -> Callable[[int], int]:
+    """A round of rollouts by its number; returns how many tokens were written."""
     sampling = SamplingParams(group_size=options.group_size, max_new_tokens=options.completion_length)
 
-    def prompts_of(index: int) -> list:
-        return build_prompts(options.prompts, 66, spread=62, seed=index)
-
-    def ours(index: int) -> int:
+    def run(index: int) -> int:
         keys = torch.tensor([stream_key(0, "benchmark", index, place) for place in range(options.prompts)])
-        return int(engine.generate(policy, prompts_of(index), sampling, keys).lengths.sum())
+        return int(engine.generate(policy, prompts_of(index, options), sampling, keys).lengths.sum())
 
-    def plain(index: int) -> int:
-        prompts = prompts_of(index)
+    return run
+
+
+def plain_rounds(policy: Policy, options: argparse.Namespace) -> Callable[[int], int]:
+    """The same by ``model.generate``."""
+
+    def run(index: int) -> int:
+        prompts = prompts_of(index, options)
         width = max(map(len, prompts))
         ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt.ids) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -74,7 +87,47 @@ def main() -> None:
         ends = torch.where(stops.any(1), stops.int().argmax(1) + 1, output.shape[1])
         return int(ends.sum())
 
-    sides = [("gainrl", measure(ours, options.repeats)), ("model.generate", measure(plain, options.repeats))]
+    return run
+
+
+def vllm_figures(options: argparse.Namespace) -> tuple[str, Figures]:
+    """vLLM's name with its version, and its figures, from the environment that holds it."""
+    settings = {name: value for name, value in vars(options).items() if name != "vllm_python"}
+    done = subprocess.run(
+        [options.vllm_python, "-m", "benchmarks.vllm_peer", json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    if done.returncode:
+        raise SystemExit(f"vLLM failed:\n{done.stderr[-3000:]}")
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    wall, cpu, speed = result["figures"]
+    return f"vLLM {result['version']}", (wall, cpu, speed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vllm-python", help="the interpreter of an environment that holds gainrl and vLLM")
+    parser.add_argument("--paged", action="store_true", help="measure rollout=paged as well")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--group-size", type=int, default=8)
+    parser.add_argument("--completion-length", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    policy = build_subject()
+    sides = [
+        ("gainrl", measure(rounds(HFEngine(), policy, options), options.repeats)),
+        ("model.generate", measure(plain_rounds(policy, options), options.repeats)),
+    ]
+    if options.paged:
+        sides.append(("rollout=paged", measure(rounds(PagedEngine(page_size=16), policy, options), options.repeats)))
+    if options.vllm_python:
+        sides.append(vllm_figures(options))
     own = sides[0][1]
     print_table(
         ["side", "wall s", "processor s", "tokens per processor s", "times slower than gainrl"],

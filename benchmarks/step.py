@@ -88,8 +88,9 @@ class Stopwatch(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         wall, cpu = time.perf_counter() - self._start[0], time.process_time() - self._start[1]
-        seconds = pl_module.clock.seconds
-        phases = {name: value - self._phases.get(name, 0.0) for name, value in seconds.items()}
+        named = {name: value for name, value in pl_module.clock.seconds.items() if name != "other"}
+        phases = {name: value - self._phases.get(name, 0.0) for name, value in named.items()}
+        phases["other"] = wall - sum(phases.values())
         self.times.append(StepTime(wall, cpu, phases))
 
 

@@ -43,6 +43,11 @@ Ablations over many seeds: `gainrl-train sweep=angle_terms`, `sweep=update_terms
 another cell.
 """
 
+FIGURES_OPENING = (
+    "`run=DIR` is a finished run's directory; it carries its own model and data. Without `model=` and `dataset=` the "
+    "embedded model is drawn."
+)
+
 # Artefact, arms that are typed (none where the experiment is itself an arm), and the experiments that make it.
 TABLES = (
     ("main table, mathematics", "vanilla_grpo,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
@@ -59,7 +64,11 @@ TABLES = (
 
 # Figure, what the paper reads off it, and what draws it here.
 FIGURES = (
-    ("overview of the three steps", "no data", "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)"),
+    (
+        "overview of the three steps",
+        "no data",
+        "`gainrl-train` (a run's `curves.png` shows the window over the ranked pool)",
+    ),
     (
         "angle maps by layer",
         "blocks of the segments, sharper with depth; segments approach each other later",
@@ -133,7 +142,7 @@ def page() -> str:
     sets = {name: ", ".join(f"`{one}`" for one in found) for name, found in suites.items()}
     count = len(suites["math"])
     lines += [SUITES.format(**sets, sets=count, cells=3 * 3 * count), SWEEPS.lstrip()]
-    lines += ["## Figures", "", "`run=DIR` is a finished run's directory; it carries its own model and data.", ""]
+    lines += ["## Figures", "", FIGURES_OPENING, ""]
     lines += ["| figure | the paper's reading | what draws it |", "|---|---|---|"]
     lines += [f"| {figure} | {claim} | {command} |" for figure, claim, command in FIGURES]
     lines += ["", "What the embedded runs show of these claims: see the sweeps' [results](../sweeps/README.md).", ""]

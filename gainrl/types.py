@@ -100,10 +100,24 @@ class Policy:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     pad_id: int
+    compiled_decoder: Any = None  # the model's decoder through torch.compile, where training asks for it
 
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def version(self) -> int:
+        """A number that grows whenever weights change in place: by an optimizer's step or a loaded checkpoint.
+
+        It is the sum of PyTorch's own modification counters. Writes through ``parameter.data`` and the steps of fused
+        optimizers escape those: see `touch`. It says nothing across processes: a resumed run counts anew.
+        """
+        return sum(parameter._version for parameter in self.model.parameters())
+
+    def touch(self) -> None:
+        """Raises `version`; called after every optimizer step, of whatever optimizer."""
+        torch.autograd.graph.increment_version(next(self.model.parameters()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +141,8 @@ class Rollout:
     """``B = P * G`` completions as the engine produced them; token ids are never re-tokenised.
 
     ``completion_ids``: ``[B, T]`` int64, right-padded. ``lengths``: ``[B]`` int64, stop token included.
-    ``sampling_logprobs``: ``[B, T]`` float32 or None where the engine has none.
+    ``sampling_logprobs``: ``[B, T]`` float32 or None where the engine has none. ``version``: the `Policy.version` whose
+    weights drew the completions, as the engine knows it; None where it decodes with the policy's weights themselves.
     """
 
     prompts: list[PromptTokens]
@@ -136,6 +151,7 @@ class Rollout:
     lengths: Tensor
     finish_reasons: list[FinishReason]
     sampling_logprobs: Tensor | None = None
+    version: int | None = None
 
     @property
     def mask(self) -> Tensor:

@@ -20,16 +20,27 @@ NUMBERS = {"numpy", "torch"}
 LIBRARIES = {
     "functional": NUMBERS,
     "types": NUMBERS,
-    "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2"},
+    "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
     "rewards": NUMBERS | {"math_verify", "reasoning_gym"},
-    "rollouts": NUMBERS | {"transformers"},
+    "rollouts": NUMBERS | {"transformers", "vllm"},
     "signals": NUMBERS | {"transformers"},
     "curricula": NUMBERS,
     "admission": NUMBERS,
     "training": NUMBERS | {"lightning", "rich"},
     "app": NUMBERS
-    | {"hydra", "omegaconf", "yaml", "lightning", "transformers", "wandb", "rich", "pandas", "matplotlib"},
+    | {
+        "hydra",
+        "omegaconf",
+        "yaml",
+        "lightning",
+        "transformers",
+        "wandb",
+        "wandb_workspaces",
+        "rich",
+        "pandas",
+        "matplotlib",
+    },
 }
 
 

@@ -85,6 +85,7 @@ def build_module(
         probe_completions=probe_completions,
         critic=parts.critic,
         guard=NonfiniteGuard(limit=config.faults.nonfinite_limit, bundle=bundle),
+        mismatch=parts.mismatch,
         seed=config.seed,
         ranks=ranks,
     )

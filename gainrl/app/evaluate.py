@@ -9,7 +9,6 @@ prepare_process()  # before torch is imported
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,24 @@ import hydra
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.build import load_policy
+from gainrl.app.evaluation_parts import EvaluationParts, build_evaluation_parts
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
-from gainrl.app.faults import ConfigError, RunRefused, first_cause
+from gainrl.app.faults import ConfigError, RunRefused
 from gainrl.app.identity import RunRecord, open_run, plain_config
-from gainrl.app.judges import require_judgeable, stamps
-from gainrl.app.parts import build_evaluation_sets, close_rewards
+from gainrl.app.judges import stamps
+from gainrl.app.parts import close_parts
 from gainrl.app.paths import config_dir
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
-from gainrl.datasets.templates import BoundTemplate
 from gainrl.signals.cache import weights_hash
-from gainrl.training.evaluation import Completion, EvaluationSet, EvaluationSettings, chosen_rows, completed, evaluate
-from gainrl.types import Policy, ProblemSet, RolloutEngine
+from gainrl.training.evaluation import Completion, EvaluationSet, chosen_rows, completed, evaluate
+from gainrl.types import Policy
 
 _exit_code = 0
 
@@ -82,7 +79,7 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
     validate(config)
     folder = Path(config.output_dir)
     plain = plain_config(config)
-    parts = _build(config)
+    parts = build_evaluation_parts(config)
     record = open_run(folder, plain)
     try:
         if record.status == "finished":
@@ -96,68 +93,15 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
         record.update(status="interrupted" if isinstance(fault, KeyboardInterrupt) else "failed", fault=str(fault))
         raise
     finally:
-        close_rewards(*(evaluated.reward for evaluated in parts.sets))
+        close_parts(parts.engine, *(evaluated.reward for evaluated in parts.sets))
 
 
-@dataclass(slots=True)
-class _Parts:
-    source: Any
-    template: BoundTemplate
-    engine: RolloutEngine
-    settings: EvaluationSettings
-    sets: list[EvaluationSet]
-    train: ProblemSet | None  # for models that start with a supervised phase
-
-
-def _build(config: DictConfig) -> _Parts:
-    """All that needs no weights; raises ConfigError with the setting to change."""
-    given = config.evaluation
-    if given.batch_problems < 1 or given.resamples < 1:
-        raise ConfigError(
-            f"evaluation.batch_problems={given.batch_problems} and evaluation.resamples={given.resamples} must be 1 or "
-            "more"
-        )
-    try:
-        settings = EvaluationSettings(
-            samples=given.samples,
-            max_new_tokens=config.rollout.max_new_tokens,
-            temperature=given.temperature,
-            top_p=config.rollout.top_p,
-            top_k=config.rollout.top_k,
-            limit=given.limit,
-            seed=given.seed,
-        )
-        engine = instantiate(config.rollout.engine, _convert_="all")
-        source = instantiate(config.model, _convert_="all")
-        source.check()
-        template = instantiate(config.template, _convert_="all").bind(source.tokenizer())
-        held_out = train = None
-        if config.eval.held_out or source.warm_start is not None:
-            if config.get("dataset") is None:
-                raise ConfigError("this model is warm-started on a data set; type dataset=...")
-            splits = instantiate(config.dataset, _convert_="all")
-            held_out, train = splits.held_out, splits.warm_start
-        if source.warm_start is not None and train is None:
-            raise ConfigError("this model is warm-started on training problems, and this data set has none")
-        if config.eval.held_out and held_out is None:
-            raise ConfigError("this data set holds out no problems; choose another with dataset=, or eval=math_suite")
-        needed = config.eval.held_out or (
-            config.eval.reward is None and set(config.eval.sets) - set(config.eval.rewards)
-        )
-        reward = instantiate(config.reward, _convert_="all") if needed else None
-        sets = build_evaluation_sets(config.eval, reward)
-        if config.eval.held_out and held_out is not None and reward is not None:
-            require_judgeable(reward, held_out)
-            sets.insert(0, EvaluationSet("held_out", held_out, reward))
-    except InstantiationException as fault:
-        raise ConfigError(first_cause(fault)) from fault
-    return _Parts(source, template, engine, settings, sets, train)
-
-
-def _evaluate(config: DictConfig, parts: _Parts, record: RunRecord, console: Console) -> dict[str, Any]:
+def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, console: Console) -> dict[str, Any]:
     begun = time.perf_counter()
     quieten()
     torch.set_num_threads(1)
+    for finding in parts.findings:
+        console.print(f"data: {finding}", style="yellow", highlight=False, markup=False)
     policy = load_policy(parts.source, parts.template, parts.train, console)
     if config.checkpoint is not None:
         load_checkpoint(policy, checkpoint_file(config))
@@ -168,6 +112,7 @@ def _evaluate(config: DictConfig, parts: _Parts, record: RunRecord, console: Con
     result: dict[str, Any] = {
         "weights": record.content["weights"],
         "judges": record.content["judges"],
+        "data": parts.findings,
         "evaluation": OmegaConf.to_container(config.evaluation, resolve=True),
         "sets": {},
     }

@@ -48,12 +48,14 @@ def run_apart(work: Callable[[], int]) -> tuple[int, list[signal.Signals]]:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is somebody on each side to take them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on threads, which imports may leave behind
         child = os.fork()
     if child == 0:
         os._exit(_be_the_job(work, parent))
     with _passing_on(child) as passed:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), passed
 
@@ -80,8 +82,8 @@ def _be_the_job(work: Callable[[], int], parent: int) -> int:
     try:
         for number in _SIGNALS:  # a launcher's handlers belong to its own process
             signal.signal(number, _stop_early)
-        if can_fork():
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGUSR2))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGUSR2))
         if os.getppid() != parent:  # it was gone before the line above
             return EXIT_INTERRUPTED
         code = work()

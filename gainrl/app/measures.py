@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from omegaconf import DictConfig
+from rich.console import Console
 
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
 from gainrl.app.parts import Parts
 from gainrl.app.paths import cache_dir
@@ -21,7 +23,7 @@ from gainrl.training.grpo import GRPOModule
 from gainrl.types import Policy, SignalScores
 
 
-def signal_measure(config: DictConfig, parts: Parts) -> Measure:
+def signal_measure(config: DictConfig, parts: Parts, console: Console) -> Measure:
     """The function through which the refresh callback measures the run's signal, cached over runs."""
 
     def measure(data: PromptDataModule, module: GRPOModule, rows: np.ndarray | None) -> SignalScores | None:
@@ -41,13 +43,14 @@ def signal_measure(config: DictConfig, parts: Parts) -> Measure:
                 engine=parts.engine,
                 reward=parts.reward,
                 cache_dir=cache_dir() / "signals",
+                progress=reporter(console),
                 rollout_key=json.dumps([plain["rollout"], plain["reward"]], sort_keys=True),
                 rank=module.ranks.rank,
                 world_size=module.ranks.size,
                 gather=module.ranks.gather,
             )
             values = found.values[signal.name]
-            if signal.cost != "none" and signal.name not in found.cached:
+            if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
                 module.clock.count(sum(map(len, prompts)))
         return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)
 

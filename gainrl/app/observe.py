@@ -13,7 +13,7 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
@@ -24,28 +24,21 @@ from gainrl.app.observations.maps import cosine_maps, depth_taps, draw_maps, map
 from gainrl.app.observations.quartiles import completions, draw_quartiles, quartiles_table, start_concentration
 from gainrl.app.observations.subject import Subject, find_subject
 from gainrl.app.paths import config_dir
+from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.runtime import quieten
 from gainrl.app.validate import validate
 
-_exit_code = 0
-
 
 def cli() -> None:
-    """The console script; exits with 1 if a figure could not be drawn."""
+    """The console script; exits with 1 if a figure could not be drawn, with 75 if it was interrupted."""
     main()
-    sys.exit(_exit_code)
+    sys.exit(exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="observe")
 def main(config: DictConfig) -> None:
-    global _exit_code
-    try:
-        observe(config, Console())
-    except ValueError as fault:
-        _exit_code = 1
-        console = Console(stderr=True)
-        console.print("[bold red]Cannot observe:[/bold red] ", end="")
-        console.print(str(fault), markup=False, highlight=False)
+    with refusals("Cannot observe"):
+        observe(config, Console(soft_wrap=not sys.stdout.isatty()))  # in a log file a line stays a line
 
 
 def observe(config: DictConfig, console: Console) -> list[Path]:
@@ -56,6 +49,7 @@ def observe(config: DictConfig, console: Console) -> list[Path]:
     names = _chosen(config, subject)
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
     drawn = []
     for name in names:
         with console.status(name):

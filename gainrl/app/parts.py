@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from gainrl.app.faults import ConfigError, first_cause
 from gainrl.app.judges import require_judgeable
 from gainrl.app.tracking import check_tracking
-from gainrl.datasets.checks import clean, drop_long
+from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.advantages import AdvantageSettings
@@ -23,6 +23,7 @@ from gainrl.training.callbacks.evaluation import Evaluation
 from gainrl.training.checks import check_batches, check_completions
 from gainrl.training.critic import CriticSettings
 from gainrl.training.evaluation import EvaluationSet
+from gainrl.training.mismatch import Mismatch
 from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
 
 _PROBED = ("prompt", "prompt_and_completion")
@@ -44,6 +45,7 @@ class Parts:
     advantage: AdvantageSettings
     critic: CriticSettings | None
     sampling: SamplingParams
+    mismatch: Mismatch
     findings: list[str]
     evaluation_sets: list[EvaluationSet]
     evaluation: Evaluation
@@ -92,18 +94,25 @@ def build_parts(config: DictConfig) -> Parts:
                 f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
                 "which cannot be compared; type rollout.temperature=1.0"
             )
+        mismatch = instantiate(config.rollout.mismatch)
+        mismatch.check(sampling)
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
         evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
         splits, findings = clean(instantiate(config.dataset, _convert_="all"), evaluation=others)
-        train = training_problems(splits)
+        train, held_out = training_problems(splits), splits.held_out
         room = context_room(model_source, config.rollout.max_new_tokens)
+        evaluation_sets, left_out = fitting(evaluation_sets, template, room)
+        findings += left_out
         if room is not None:
             train, long = drop_long(train, template, max_prompt_tokens=room)
             findings += [long] if long else []
-        splits = replace(splits, train=train)
+            if held_out is not None:
+                held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
+                findings += [long] if long else []
+        splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
     except InstantiationException as fault:
@@ -121,6 +130,7 @@ def build_parts(config: DictConfig) -> Parts:
         advantage=advantage,
         critic=critic,
         sampling=sampling,
+        mismatch=mismatch,
         findings=[str(finding) for finding in findings],
         evaluation_sets=evaluation_sets,
         evaluation=build_evaluation(config, evaluation_sets),
@@ -164,6 +174,18 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
     return sets
 
 
+def fitting(
+    sets: list[EvaluationSet], template: BoundTemplate, room: int | None
+) -> tuple[list[EvaluationSet], list[Finding]]:
+    """The sets without problems that cannot be asked, and what was left out; ``room``: tokens a prompt may have."""
+    kept, findings = [], []
+    for item in sets:
+        problems, found = evaluable(item.problems, template, max_prompt_tokens=room)
+        kept.append(replace(item, problems=problems))
+        findings += found
+    return kept, findings
+
+
 def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluation:
     """The callback that evaluates while training."""
     return Evaluation(
@@ -180,10 +202,10 @@ def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluatio
     )
 
 
-def close_rewards(*rewards: Any) -> None:
-    """Ends the processes that rewards hold."""
-    for reward in rewards:
-        close = getattr(reward, "close", None)
+def close_parts(*parts: Any) -> None:
+    """Ends what rewards and engines hold: processes, memory."""
+    for part in parts:
+        close = getattr(part, "close", None)
         if close is not None:
             close()
 

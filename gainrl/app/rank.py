@@ -21,10 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.faults import ConfigError
 from gainrl.app.paths import cache_dir, config_dir
-from gainrl.app.ranking import compare, published_orders, signal_table
+from gainrl.app.ranking import compare, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
+from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import BoundTemplate
@@ -34,25 +36,17 @@ from gainrl.signals.protocol import Signal
 from gainrl.training.warm_start import warm_started
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
-_exit_code = 0
-
 
 def cli() -> None:
-    """The console script; exits with 1 if the data set could not be scored."""
+    """The console script; exits with 1 if the data set could not be scored, with 75 if it was interrupted."""
     main()
-    sys.exit(_exit_code)
+    sys.exit(exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="rank")
 def main(config: DictConfig) -> None:
-    global _exit_code
-    try:
-        rank(config, Console())
-    except ValueError as fault:
-        _exit_code = 1
-        console = Console(stderr=True)
-        console.print("[bold red]Cannot rank:[/bold red] ", end="")
-        console.print(str(fault), markup=False, highlight=False)
+    with refusals("Cannot rank"):
+        rank(config, Console(soft_wrap=not sys.stdout.isatty()))  # in a log file a line stays a line
 
 
 def rank(config: DictConfig, console: Console) -> Path:
@@ -71,6 +65,10 @@ def rank(config: DictConfig, console: Console) -> Path:
     if config.limit is not None:
         problems = [problems[row] for row in range(min(config.limit, len(problems)))]
     prompts = parts.template.encode_all([problems[row].question for row in range(len(problems))])
+    orders = [] if config.published is None else order_files(Path(config.published).expanduser(), parts.problems.name)
+    for signal in parts.signals.values():
+        if signal.cost == "none":
+            signal.compute(problems, prompts)  # what the data lacks is found before the model is loaded
     with console.status("measuring") as status:
         extraction = extract(
             parts.signals,
@@ -82,20 +80,17 @@ def rank(config: DictConfig, console: Console) -> Path:
             cache_dir=cache_dir() / "signals",
             rollout_key=OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["rollout", "reward"]), resolve=True),
             overlong=config.overlong,
-            progress=lambda progress: status.update(str(progress)),
+            progress=reporter(console, status.update),
         )
     table = signal_table(problems, prompts, extraction.values)
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
     if config.table == "parquet":
         table.to_parquet(folder / "signals.parquet", index=False)
     else:
         table.to_csv(folder / "signals.csv", index=False)
     bootstrap = {"resamples": config.resamples, "seed": config.seed}
-    orders = []
-    if config.published is not None:
-        name = parts.problems.name
-        orders = published_orders(Path(config.published).expanduser(), name, problems, table, primary, **bootstrap)
     write_report(
         folder,
         title=f"Signals of {parts.problems.name}",
@@ -104,7 +99,7 @@ def rank(config: DictConfig, console: Console) -> Path:
         problems=problems,
         signal=primary,
         comparisons=compare(table, **bootstrap),
-        orders=orders,
+        orders=published_orders(orders, problems, table, primary, **bootstrap),
         resamples=config.resamples,
     )
     console.print(f"{len(table)} problems scored: {folder / 'report.md'}", highlight=False)

@@ -111,9 +111,7 @@ def between_signals(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     return names, np.array([[spearman(x, y).value for y in columns] for x in columns])
 
 
-def published_orders(
-    folder: Path, dataset: str, problems: Problems, table: pd.DataFrame, signal: str, *, resamples: int, seed: int
-) -> list[PublishedOrder]:
+def order_files(folder: Path, dataset: str) -> list[Path]:
     """The orders under ``folder`` whose file is named after ``dataset`` (``processed_gsm8k.pt`` for ``gsm8k_train``).
 
     Raises ValueError if there is none.
@@ -125,6 +123,13 @@ def published_orders(
             f"{folder} holds no order for {dataset!r} (a file such as processed_{wanted}.pt); "
             "set published to another folder, or to null."
         )
+    return files
+
+
+def published_orders(
+    files: Sequence[Path], problems: Problems, table: pd.DataFrame, signal: str, *, resamples: int, seed: int
+) -> list[PublishedOrder]:
+    """How close each order is to a sort by length, and to one by ``signal``."""
     tokens = table["question_tokens"].to_numpy()
     orders = []
     for path in files:

@@ -37,14 +37,13 @@ def write_report(
     draw(folder / "report.png", title, table, names, matrix)
     parts = [
         f"# {title}",
-        "\n".join(f"- {fact}" for fact in facts),
+        "\n".join(f"- {fact}" for fact in [*facts, *_findings(comparisons, orders, signal)]),
         "![Distributions and rank correlations](report.png)",
         "## Distributions",
         _distributions(table),
         "## Rank correlations",
-        f"Spearman's rho with the middle 95% of {resamples} bootstrap samples of problems. *within level*: mean over "
-        "levels, by size. *length out*: of the ranks that question length (in tokens) does not explain.",
-        _comparisons(comparisons),
+        f"Spearman's rho with the middle 95% of {resamples} bootstrap samples of problems.",
+        *_comparisons(comparisons),
         "Between the columns, over all problems:",
         _matrix(names, matrix),
     ]
@@ -65,22 +64,50 @@ def _distributions(table: pd.DataFrame) -> str:
     return _markdown(["", "problems", "distinct", "mean", "sd", "min", "25%", "50%", "75%", "max"], rows)
 
 
-def _comparisons(comparisons: list[Comparison]) -> str:
-    rows = [
-        [
-            _label(c.signal),
-            _label(c.target),
-            _interval(c.overall),
-            _interval(c.within_level),
-            _interval(c.without_length),
-        ]
-        for c in comparisons
-    ]
-    return _markdown(["signal", "with", "overall", "within level", "length out"], rows)
+def _findings(comparisons: list[Comparison], orders: list[PublishedOrder], signal: str) -> list[str]:
+    """What the tables say of ``signal`` and of the published orders, in a sentence each."""
+    of_signal = {c.target: c for c in comparisons if c.signal == signal and not np.isnan(c.overall.value)}
+    name, found = _label(signal), []
+    if "question_tokens" in of_signal:
+        rho = of_signal["question_tokens"].overall
+        found.append(
+            f"{name} and question length: rho {_interval(rho)}, so that length explains {rho.value**2:.0%} of it"
+        )
+    for target in ("pass_rate", "level", "difficulty", "solution_lines"):
+        if target in of_signal:
+            both = of_signal[target]
+            rest = f"with question length taken out of both {_interval(both.without_length)}"
+            found.append(f"{name} and {_label(target)}: rho {_interval(both.overall)}, {rest}")
+    for order in orders:
+        direction = ", short questions first" if order.length.value > 0 else ""
+        found.append(f"published order {order.name}: rho {_interval(order.length)} with question length{direction}")
+    return found
+
+
+_KINDS = {
+    "overall": "Over all problems:",
+    "within_level": "Within levels (the mean over levels, by size):",
+    "without_length": "With length out (of the ranks that question length in tokens does not explain):",
+}
+
+
+def _comparisons(comparisons: list[Comparison]) -> list[str]:
+    """A heading and a table, signals by targets, for each kind of correlation that was taken."""
+    parts = []
+    for kind, heading in _KINDS.items():
+        cells = {(c.signal, c.target): found for c in comparisons if (found := getattr(c, kind)) is not None}
+        if cells:
+            signals, targets = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
+            rows = [[_label(s), *(_interval(cells.get((s, target))) for target in targets)] for s in signals]
+            parts += [heading, _markdown(["signal", *map(_label, targets)], rows)]
+    return parts
 
 
 def _matrix(names: list[str], matrix: np.ndarray) -> str:
-    rows = [[_label(name), *(f"{value:.2f}" for value in line)] for name, line in zip(names, matrix, strict=True)]
+    rows = [
+        [_label(name), *("–" if np.isnan(value) else f"{value:+.2f}" for value in line)]
+        for name, line in zip(names, matrix, strict=True)
+    ]
     return _markdown(["", *map(_label, names)], rows)
 
 

@@ -7,25 +7,32 @@ from dataclasses import replace
 from functools import partial
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.build import build_datamodule, build_module, load_policy
 from gainrl.app.curves import draw_curves
+from gainrl.app.hardware import (
+    check_hardware,
+    make_trainer,
+    note_memory,
+    optional_kernels,
+    print_expectations,
+    settle_threads,
+    will_use_cuda,
+)
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.judges import stamps
-from gainrl.app.launch import layout
 from gainrl.app.measures import concentration_measure, signal_measure
-from gainrl.app.parts import Parts, close_rewards
+from gainrl.app.parts import Parts, close_parts
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.runtime import quieten
 from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
-from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh
+from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
 from gainrl.training.checkpoints import CheckpointStore
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
@@ -33,7 +40,6 @@ from gainrl.training.interruption import StopRequest
 from gainrl.training.ranks import Ranks
 from gainrl.training.reward_failures import RewardFailures
 from gainrl.training.run_state import remaining_epochs, restore_state
-from gainrl.training.strategies import strategy_of
 
 
 def train(
@@ -57,7 +63,7 @@ def train(
     rewards = [parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets)]
     parts.reward = failures.watched(parts.reward)
     parts.evaluation.sets = [replace(one, reward=failures.watched(one.reward)) for one in parts.evaluation.sets]
-    torch.set_num_threads(1)
+    check_hardware(config)
     folder = record.folder
     updates = config.algorithm.inner_epochs * (
         config.schedule.prompts_per_step // (config.algorithm.minibatch_prompts or config.schedule.prompts_per_step)
@@ -71,7 +77,7 @@ def train(
     data = build_datamodule(config, parts)
     callbacks: list[Callback] = [
         SignalRefresh(
-            measure=signal_measure(config, parts),
+            measure=signal_measure(config, parts, console),
             folder=folder / "signals",
             every_epochs=config.schedule.refresh_every_epochs,
             measure_concentration=concentration_measure(config, parts),
@@ -80,14 +86,18 @@ def train(
         ProgressDisplay(console=console),
         Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker),
     ]
+    if config.profile and ranks.leads:
+        callbacks.append(Trace(path=folder / "trace.json.gz"))
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
         policy = ranks.in_turn(
             partial(load_policy, parts.model_source, parts.template, parts.splits.warm_start, console)
         )
+        optional_kernels(config, policy)
         bundle = folder / "faults" / "nonfinite.pt" if ranks.leads else None
         module = build_module(config, parts, policy, bundle, ranks)
+        peak = print_expectations(record, module, data, console, cuda=will_use_cuda(config))
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
         ranks.agree("settings, problems or weights", identity)
@@ -112,28 +122,17 @@ def train(
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accelerator=config.trainer.accelerator,
-            strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
-            **layout(config.trainer),
-            precision=config.trainer.precision,
-            logger=logger or False,
-            callbacks=callbacks,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=folder,
+        trainer = make_trainer(
+            config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
         )
+        settle_threads(config, record, module, data, console)
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_rewards(*rewards)
+        close_parts(parts.engine, *rewards)
+    note_memory(record, peak, console)
     return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
 
 

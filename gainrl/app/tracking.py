@@ -82,6 +82,7 @@ def restart_tracker(logger: Any) -> bool:
     except Exception as fault:  # it would say goodbye to the process that is gone
         warnings.warn(f"W&B's process is gone ({type(fault).__name__}: {fault})", stacklevel=2)
     try:
+        wandb.run = None  # else Lightning's logger takes the run that is gone
         logger._experiment = None
         logger._offline = True
         logger._wandb_init["mode"] = "offline"

@@ -94,6 +94,21 @@ def drop_long(
     return kept, findings[0] if findings else None
 
 
+def evaluable(
+    problems: ProblemSet, template: Encoder, *, max_prompt_tokens: int | None
+) -> tuple[ArrowProblems, list[Finding]]:
+    """The sound problems of an evaluation set that fit the model, and what was left out of it.
+
+    ``max_prompt_tokens`` is None for a model without a limit. Raises ValueError if nothing is left.
+    """
+    findings: list[Finding] = []
+    kept = _sound(problems, findings)
+    if max_prompt_tokens is not None:
+        kept, long = drop_long(kept, template, max_prompt_tokens=max_prompt_tokens)
+        findings += [long] if long else []
+    return kept, findings
+
+
 def arrow_problems(problems: ProblemSet) -> ArrowProblems:
     """The problems themselves if they are Arrow's already, a copy in memory otherwise."""
     return (

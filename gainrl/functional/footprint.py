@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Floats that one layer keeps per token for its backward pass, counted on Llama and Qwen2 in PyTorch's eager mode: of the
-# hidden width 10 (inputs of both norms, their normalised and their scaled forms, queries, keys, values, the attention's
-# result), of the inner width 4 (gate, its activation, up, their product). Embeddings and the last norm keep 4 more.
+# Floats that one layer keeps per token for its backward pass, counted on Llama and Qwen2 in PyTorch's eager mode: of
+# the hidden width 10 (inputs of both norms, their normalised and their scaled forms, queries, keys, values, the
+# attention's result), of the inner width 4 (gate, its activation, up, their product). Embeddings and the last norm keep
+# 4 hidden widths more.
 _HIDDEN_COPIES, _INNER_COPIES, _OUTER_COPIES = 10, 4, 4
 
 
@@ -32,8 +33,8 @@ class ModelSizes:
 class BatchSizes:
     """``micro_batch_tokens``: most tokens in a training forward. ``decoding``: completions decoded at once.
 
-    ``prompt_tokens``, ``completion_tokens``: per prompt, per completion, at most; ``group_size``: completions that share
-    a prompt's cache. ``frozen_copies``: further sets of weights (a reference policy, a critic's trunk).
+    ``prompt_tokens``, ``completion_tokens``: per prompt, per completion, at most; ``group_size``: completions that
+    share a prompt's cache. ``frozen_copies``: further sets of weights (a reference policy, a critic's trunk).
     """
 
     micro_batch_tokens: int
@@ -55,13 +56,15 @@ class Footprint:
     gradients: int
     optimizer: int
     activations: int
+    backward: int
     logits: int
     cache: int
 
     @property
     def peak(self) -> int:
-        """``weights + gradients + optimizer + max(activations + logits, cache)``."""
-        return self.weights + self.gradients + self.optimizer + max(self.activations + self.logits, self.cache)
+        """``weights + gradients + optimizer + max(activations + max(backward, logits), cache)``."""
+        update = self.activations + max(self.backward, self.logits)
+        return self.weights + self.gradients + self.optimizer + max(update, self.cache)
 
 
 def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
@@ -70,8 +73,9 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     - weights: ``parameters * (1 + frozen_copies)``; gradients: ``trained``; optimizer: ``optimizer_states * trained``;
     - activations: ``micro_batch_tokens * (layers * (10 hidden + 4 inner) + 4 hidden)``; with checkpointing one hidden
       width per token and layer, and one layer in full;
-    - logits: three blocks of ``chunk_entries`` float32 (logits, probabilities, their gradient), or of one row where the
-      vocabulary is larger;
+    - backward: the gradients of one layer's activations, while they pass through it;
+    - logits: three blocks of float32 (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
+      where that has fewer, or of one row where that has more;
     - cache: keys and values of every layer, for ``decoding`` completions and for their prompts once per group.
 
     What Python, the data and the allocator hold is not part of it.
@@ -87,7 +91,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         gradients=model.trained * size,
         optimizer=model.trained * size * batch.optimizer_states,
         activations=batch.micro_batch_tokens * (kept + _OUTER_COPIES * model.hidden_width) * size,
-        logits=3 * 4 * max(batch.chunk_entries, model.vocabulary),
+        backward=batch.micro_batch_tokens * per_token * size,
+        logits=3 * 4 * max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary),
         cache=2 * cached * model.layers * model.key_value_width * size,
     )
 

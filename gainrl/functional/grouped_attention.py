@@ -6,8 +6,9 @@ prompt's keys and values per row would be read, or in training written and summe
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -116,6 +117,52 @@ def causal_with_shared_prompt(
         block if repeats == 1 else block.repeat_interleave(repeats, dim=1) for block in (*own, *prompt)
     )
     return _CausalWithSharedPrompt.apply(query, keys, values, prompt_keys, prompt_values, groups, prompt_bias, scaling)
+
+
+class PromptBlocks(Protocol):
+    """What the layers of a model need of shared prompts.
+
+    ``blocks``: per layer, keys and values ``[P, K, L, d]``; ``groups``: which prompt each row belongs to; ``bias``:
+    ``[P, 1, 1, L]``, minus infinity on padding, or None.
+    """
+
+    @property
+    def blocks(self) -> Sequence[tuple[Tensor, Tensor]]: ...
+    @property
+    def groups(self) -> Groups: ...
+    @property
+    def bias(self) -> Tensor | None: ...
+
+
+def layer_attention(attend: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, None]]:
+    """`decode_with_shared_prompt` or `causal_with_shared_prompt` as the function that a transformers layer calls.
+
+    The function takes the layer, ``query`` ``[B, H, T, d]``, the rows' own ``key`` and ``value``, and `PromptBlocks` as
+    the keyword ``shared_prompts`` of the model's forward; it returns ``[B, T, H, d]``.
+    """
+
+    def of_layer(
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        *,
+        scaling: float | None = None,
+        shared_prompts: PromptBlocks,
+        **kwargs: Any,
+    ) -> tuple[Tensor, None]:
+        result = attend(
+            query,
+            (key, value),
+            shared_prompts.blocks[module.layer_idx],
+            shared_prompts.groups,
+            prompt_bias=shared_prompts.bias,
+            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        )
+        return result.transpose(1, 2), None
+
+    return of_layer
 
 
 def has_fused_kernel(tensor: Tensor) -> bool:

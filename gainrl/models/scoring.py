@@ -25,7 +25,7 @@ from gainrl.models.shared_prompts import SharedForm, run_completions, run_prompt
 from gainrl.types import Policy, PromptTokens
 
 # Floats of logits that may exist at a time if the caller names no chunk size: 2^23 floats are 32 MiB.
-_CHUNK_ENTRIES = 1 << 23
+CHUNK_ENTRIES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def completion_scores(
                 batch.ids[real],
                 bias=head.bias,
                 temperature=temperature / head.scale,
-                chunk_size=chunk_size or max(16, _CHUNK_ENTRIES // head.weight.shape[0]),
+                chunk_size=chunk_size or max(16, CHUNK_ENTRIES // head.weight.shape[0]),
                 softcap=head.softcap,
             )
         )
@@ -161,7 +161,8 @@ class _Head:
         return cls(layer.weight, getattr(layer, "bias", None), getattr(config, "final_logit_softcapping", None), scale)
 
 
-def _decoder(model: Any) -> Any:
+def decoder_of(model: Any) -> Any:
+    """The part of a causal language model that gives hidden states."""
     # The adapters of peft are injected into the layers, so the wrapped model's decoder already applies them.
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return inner.base_model
@@ -191,7 +192,7 @@ def _plain_hidden(policy: Policy, batch: _Batch, observe: HiddenObserver) -> Ten
         sequences.append([*prompt, *ids[: max(0, length - 1)]])
     tokens = _right_padded(sequences, policy.device)
     with observe(tuple(spans.values())):
-        hidden = _decoder(policy.model)(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = decoder_of(policy.model)(input_ids=tokens, use_cache=False).last_hidden_state
     first = torch.tensor([len(batch.prompts[index]) - 1 for index in batch.prompt_of_row], device=policy.device)
     columns = torch.arange(tokens.shape[1], device=policy.device)
     wanted = (columns[None, :] >= first[:, None]) & (columns[None, :] < (first + batch.lengths)[:, None])
@@ -200,7 +201,7 @@ def _plain_hidden(policy: Policy, batch: _Batch, observe: HiddenObserver) -> Ten
 
 def _shared_hidden(policy: Policy, batch: _Batch, observe: HiddenObserver, form: SharedForm) -> Tensor:
     """The same hidden states as `_plain_hidden`, with one forward per prompt."""
-    device, model, decoder = policy.device, policy.model, _decoder(policy.model)
+    device, model, decoder = policy.device, policy.model, decoder_of(policy.model)
     distinct = list(dict.fromkeys(batch.prompt_of_row))
     place = {index: row for row, index in enumerate(distinct)}
     prompts = [batch.prompts[index].ids for index in distinct]
@@ -213,7 +214,9 @@ def _shared_hidden(policy: Policy, batch: _Batch, observe: HiddenObserver, form:
     # The last token of a prompt predicts the first of each of its completions.
     parts = hidden.flatten(0, 1).index_select(0, last.index_select(0, prompt_of_row))[:, None]
     if width > 1:
-        continued = run_completions(model, decoder, states, prompt_of_row, batch.ids[:, :-1], form)
+        continued = run_completions(
+            model, policy.compiled_decoder or decoder, states, prompt_of_row, batch.ids[:, :-1], form
+        )
         parts = torch.cat([parts, continued], dim=1)
     return _select(parts, torch.arange(width, device=device)[None, :] < batch.lengths[:, None])
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from gainrl.functional.grouped_attention import Groups, causal_with_shared_prompt, has_fused_kernel
+from gainrl.functional.grouped_attention import Groups, causal_with_shared_prompt, has_fused_kernel, layer_attention
 
 SharedForm = Literal["fused", "copied"]
 
@@ -122,29 +122,4 @@ class _Shared:
 
 
 _ATTENTION = "gainrl_training_shared_prompts"
-
-
-def _attend(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    shared_prompts: _Shared,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """The attention function that transformers calls in each layer; ``key`` and ``value`` are the rows' own tokens."""
-    result = causal_with_shared_prompt(
-        query,
-        (key, value),
-        shared_prompts.blocks[module.layer_idx],
-        shared_prompts.groups,
-        prompt_bias=shared_prompts.bias,
-        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-    )
-    return result.transpose(1, 2), None
-
-
-AttentionInterface.register(_ATTENTION, _attend)
+AttentionInterface.register(_ATTENTION, layer_attention(causal_with_shared_prompt))

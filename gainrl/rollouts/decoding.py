@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
-from gainrl.functional.grouped_attention import Groups, decode_with_shared_prompt
+from gainrl.functional.grouped_attention import Groups, decode_with_shared_prompt, layer_attention
 from gainrl.rollouts.prefix_cache import blocks, can_share
 
 
@@ -58,17 +58,17 @@ class SharedPrompts:
     """One copy of each prompt's keys and values; rows keep only their own tokens, in buffers of known size."""
 
     def __init__(self, cache: Cache, mask: Tensor, rows: Tensor, room: int) -> None:
-        self.prompts = list(blocks(cache))
+        self.blocks = list(blocks(cache))
         self.mask = mask
         self.prompt_of_row = rows
-        self.layers = [_OwnTokens(keys, values, len(rows), room) for keys, values in self.prompts]
+        self.layers = [_OwnTokens(keys, values, len(rows), room) for keys, values in self.blocks]
         self.cache = Cache(layers=list(self.layers))
         self._regroup()
 
     def keep_rows(self, rows: Tensor) -> None:
         alive, self.prompt_of_row = self.prompt_of_row[rows].unique(return_inverse=True)
         if len(alive) < len(self.mask):
-            self.prompts = [(keys[alive], values[alive]) for keys, values in self.prompts]
+            self.blocks = [(keys[alive], values[alive]) for keys, values in self.blocks]
             self.mask = self.mask[alive]
         for layer in self.layers:
             layer.keep_rows(rows)
@@ -94,7 +94,7 @@ class SharedPrompts:
         self.groups = Groups.of(self.prompt_of_row, len(self.mask))
         self.bias = None
         if not bool(self.mask.all()):
-            bias = torch.zeros(self.mask.shape, dtype=self.prompts[0][0].dtype, device=self.mask.device)
+            bias = torch.zeros(self.mask.shape, dtype=self.blocks[0][0].dtype, device=self.mask.device)
             self.bias = bias.masked_fill_(~self.mask, -torch.inf)[:, None, None, :]
 
 
@@ -125,32 +125,7 @@ class _OwnTokens(DynamicLayer):
 
 
 _ATTENTION = "gainrl_shared_prompts"
-
-
-def _attend(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    scaling: float | None = None,
-    shared_prompts: SharedPrompts,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """The attention function that transformers calls in each layer; ``key`` and ``value`` are the rows' own tokens."""
-    result = decode_with_shared_prompt(
-        query,
-        (key, value),
-        shared_prompts.prompts[module.layer_idx],
-        shared_prompts.groups,
-        prompt_bias=shared_prompts.bias,
-        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-    )
-    return result.transpose(1, 2), None
-
-
-AttentionInterface.register(_ATTENTION, _attend)
+AttentionInterface.register(_ATTENTION, layer_attention(decode_with_shared_prompt))
 
 
 def can_attend_to_shared_prompts(model: Any, total_length: int) -> bool:

@@ -1,8 +1,8 @@
 """Rollouts with the training weights themselves, on any causal language model of transformers.
 
-What makes it faster than ``model.generate``: the tokens that all prompts begin with run once; each distinct prompt runs
-once and its keys and values are copied to the members of its group; rows that have finished leave the batch; a decoding
-step writes one column of a preallocated cache; sampling is a handful of operations on ``[rows, V]``.
+What makes it faster than ``model.generate``: the tokens that all prompts begin with run once per version of the
+weights, over all calls; each distinct prompt runs once, for all members of its group; rows that have finished leave the
+batch; a decoding step writes one column of a preallocated cache; sampling is a handful of operations on ``[rows, V]``.
 
 Draws are made by inverting the cumulative distribution at a uniform number that depends on the prompt's key, the place
 in the group and the position only. Completions are thus the same for any batching and order of the prompts, up to the
@@ -23,8 +23,9 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from gainrl.functional.streams import completion_keys, uniforms
 from gainrl.rollouts.decoding import CopiedPrompts, Memory, SharedPrompts, can_attend_to_shared_prompts
-from gainrl.rollouts.prefix_cache import can_share, common_prefix_length, expand_rows, growing_cache
-from gainrl.rollouts.sampling import draw_tokens, validate_sampling
+from gainrl.rollouts.prefix_cache import PrefixCache, can_share, expand_rows, growing_cache, shared_prefix
+from gainrl.rollouts.requests import check_request
+from gainrl.rollouts.sampling import draw_tokens
 from gainrl.types import FinishReason, Policy, PromptTokens, Rollout, SamplingParams
 
 
@@ -42,13 +43,13 @@ class HFEngine:
         self.max_batch_size = max_batch_size
         self.share_prefix = share_prefix
         self._warned: set[str] = set()
+        self._prefixes = PrefixCache()
 
     def generate(
         self, policy: Policy, prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor
     ) -> Rollout:
         """Draws ``group_size`` completions per prompt; see `RolloutEngine.generate` and `sampling.draw_tokens`."""
-        validate_sampling(sampling)
-        _validate_prompts(prompts, keys)
+        check_request(prompts, sampling, keys)
         model, device = policy.model, policy.device
         group_size = sampling.group_size
         longest = max(len(prompt) for prompt in prompts)
@@ -59,7 +60,7 @@ class HFEngine:
         row_keys = completion_keys(keys.to(device), group_size).view(len(prompts), group_size)
         parts: list[_Decoded] = []
         with generation_mode(model):
-            prefix = _Prefix.run(model, prompts, device) if sharing else _Prefix.empty()
+            prefix = _Prefix.of(self._prefixes, policy, prompts) if sharing else _Prefix(0, None, shared=False)
             # Longest first: the batch that needs most memory is the first to run.
             order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
             per_batch = max(1, self.max_batch_size // group_size)
@@ -93,16 +94,6 @@ def generation_mode(model: Any) -> Iterator[None]:
             module.training = True
 
 
-def _validate_prompts(prompts: Sequence[PromptTokens], keys: Tensor) -> None:
-    if not prompts:
-        raise ValueError("no prompts were given: a rollout needs at least one")
-    if keys.shape != (len(prompts),):
-        raise ValueError(f"keys has shape {tuple(keys.shape)} for {len(prompts)} prompts: give one key per prompt")
-    for index, prompt in enumerate(prompts):
-        if len(prompt) == 0:
-            raise ValueError(f"prompt {index} has no tokens: a model needs at least one to continue from")
-
-
 @dataclass(slots=True)
 class _Filled:
     """Distinct prompts after their forward pass: cache, mask ``[R, L]``, lengths ``[R]``, last logits ``[R, V]``.
@@ -126,18 +117,9 @@ class _Prefix:
     shared: bool
 
     @classmethod
-    def empty(cls) -> _Prefix:
-        return cls(0, None, shared=False)
-
-    @classmethod
-    def run(cls, model: Any, prompts: Sequence[PromptTokens], device: torch.device) -> _Prefix:
-        length = common_prefix_length([prompt.ids for prompt in prompts])
-        cache = None
-        if length:
-            cache = growing_cache(model)
-            ids = torch.tensor([prompts[0].ids[:length]], device=device)
-            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cls(length, cache, shared=True)
+    def of(cls, prefixes: PrefixCache, policy: Policy, prompts: Sequence[PromptTokens]) -> _Prefix:
+        ids = shared_prefix(prompts)
+        return cls(len(ids), prefixes.filled(policy, ids), shared=True)
 
     def fill(self, policy: Policy, prompts: list[tuple[int, ...]]) -> _Filled:
         """Runs what follows the prefix, left-padded: columns are prefix, padding, rest of the prompt."""

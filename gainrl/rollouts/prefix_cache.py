@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+from gainrl.types import Policy, PromptTokens
+
+
+def shared_prefix(prompts: Sequence[PromptTokens]) -> tuple[int, ...]:
+    """The token ids before the question that all ``prompts`` begin with.
+
+    What the questions themselves have in common stays out: a prefix that depends on the template alone is the same in
+    every call, and so is the rounding of what follows from it, whether the prefix was kept or computed again.
+    """
+    length = common_prefix_length([prompt.ids for prompt in prompts])
+    return prompts[0].ids[: min(length, *(prompt.prefix_length for prompt in prompts))]
+
+
+class PrefixCache:
+    """Keys and values of one prefix, kept for as long as the weights stay the same.
+
+    It holds a single entry, that of the last prefix asked for: at most the tokens of the template, once.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._model: weakref.ref[Any] | None = None
+        self._cache: Cache | None = None
+
+    def filled(self, policy: Policy, ids: tuple[int, ...]) -> Cache | None:
+        """The cache after ``ids`` under the current weights (None without ids); it must not be written to."""
+        if not ids:
+            return None
+        model, device = policy.model, policy.device
+        autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        key = (policy.version, ids, device, model.dtype, autocast)
+        if self._cache is None or key != self._key or self._model is None or self._model() is not model:
+            self._cache = None  # the old one goes before the new one takes memory
+            cache = growing_cache(model)
+            tokens = torch.tensor([ids], device=device)
+            model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._key, self._model, self._cache = key, weakref.ref(model), cache
+        return self._cache
 
 
 def common_prefix_length(sequences: Sequence[tuple[int, ...]]) -> int:

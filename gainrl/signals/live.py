@@ -137,8 +137,8 @@ class ConcentrationWatch:
             for span, prompt in zip(spans, prompts, strict=True)
         ]
         before = [(span.start, start) for span, (start, _) in zip(spans, questions, strict=True)]
-        both = segment_sums(hidden, torch.stack([self._mask(hidden, part) for part in (questions, before)], 1))
-        question, prefix = both.segment(0), both.segment(1)
+        sums = segment_sums(hidden, torch.stack([self._mask(hidden, part) for part in (questions, before)], 1))
+        question, prefix = sums.segment(0), sums.segment(1)
         intra = intra_concentration(question, diagonal=self._probe.diagonal)
         inter = inter_concentration(question, prefix)
         value = torch.zeros_like(intra)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 class PhaseClock:
     """Adds up wall seconds by phase. A phase entered inside another is taken out of the outer one.
 
+    From the first phase on every second belongs somewhere: what passes between two phases is that of ``other``.
     ``tokens``: what went through a phase, as its code counts it (`count`): completion tokens generated, judged, scored
     or learned from, and prompt tokens read for a signal. ``listener`` is told the name of each phase that begins.
     """
@@ -19,7 +20,7 @@ class PhaseClock:
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, int] = {}
         self._open: list[str] = []
-        self._since = 0.0
+        self._since: float | None = None
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -45,7 +46,7 @@ class PhaseClock:
 
     def _charge(self) -> None:
         now = time.perf_counter()
-        if self._open:
-            phase = self._open[-1]
+        if self._since is not None:
+            phase = self._open[-1] if self._open else "other"
             self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._since
         self._since = now

@@ -88,5 +88,10 @@ class Collector:
         )
         with self.clock("rollout"):
             rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
+            if rollout.version is not None and rollout.version != self.policy.version:
+                raise RuntimeError(
+                    f"step {step + 1}: the engine sampled with version {rollout.version} of the weights, the policy is "
+                    f"at version {self.policy.version}; its completions would train the wrong policy"
+                )
         with self.clock("reward"):
             return rollout, *judge(self.policy, self.reward, rollout, batch.problems)

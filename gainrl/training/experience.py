@@ -13,6 +13,13 @@ from torch.nn.functional import pad
 from gainrl.types import FinishReason, GroupOutcome, Problem, PromptBatch, PromptTokens, Rollout, Verdict
 
 
+def _stacked(known_BT: Tensor, new_BT: Tensor, fill: int) -> Tensor:
+    """Rows of both, the narrower ones filled up on the right."""
+    width = max(known_BT.shape[1], new_BT.shape[1])
+    rows = known_BT.to(new_BT.device), new_BT
+    return torch.cat([pad(row, (0, width - row.shape[1]), value=fill) for row in rows])
+
+
 def _empty(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
     return torch.zeros(*shape, dtype=dtype)
 
@@ -23,6 +30,7 @@ class Experience:
 
     ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, ``B = P * G``, right-padded with
     ``pad_id``; ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each.
+    ``engine_logprobs``: ``[B, T]`` of the engine that sampled, None where it has none.
     """
 
     group_size: int
@@ -36,6 +44,7 @@ class Experience:
     completion_ids: Tensor = field(default_factory=lambda: _empty(0, 0))
     lengths: Tensor = field(default_factory=lambda: _empty(0))
     truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
+    engine_logprobs: Tensor | None = None
 
     def add(
         self,
@@ -52,11 +61,10 @@ class Experience:
         self.texts.extend(texts)
         self.verdicts.extend(verdicts)
         self.groups.extend(groups)
-        known, new = self.completion_ids.to(rollout.completion_ids.device), rollout.completion_ids
-        width = max(known.shape[1], new.shape[1])
-        self.completion_ids = torch.cat(
-            [pad(ids, (0, width - ids.shape[1]), value=self.pad_id) for ids in (known, new)]
-        )
+        self.completion_ids = _stacked(self.completion_ids, rollout.completion_ids, self.pad_id)
+        if rollout.sampling_logprobs is not None:
+            known = _empty(0, 0, dtype=torch.float32) if self.engine_logprobs is None else self.engine_logprobs
+            self.engine_logprobs = _stacked(known, rollout.sampling_logprobs, 0)
         self.lengths = torch.cat([self.lengths.to(rollout.lengths.device), rollout.lengths])
         self.truncated = torch.cat([self.truncated.to(rollout.truncated.device), rollout.truncated])
 

@@ -35,6 +35,7 @@ from gainrl.training.critic import Critic, CriticSettings
 from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
+from gainrl.training.mismatch import Mismatch
 from gainrl.training.nonfinite import NonfiniteGuard
 from gainrl.training.ranks import Ranks
 from gainrl.training.reference import Reference
@@ -55,7 +56,8 @@ class GRPOModule(lightning.LightningModule):
     rollout steps or None. ``optimizer`` and ``schedule`` are called with the parameters and with the optimizer.
     ``probe`` reads the concentration of the prompts that train off the update's own forward (``probe_completions``: of
     prompt and completion, as released). With a ``critic`` values take the place of the comparison within groups.
-    ``guard`` decides what follows an update that is not finite. ``ranks``: the processes that train together.
+    ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows from log-probs of the engine
+    that are not those of the training forward. ``ranks``: the processes that train together.
 
     Raises ValueError where settings contradict each other.
     """
@@ -85,6 +87,7 @@ class GRPOModule(lightning.LightningModule):
         probe_completions: bool = False,
         critic: CriticSettings | None = None,
         guard: NonfiniteGuard | None = None,
+        mismatch: Mismatch | None = None,
         seed: int = 0,
         clock: PhaseClock | None = None,
         ranks: Ranks | None = None,
@@ -103,6 +106,8 @@ class GRPOModule(lightning.LightningModule):
         check_completions(truncated=truncated, overlong=overlong, reference_sync=reference_sync)
         if critic is not None:
             critic.check(advantage)
+        mismatch = mismatch or Mismatch()
+        mismatch.check(sampling)
         self.policy = policy
         self.model = policy.model  # registered, so that Lightning moves and checkpoints it
         self.trained = replace(policy)  # what learns: the policy, or a copy of it in shards
@@ -157,6 +162,7 @@ class GRPOModule(lightning.LightningModule):
             max_grad_norm=max_grad_norm,
             guard=guard or NonfiniteGuard(),
             watch=PromptWatch(probe, with_completions=probe_completions, ranks=ranks),
+            mismatch=mismatch,
             counters=self.counters,
             clock=self.clock,
             ranks=ranks,

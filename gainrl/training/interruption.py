@@ -65,9 +65,9 @@ class StopRequest:
         name, now = signal.Signals(number).name, time.monotonic()
         if self.signal is not None:
             same = self._repeats and name == self.signal and now - self._asked < SAME_REQUEST_SECONDS
-            if number == signal.SIGUSR2 or same:
-                return
-            os._exit(128 + number)
+            if number != signal.SIGUSR2 and not same:
+                os._exit(128 + number)
+            return
         self.signal, self._asked = name, now
         if not self.between_steps:
             raise Interrupted(f"{self.signal} before the first step")

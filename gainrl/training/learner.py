@@ -19,6 +19,7 @@ from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic
 from gainrl.training.experience import Experience
 from gainrl.training.memory import within_memory
+from gainrl.training.mismatch import Mismatch
 from gainrl.training.nonfinite import NonfiniteGuard, Update
 from gainrl.training.ranks import Ranks
 from gainrl.training.scorer import Scorer
@@ -44,13 +45,14 @@ class Learner:
         max_grad_norm: float,
         guard: NonfiniteGuard,
         watch: PromptWatch,
+        mismatch: Mismatch,
         counters: Counters,
         clock: PhaseClock,
         ranks: Ranks,
     ) -> None:
         self.module, self.scorer, self.objective, self.critic = module, scorer, objective, critic
         self.minibatch_prompts, self.inner_epochs, self.max_tokens = minibatch_prompts, inner_epochs, max_tokens
-        self.max_grad_norm, self.guard, self.watch = max_grad_norm, guard, watch
+        self.max_grad_norm, self.guard, self.watch, self.mismatch = max_grad_norm, guard, watch, mismatch
         self.counters, self.clock, self.ranks = counters, clock, ranks
 
     @property
@@ -74,13 +76,24 @@ class Learner:
             ranks=self.ranks,
         )
         old_BT = self._old_logprobs(experience, plans, weights)
+        # With one mini-batch the first pass is made by the sampling policy itself, and notes what later ones divide by.
+        noted_BT = torch.zeros_like(weights.advantages_BT) if old_BT is None and self.inner_epochs > 1 else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
         done: list[dict[str, float]] = []  # what is said of every optimizer step, those that were skipped left out
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:
-                    update = Update(plan, experience, weights, old_BT, watched=epoch == 0, token_budget=budget)
+                    first = epoch == 0
+                    update = Update(
+                        plan,
+                        experience,
+                        weights,
+                        noted_BT if old_BT is None and not first else old_BT,
+                        noted_BT=noted_BT if first else None,
+                        watched=first,
+                        token_budget=budget,
+                    )
                     more, said = self.learn_minibatch(update)
                     sums = add_sums(sums, more)
                     if said is not None:
@@ -90,17 +103,17 @@ class Learner:
             metrics = step_metrics(sums)
             for name in {"policy_loss", "kl_loss"} & set(metrics):
                 metrics[name] /= max(1, self.inner_epochs * len(plans))
-            row |= metrics
+            row |= metrics | self.mismatch.metrics(sums)
         if done:
             row |= {name: float(np.mean([said[name] for said in done])) for name in done[0]}
         return row
 
     def _old_logprobs(self, experience: Experience, plans: list[MiniBatch], weights: Weights) -> Tensor | None:
-        """Log-probabilities ``[B, T]`` of the sampling policy; None where it is the current one, whose ratio is 1.
+        """Log-probabilities ``[B, T]`` of the sampling policy, in the rows that this rank learns from.
 
-        A rank knows those of its own micro-batches.
+        None where one mini-batch takes every pass.
         """
-        if self.inner_epochs * len(plans) <= 1:
+        if len(plans) <= 1:
             return None
         with self.clock("logprobs"), torch.no_grad():
             old_BT = torch.zeros_like(weights.advantages_BT)
@@ -134,6 +147,8 @@ class Learner:
                 said["value_loss"] = float(sums.pop("value_loss"))
             if all(map(math.isfinite, (loss, *said.values()))):
                 optimizer.step()
+                if not is_sharded(self.model):  # else the policy changes when it takes over the weights
+                    self.scorer.policy.touch()
                 counters.updates += 1
                 counters.nonfinite_in_a_row = 0
             else:
@@ -167,10 +182,11 @@ class Learner:
         self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
         for rows, counts in passes(update.plan.micro_batches, self.ranks, self.model):
             watch = self.watch.over(update.experience, rows) if update.watched and counts else None
-            result = self.micro_batch_loss(update, rows, watch)
             if not counts:
-                self.module.manual_backward(0.0 * result.loss)
+                unnoted = replace(update, noted_BT=None)
+                self.module.manual_backward(0.0 * self.micro_batch_loss(unnoted, rows).loss)
                 continue
+            result = self.micro_batch_loss(update, rows, watch)
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())
             sums = add_sums(sums, result.sums)
@@ -213,18 +229,25 @@ class Learner:
         )
         new_RT, entropies_RT = scored.logprobs, scored.entropies
         assert new_RT is not None
+        if update.noted_BT is not None:
+            update.noted_BT[rows] = new_RT.detach()
         if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
             entropies_RT = entropies_RT.detach()  # logged only
+        old_RT = new_RT.detach() if update.old_BT is None else update.old_BT[rows]
+        engine_BT, mask_RT = experience.engine_logprobs, weights.mask_BT[rows]
+        engine_RT = None if engine_BT is None else engine_BT[rows]
+        advantages_RT, differences = self.mismatch.weigh(weights.advantages_BT[rows], old_RT, engine_RT, mask_RT)
         result = policy_objective(
             logprobs_BT=new_RT,
-            old_logprobs_BT=new_RT.detach() if update.old_BT is None else update.old_BT[rows],
-            advantages_BT_or_B=weights.advantages_BT[rows],
-            mask_BT=weights.mask_BT[rows],
+            old_logprobs_BT=old_RT,
+            advantages_BT_or_B=advantages_RT,
+            mask_BT=mask_RT,
             settings=self.objective,
             normalizer=update.plan.normalizer,
             reference_logprobs_BT=None if weights.reference_BT is None else weights.reference_BT[rows],
             entropies_BT=entropies_RT,
         )
+        result = ObjectiveResult(loss=result.loss, sums=result.sums | differences)
         if self.critic is None or weights.estimates is None:
             return result
         values_RT = scored.values if scored.values is not None else self.scorer.values(experience, rows)

@@ -31,14 +31,16 @@ class Diverged(RuntimeError):
 class Update:
     """What one optimizer step learns from (`training.learner`).
 
-    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one; ``watched``:
-    whether the concentration is read off its forwards; ``token_budget``: what the step's micro-batches began with.
+    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one; ``noted_BT``:
+    where the forwards leave theirs, for passes to come; ``watched``: whether the concentration is read off its
+    forwards; ``token_budget``: what the step's micro-batches began with.
     """
 
     plan: MiniBatch
     experience: Experience
     weights: Weights
     old_BT: Tensor | None
+    noted_BT: Tensor | None = None
     watched: bool = False
     token_budget: int = 1
 

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gainrl.functional.batching import pack_by_tokens
 from gainrl.models.scoring import Scored, completion_scores
 from gainrl.signals.live import ConcentrationWatch
 from gainrl.training.critic import Critic
@@ -89,14 +90,21 @@ class Scorer:
 
         Every rank scores the groups of some prompts, and all get the whole.
         """
-        width = experience.completion_ids.shape[1]
-        full = torch.zeros(len(experience.lengths), width, device=self.policy.device)
-        longest = max(len(prompt) for prompt in experience.prompts) + width
-        size = max(1, self.limits.tokens // longest)
+        full = torch.zeros(experience.completion_ids.shape, device=self.policy.device)
+        rows = rows.cpu()
         mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
-        parts = mine.split(min(size, self.limits.completions or size)) if len(mine) else ()
-        for part, counts in passes(parts, self.ranks, self.policy.model):
-            scored = score(experience, part.cpu())
+        for part, counts in passes(self.micro_batches(experience, mine), self.ranks, self.policy.model):
+            scored = score(experience, part)
             if counts:
                 full[part] = scored
         return self.ranks.sum(full)
+
+    def micro_batches(self, experience: Experience, rows: Tensor) -> list[Tensor]:
+        """Splits ``rows`` within the limits; groups stay together, so that their members share the prompt's forward."""
+        if not len(rows):
+            return []
+        prompt_lengths = torch.tensor([len(prompt) for prompt in experience.prompts])
+        packs = pack_by_tokens(
+            experience.lengths.cpu()[rows], self.limits.tokens, rows // experience.group_size, prompt_lengths
+        )
+        return [part for pack in packs for part in rows[pack].split(self.limits.completions or len(pack))]

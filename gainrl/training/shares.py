@@ -26,21 +26,34 @@ def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: 
             batch.rows[list(places)], [batch.problems[p] for p in places], [batch.prompts[p] for p in places]
         )
         rollout, texts, verdicts = work(mine)
-        ids, lengths = rollout.completion_ids.cpu(), rollout.lengths.cpu()
+        ids, lengths, logprobs = rollout.completion_ids.cpu(), rollout.lengths.cpu(), rollout.sampling_logprobs
+        noted = None if logprobs is None else logprobs.cpu()
         parts = [slice(start, start + rollout.group_size) for start in range(0, len(texts), rollout.group_size)]
         # Clones: a view travels with all that it is a view of.
         return [
-            (ids[part].clone(), lengths[part].clone(), rollout.finish_reasons[part], texts[part], verdicts[part])
+            (
+                ids[part].clone(),
+                lengths[part].clone(),
+                None if noted is None else noted[part].clone(),
+                rollout.finish_reasons[part],
+                texts[part],
+                verdicts[part],
+            )
             for part in parts
         ]
 
-    ids, lengths, reasons, texts, verdicts = zip(*ranks.map(groups, range(len(batch))), strict=True)
+    ids, lengths, noted, reasons, texts, verdicts = zip(*ranks.map(groups, range(len(batch))), strict=True)
     width = max(group.shape[1] for group in ids)
+
+    def padded(parts: Sequence[torch.Tensor], value: float) -> torch.Tensor:
+        return torch.cat([pad(part, (0, width - part.shape[1]), value=value) for part in parts])
+
     whole = Rollout(
         prompts=batch.prompts,
         group_size=len(lengths[0]),
-        completion_ids=torch.cat([pad(group, (0, width - group.shape[1]), value=pad_id) for group in ids]),
+        completion_ids=padded(ids, pad_id),
         lengths=torch.cat(lengths),
         finish_reasons=list(chain(*reasons)),
+        sampling_logprobs=None if noted[0] is None else padded(noted, 0.0),
     )
     return whole, list(chain(*texts)), list(chain(*verdicts))

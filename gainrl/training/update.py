@@ -42,7 +42,9 @@ def trainable_rows(advantages_BT: Tensor, mask_BT: Tensor, objective: Objective)
     """Rows ``[R]`` whose loss has a gradient at all.
 
     Without a KL in the loss and without an entropy bonus, a completion with zero advantage contributes an exact zero to
-    every gradient, so leaving it out changes no bit of the result.
+    every gradient. In micro-batches of their own such rows change no bit of the optimizer step, so that leaving them
+    out gives the same weights. Among other rows they change the shapes of matrix products, and with those the rounding
+    of the others' gradients, by about 1e-7 of their size.
     """
     has_tokens = mask_BT.any(dim=1)
     only_policy_term = objective.entropy_coefficient == 0 and not (

@@ -1,6 +1,7 @@
 """The observational figures: what they show, checked on numbers; that they are drawn, on a run of a few steps."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from gainrl.app.faults import ConfigError
 from gainrl.app.observations.epochs import of_trained_prompts
@@ -21,7 +23,7 @@ from gainrl.app.paths import config_dir
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.functional.angles import concentration
 from gainrl.models.export import export_policy
-from gainrl.models.tiny import TinyModel
+from gainrl.models.tiny import TinyModel, tiny_tokenizer
 from gainrl.signals.activations import Tap, tapped
 
 TINY = {"hidden_size": 16, "intermediate_size": 32, "layers": 3, "heads": 2, "max_length": 160}
@@ -29,9 +31,8 @@ FEW = [
     "dataset.terms=[2,3]",
     "dataset.train_per_level=12",
     "dataset.held_out_per_level=4",
-    "model.warm_start=null",
-    "model.words=[]",
 ]
+EMBEDDED = [*(f"model.{name}={value}" for name, value in TINY.items()), "model.warm_start=null", "model.words=[]"]
 
 
 @pytest.fixture
@@ -120,9 +121,9 @@ def test_a_correlation_that_is_all_length_is_gone_once_length_is_out():
 
 @pytest.fixture
 def observed(tmp_path):
-    def call(*overrides: str) -> Path:
-        sizes = [f"model.{name}={value}" for name, value in TINY.items()]
-        given = [*sizes, *FEW, "problems=8", "resamples=20", "accelerator=cpu", f"output_dir={tmp_path / 'out'}"]
+    def call(*overrides: str, model: Sequence[str] = EMBEDDED) -> Path:
+        few = ["problems=8", "resamples=20", "accelerator=cpu", f"output_dir={tmp_path / 'out'}"]
+        given = [*model, *FEW, *few]
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = compose("observe", overrides=[*given, *overrides])
         observe(config, Console(quiet=True))
@@ -135,7 +136,7 @@ def observed(tmp_path):
 def run(tmp_path, policy):
     """What a run leaves: its configuration, its numbers, a checkpoint after step 2 and the policy after step 4."""
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("config", [*(f"model.{name}={value}" for name, value in TINY.items()), *FEW])
+        config = compose("config", [*EMBEDDED, *FEW])
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     OmegaConf.save(OmegaConf.masked_copy(config, ["model", "dataset", "template", "schedule"]), folder / "config.yaml")
@@ -162,6 +163,27 @@ def test_a_model_alone_gives_maps_and_gradients(observed):
     assert len(table) == 8
     assert (table["concentration"] - table["intra"] - table["inter"]).abs().max() < 1e-6
     assert (table["grad_norm"] > 0).all()
+
+
+def test_a_folder_with_a_model_of_another_architecture_gives_them_too(observed, tmp_path):
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=160,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    folder = observed("depths=2", model=["model=hub", f"model.source={tmp_path / 'model'}"])
+    assert sorted(path.stem for path in folder.glob("*.png")) == ["gradients", "maps"]
+    assert set(pd.read_csv(folder / "maps.csv")["layer"]) == {"block 1", "block 3", "final norm"}
+    assert OmegaConf.load(folder / "config.yaml").depths == 2  # what was asked for stays beside what was found
 
 
 def test_a_run_gives_all_figures_from_start_to_end(observed, run):

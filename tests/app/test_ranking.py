@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gainrl.app.ranking import between_signals, compare, extremes, published_orders, signal_table
+from gainrl.app.ranking import between_signals, compare, extremes, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.types import Problem, PromptTokens
 
@@ -83,18 +83,19 @@ def test_a_published_sort_by_length_is_recognised(tmp_path):
     order = np.argsort(table["question_tokens"].to_numpy())
     torch.save(torch.from_numpy(order), tmp_path / "some_model" / "processed_gsm8k.pt")
     torch.save(torch.arange(3), tmp_path / "some_model" / "processed_math.pt")
-    (found,) = published_orders(tmp_path, "gsm8k_train", problems, table, "angle", resamples=20, seed=0)
+    (found,) = published_orders(order_files(tmp_path, "gsm8k_train"), problems, table, "angle", resamples=20, seed=0)
     assert (found.name, found.problems) == ("some_model/processed_gsm8k.pt", 40)
     assert found.length.value == pytest.approx(1.0)
     assert (found.neighbours, found.first_tenth) == (1.0, 1.0)
     assert found.signal.value < -0.9
     with pytest.raises(ValueError, match=r"processed_amc\.pt"):
-        published_orders(tmp_path, "amc", problems, table, "angle", resamples=20, seed=0)
+        order_files(tmp_path, "amc")
 
 
 def test_the_report_is_one_page_of_text_and_a_picture(tmp_path):
     problems, prompts, values = build()
     table = signal_table(problems, prompts, values)
+    torch.save(torch.from_numpy(np.argsort(table["question_tokens"].to_numpy())), tmp_path / "processed_gsm8k.pt")
     write_report(
         tmp_path,
         title="Signals of a test",
@@ -103,11 +104,20 @@ def test_the_report_is_one_page_of_text_and_a_picture(tmp_path):
         problems=problems,
         signal="angle",
         comparisons=compare(table, resamples=20, seed=0),
-        orders=[],
+        orders=published_orders(order_files(tmp_path, "gsm8k"), problems, table, "angle", resamples=20, seed=0),
         resamples=20,
     )
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# Signals of a test\n")
+    facts = [line for line in text.splitlines() if line.startswith("- ")]
+    assert facts[0] == "- 40 problems"
+    assert facts[1].startswith("- angle and question length: rho -1.00 [")
+    assert facts[-1].startswith(f"- published order {tmp_path.name}/processed_gsm8k.pt: rho +1.00 [")
+    assert facts[-1].endswith("with question length, short questions first")
+    tables = text.split("## Rank correlations")[1].split("Between the columns")[0]
+    assert "| signal | level | solution lines | length | pass rate |" in tables  # over all problems
+    assert "| signal | solution lines | length | pass rate |" in tables  # within levels
+    assert "| signal | level | solution lines | pass rate |" in tables  # with length out
     assert text.count("| highest |") == text.count("| lowest |") == 10
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("| highest")]
     assert len({line.count("|") for line in rows}) == 1  # bars in a question do not break the table

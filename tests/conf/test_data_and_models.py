@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 from functools import cache
 
 import pytest
@@ -11,11 +10,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.composition import CONF
+from tests.published_data import DATA, needs_data
 
 MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
 CODE = ("mbpp", "humaneval", "codecontests", "deepcoder")
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
 OPTIONS = [
     f"{group}/{path.stem}"
     for group in ("dataset", "template", "model", "eval")

@@ -5,7 +5,7 @@ import pytest
 from tests.composition import ARM_GROUPS, ROOT, content, options, settings, validated
 
 NAMES = options("experiment")
-PAPER = [name for name in NAMES if not name.endswith("_embedded")]
+PAPER = [name for name in NAMES if not name.endswith("_embedded") and not name.startswith("testbed")]
 SELECTABLE = {"baseline", "model", "dataset", "template", "reward", "eval"}
 WITHOUT_EMBEDDED = {"deepcoder_3b"}  # the embedded model writes no programs
 

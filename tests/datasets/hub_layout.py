@@ -1,5 +1,6 @@
 """Folders laid out as the hub's repositories, made from the records of a data folder by undoing our field mapping."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -18,6 +19,22 @@ def write_hub(folder: Path, parts: dict[tuple[str, str], list[dict]]) -> str:
             pq.write_table(pa.Table.from_pylist(parts[config, split]), path)
             lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
     (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+    return str(folder)
+
+
+def write_plain(folder: Path, name: str, rows: list[dict]) -> str:
+    """A repository without a card that holds one file, as some have it: ``.csv``, ``.jsonl`` or a JSON list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        path.write_text(json.dumps(rows), encoding="utf-8")
     return str(folder)
 
 

@@ -1,20 +1,16 @@
-import os
-
 import pyarrow as pa
 import pytest
 
 from gainrl.datasets.arrow import ArrowProblems
-from gainrl.datasets.checks import clean, drop_long, normalised
+from gainrl.datasets.checks import clean, drop_long, evaluable, normalised
 from gainrl.datasets.deepscaler import deepscaler
 from gainrl.datasets.math import math
 from gainrl.datasets.olympiadbench import olympiadbench
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.types import Problem
+from tests.published_data import DATA, needs_data
 from tests.tokenizers_in_code import byte_tokenizer
-
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
 
 
 def problem(id, question="Why?", answer="1", **extra):
@@ -77,6 +73,19 @@ def test_a_set_that_has_no_answers_at_all_is_kept_for_a_reward_of_its_own():
 def test_a_set_of_which_nothing_is_left_is_refused():
     with pytest.raises(ValueError, match="nothing of pool is left: pool: 1 problems of an evaluation set"):
         clean(DataSplits(train=problems(problem("a")), held_out=problems(problem("t"))))
+
+
+def test_an_evaluation_set_loses_what_cannot_be_asked_and_says_so():
+    template = PromptTemplate(chat="plain", plain_form="Q:\n{question}\n").bind(byte_tokenizer())
+    given = problems(problem("a", "1234"), problem("a", "12"), problem("b", " "), problem("c", "123456"))
+    kept, findings = evaluable(given, template, max_prompt_tokens=3 + 5 + 1)
+    assert ids(kept) == ["a"]
+    assert [finding.fault for finding in findings] == [
+        "repeated ids",
+        "blank questions",
+        "prompts of more than 9 tokens",
+    ]
+    assert ids(evaluable(given, template, max_prompt_tokens=None)[0]) == ["a", "c"]
 
 
 def test_prompts_of_exactly_the_limit_stay_and_longer_ones_leave():

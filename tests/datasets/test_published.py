@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,9 @@ from gainrl.datasets.deepscaler import deepscaler
 from gainrl.datasets.gsm8k import gsm8k
 from gainrl.datasets.published import read_lines
 from tests.datasets import hub_layout
-from tests.datasets.hub_layout import write_hub
+from tests.datasets.hub_layout import write_hub, write_plain
+from tests.published_data import DATA, needs_data
 
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="GAINRL_DATA does not name the folder with the published data sets")
 # What a row of a hub cannot know of a record in the data folder, or the other way round.
 NOT_SHARED = {"note", "overlap", "alt_answers", "answer_from"}
 
@@ -50,9 +48,7 @@ def test_gsm8k_is_the_same_from_hub_and_folder(tmp_path):
 @needs_data
 def test_math_is_the_same_from_hub_and_folder(tmp_path):
     train = write_hub(tmp_path / "a", {("default", "train"): [hub_layout.math_row(r) for r in records("math_train")]})
-    test = write_hub(
-        tmp_path / "b", {("default", "test"): [hub_layout.math500_row(r) for r in records("math500_test")]}
-    )
+    test = write_plain(tmp_path / "b", "test.jsonl", [hub_layout.math500_row(r) for r in records("math500_test")])
     from_hub = math.math(train_hub=train, hub=test, cache_dir=str(tmp_path))
     from_folder = math.math(data_dir=DATA, cache_dir=str(tmp_path))
     same(from_hub.train, from_folder.train)
@@ -92,7 +88,7 @@ def test_evaluation_sets_are_the_same_from_hub_and_folder(tmp_path, load, file, 
 def test_aime_training_rows_of_both_collections_have_the_same_form(tmp_path):
     rows = [hub_layout.aime_row(r) for r in records("aime_train")[:50]]
     newer = rows[0] | {"Year": 2024}
-    train = write_hub(tmp_path / "a", {("default", "train"): [*rows, newer]})
+    train = write_plain(tmp_path / "a", "AIME_Dataset_1983_2024.csv", [*rows, newer])
     test = write_hub(tmp_path / "b", {("default", "train"): [hub_layout.aime24_row(r) for r in records("aime24_test")]})
     from_hub = aime(train_hub=train, hub=test, cache_dir=str(tmp_path)).train
     from_folder = aime(data_dir=DATA, cache_dir=str(tmp_path)).train
@@ -101,9 +97,8 @@ def test_aime_training_rows_of_both_collections_have_the_same_form(tmp_path):
 
 def test_repeated_rows_of_deepscaler_become_one_problem_that_knows_its_rows(tmp_path):
     rows = [("Half of 4?", "2"), ("One?", "1"), ("Half of 4?", "2"), ("One?", "7"), ("One?", "7")]
-    hub = write_hub(
-        tmp_path / "a", {("default", "train"): [{"problem": q, "answer": a, "solution": ""} for q, a in rows]}
-    )
+    rows = [{"problem": question, "answer": answer, "solution": ""} for question, answer in rows]
+    hub = write_plain(tmp_path / "a", "deepscaler.json", rows)
     row = {"problem": "Two?", "answer": "2", "solution": "", "level": 1, "unique_id": "test/algebra/1.json"}
     test = write_hub(tmp_path / "b", {("default", "test"): [row]})
     half, one = deepscaler(hub=hub, held_out_hub=test, cache_dir=str(tmp_path)).train

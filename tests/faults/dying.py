@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gainrl.rewards.workers import Outcome, WorkerPool
 from gainrl.types import Judgement, Problem, Verdict
@@ -11,15 +12,9 @@ from gainrl.types import Judgement, Problem, Verdict
 class DyingJudge:
     """A coin for each completion, thrown in a worker; one in ``one_in`` completions is deadly (0: none)."""
 
-    def __init__(self, *, one_in: int) -> None:
+    def __init__(self, *, one_in: int, **limits: Any) -> None:
         self.one_in = one_in
-        self._pool = WorkerPool(
-            function="tests.faults.dying_worker:judge",
-            workers=2,
-            time_limit_seconds=60.0,
-            batch_limit_seconds=600.0,
-            memory_limit_megabytes=1024,
-        )
+        self._pool = WorkerPool(function="tests.faults.dying_worker:judge", **limits)
 
     def score(self, completions: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
         calls = [(problem.id, text, self.one_in) for text, problem in zip(completions, problems, strict=True)]

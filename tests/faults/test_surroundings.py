@@ -35,11 +35,13 @@ def whole(tmp_path_factory) -> Path:
 def judged_by_workers(*settings: str, one_in: int) -> list[str]:
     command = [item for item in RUN if not item.startswith("reward")]
     return command + [
-        "reward=custom",
-        "~reward.path",
-        "~reward.correct_at",
+        "reward=procedural",
+        "~reward.extract",
+        "~reward.partial_credit",
         "reward._target_=tests.faults.dying.DyingJudge",
         f"+reward.one_in={one_in}",
+        "reward.time_limit_seconds=60",
+        "reward.batch_limit_seconds=600",
         "evaluation.samples=0",
         "evaluation.every=100",
         *settings,

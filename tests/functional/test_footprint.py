@@ -22,6 +22,7 @@ def test_every_part_follows_its_formula():
     assert found.gradients == 4 * 100
     assert found.optimizer == 2 * 4 * 100
     assert found.activations == 4 * 10 * (2 * (10 * 8 + 4 * 16) + 4 * 8)
+    assert found.backward == 4 * 10 * (10 * 8 + 4 * 16)
     assert found.logits == 3 * 4 * 200
     assert found.cache == 2 * 4 * 2 * 4 * (6 * 7 + 2 * 5)  # six completions of two prompts
 
@@ -29,7 +30,9 @@ def test_every_part_follows_its_formula():
 def test_the_larger_of_update_and_rollout_counts_in_the_peak():
     held = 4 * 1000 + 3 * 4 * 100
     small = footprint(MODEL, BATCH)
-    assert small.peak == held + small.activations + small.logits
+    assert small.peak == held + small.activations + small.backward
+    wordy = footprint(changed(MODEL, vocabulary=5000), BATCH)
+    assert wordy.peak == held + wordy.activations + wordy.logits
     large = footprint(MODEL, changed(BATCH, decoding=6000))
     assert large.peak == held + large.cache
 
@@ -43,8 +46,9 @@ def test_checkpointing_keeps_one_width_per_layer_and_one_layer_in_full():
     assert found.activations == 4 * 10 * (2 * 8 + (10 * 8 + 4 * 16) + 4 * 8)
 
 
-def test_a_chunk_holds_at_least_one_row_of_logits():
+def test_a_chunk_holds_one_row_of_logits_or_more_and_no_more_than_a_micro_batch():
     assert footprint(changed(MODEL, vocabulary=500), BATCH).logits == 3 * 4 * 500
+    assert footprint(changed(MODEL, vocabulary=2), BATCH).logits == 3 * 4 * 2 * 10
 
 
 @pytest.mark.parametrize(("width", "inner", "layers"), [(64, 192, 3), (32, 256, 5)])

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 from transformers import GenerationConfig
@@ -94,6 +96,19 @@ def test_a_model_without_adapter_has_none_to_switch_off(folders):
 def test_weights_have_the_type_asked_for(folders):
     assert hub(source=folders["qwen2"], dtype="bfloat16").model.dtype == torch.bfloat16
     assert hub(source=folders["qwen2"]).model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_attention_asked_for_computes_the_same(folders, attention):
+    model = hub(source=folders["llama"], attention=attention).model
+    assert model.config._attn_implementation == attention
+    torch.testing.assert_close(model(IDS).logits, hub(source=folders["llama"]).model(IDS).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapter_without_its_library_says_what_to_install(folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match=r"pip install 'gainrl\[lora\]'"):
+        hub(source=folders["gpt2"], lora_rank=2)
 
 
 def test_published_sampling_defaults_do_not_reach_the_policy(tmp_path):

@@ -45,6 +45,36 @@ def test_a_hub_model_that_is_not_cached_says_how_to_get_it_offline(monkeypatch):
         check_model_source("nobody/no-model")
 
 
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """``someone/model`` in the hub's cache, as a download leaves it; this process is offline."""
+    snapshot = tmp_path / "hub" / "models--someone--model" / "snapshots" / ("a" * 40)
+    save_tiny(snapshot, "qwen2")
+    (tmp_path / "hub" / "models--someone--model" / "refs").mkdir()
+    (tmp_path / "hub" / "models--someone--model" / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("gainrl.models.resolve.is_offline_mode", lambda: True)
+    return snapshot
+
+
+def test_a_hub_model_in_the_cache_is_used_offline(cached):
+    assert check_model_source("someone/model").model_type == "qwen2"
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "config.json not found"),
+        ("tokenizer.json", "its tokenizer"),
+        ("model.safetensors", "its weights"),
+    ],
+)
+def test_what_the_cache_lacks_is_named_with_what_to_download(cached, missing, message):
+    (cached / missing).unlink()
+    with pytest.raises(ValueError, match=rf"{message}.*hf download someone/model --local-dir models/model"):
+        check_model_source("someone/model")
+
+
 @pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_a_path_that_is_no_folder_is_not_taken_for_a_hub_id(source):
     with pytest.raises(ValueError, match="is no folder"):

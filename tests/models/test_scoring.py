@@ -188,6 +188,20 @@ def test_bfloat16_weights_give_float32_logprobs_near_those_of_float32():
     assert all(parameter.grad.isfinite().all() for parameter in low.model.parameters())
 
 
+@pytest.mark.parametrize("share_prompts", [True, False])
+def test_under_autocast_the_sums_over_the_vocabulary_stay_float32(share_prompts):
+    policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
+    ids, lengths = build_completions()
+    exact, exact_entropy = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, entropy = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True, share_prompts=share_prompts)
+    assert got.dtype == entropy.dtype == torch.float32
+    assert 0 < (got - exact).abs().mean() < 0.05
+    assert (entropy - exact_entropy).abs().mean() < 0.05
+    got.sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in policy.model.parameters())
+
+
 def test_rows_with_zero_weight_in_calls_of_their_own_leave_gradients_bit_equal():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()

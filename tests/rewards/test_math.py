@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 import pickle
 import threading
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from gainrl.rewards.equivalence import readable
 from gainrl.rewards.math import MathReward
 from gainrl.rewards.notation import clean
 from gainrl.types import Judgement, Problem
+from tests.published_data import DATA, needs_data
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.jsonl"))
-DATA = os.environ.get("GAINRL_DATA", "")
-needs_data = pytest.mark.skipif(not DATA, reason="set GAINRL_DATA to the folder that holds the data sets")
 
 # Reference answers that no reader makes sense of; docs/verifier.md lists them with the reasons.
 UNREADABLE = {"olympiadbench-2045", "minerva-027"}

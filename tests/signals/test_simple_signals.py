@@ -183,7 +183,7 @@ def test_signals_that_read_a_model_ask_for_one(problems, prompts):
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_names_all_settings_of_its_signal_and_no_other(path):
     config = yaml.safe_load(path.read_text())
-    defaults = [name for entry in config.pop("defaults", []) for name in [entry.split("@")[1]]]
+    defaults = [key.split("@")[1] for entry in config.pop("defaults", []) if isinstance(entry, dict) for key in entry]
     module, _, name = config.pop("_target_").rpartition(".")
     assert module.rsplit(".", 1)[-1] == path.stem
     signal = getattr(import_module(module), name)

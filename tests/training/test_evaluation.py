@@ -9,6 +9,7 @@ from gainrl.datasets.arrow import ArrowProblems
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.rewards.math import MathReward
 from gainrl.training.callbacks.evaluation import Evaluation
+from gainrl.training.clock import PhaseClock
 from gainrl.training.evaluation import (
     GREEDY,
     EvaluationSet,
@@ -153,7 +154,10 @@ def test_settings_without_meaning_are_refused(options, hint):
 def callback(**options):
     evaluated, engine = made()
     module = SimpleNamespace(
-        policy=Policy(None, TOKENIZER, (), TOKENIZER.pad_token_id), engine=engine, reward=evaluated.reward
+        policy=Policy(None, TOKENIZER, (), TOKENIZER.pad_token_id),
+        engine=engine,
+        reward=evaluated.reward,
+        clock=PhaseClock(),
     )
     data = SimpleNamespace(template=Template(), held_out=evaluated.problems)
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)

@@ -27,7 +27,7 @@ def test_an_inner_phase_is_taken_out_of_the_outer_one(monkeypatch):
     # the outer phase ends at 6
     with pytest.raises(RuntimeError), clock("inner"):  # 10 to 11
         raise RuntimeError
-    assert clock.seconds == {"outer": 3.0, "inner": 4.0}
+    assert clock.seconds == {"outer": 3.0, "inner": 4.0, "other": 4.0}  # 6 to 10
     assert clock.tokens == {"outer": 7, "inner": 6}
     assert clock.current is None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +107,8 @@ def _needed(differences: np.ndarray, arms: int, settings: Settings) -> int | Non
     return max(by_spread, fewest_pairs(arms, settings.alpha))
 
 
-def sentence(comparison: Comparison, sweep: Sweep) -> str:
-    """The finding in words, with its interval."""
+def sentence(comparison: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -> str:
+    """The finding in words, with its interval; ``others``: its other scores, named where they say the opposite."""
     interval, effect = comparison.interval, sweep.settings.smallest_effect
     if comparison.verdict == "supported":
         judged = f"better than {sweep.reference}"
@@ -120,4 +120,9 @@ def sentence(comparison: Comparison, sweep: Sweep) -> str:
         judged = f"undecided at {comparison.pairs} pair{'s' if comparison.pairs > 1 else ''}"
         if comparison.needed is not None and comparison.needed > comparison.pairs:
             judged += f"; about {comparison.needed} would show a difference of {effect:g}"
-    return f"{comparison.label}: {ranged(interval, sign=True)}, {judged}"
+    opposite = [
+        f"but {other.score} {ranged(other.interval, sign=True)}, {'worse' if other.worse else 'better'}"
+        for other in others
+        if (comparison.verdict == "supported" and other.worse) or (comparison.worse and other.verdict == "supported")
+    ]
+    return "; ".join([f"{comparison.label}: {ranged(interval, sign=True)}, {judged}", *opposite])

@@ -11,6 +11,7 @@ from gainrl.app.report.checks import warnings
 from gainrl.app.report.comparisons import Comparison, compare, sentence
 from gainrl.app.report.diagnostics import levels_figure, paths_figure
 from gainrl.app.report.figures import (
+    LONGEST,
     MOST_PANELS,
     arm_panels,
     curves_figure,
@@ -78,7 +79,7 @@ def _opening(document: Document, sweep: Sweep, comparisons: Sequence[Comparison]
         document.blocks.append(
             Bullets(
                 f"Final score, paired difference to {sweep.reference}",
-                [sentence(row, sweep) for row in finals],
+                [sentence(row, sweep, [other for other in comparisons if other.label == row.label]) for row in finals],
                 "finding",
                 [verdict_badge(row) for row in finals],
             )
@@ -95,13 +96,13 @@ def _curves(document: Document, sweep: Sweep, looks: Mapping[str, Look], folder:
         if not any(curves.values()):
             continue
         where, ending = _of_task(sweep, task)
-        figure = curves_figure(curves, dict(looks), ylabel)
+        figure = curves_figure(curves, sweep.reference, dict(looks), ylabel)
         document.blocks.append(
             Figure(
                 f"curves{ending}",
-                f"{ylabel}{where} against {_listed([AXES[axis] for axis in curves if curves[axis]])}: interquartile mean "
-                f"over seeds{f', {level} bootstrap bands' if len(curves['prompts_seen']) <= 5 else ''}. An arm's curve "
-                "ends where the first of its runs ends.",
+                f"{ylabel}{where} against {_listed([AXES[axis] for axis in curves if curves[axis]])}: interquartile "
+                f"mean over seeds{f', {level} bootstrap bands' if len(curves['prompts_seen']) <= 5 else ''}. An arm's "
+                f"curve ends with the first of its runs, or at {LONGEST:g} times the budget of {sweep.reference}.",
                 save(figure, folder, f"curves{ending}"),
             )
         )
@@ -167,8 +168,8 @@ def _differences(
             save(differences_figure(rows, dict(looks), sweep), folder, "differences"),
         )
     )
-    for score in dict.fromkeys(row.score for row in rows):
-        document.blocks.append(differences_table(sweep, rows, score))
+    for index, score in enumerate(dict.fromkeys(row.score for row in rows)):
+        document.blocks.append(differences_table(sweep, rows, score, in_full=index == 0))
     document.blocks.append(
         Figure(
             "improvement",

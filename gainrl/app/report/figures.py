@@ -25,6 +25,7 @@ from gainrl.functional.statistics import performance_profile, profile_band
 WIDTH = 8.4
 _MOST_BANDS = 5
 MOST_PANELS = 24
+LONGEST = 2.0  # of the reference's budget: an arm that spends far more would squeeze the others
 
 
 def save(figure: Figure, folder: Path, slug: str) -> Path:
@@ -56,10 +57,15 @@ def budget_axis(axis: Axes, name: str, largest: float) -> float:
 
 
 def legend_below(figure: Figure, looks: dict[str, Look], labels: Sequence[str]) -> None:
-    handles = [Line2D([], [], label=label, **looks[label].line()) for label in labels]
     longest = max(map(len, labels))
     columns = max(1, min(len(labels), int(WIDTH * 13.5 / (longest + 7))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.6, labelspacing=0.35)
+    figure.legend(
+        handles=_samples(looks, labels), loc="outside lower center", ncols=columns, columnspacing=1.6, labelspacing=0.35
+    )
+
+
+def _samples(looks: dict[str, Look], labels: Sequence[str]) -> list[Line2D]:
+    return [Line2D([], [], label=label, **looks[label].line()) for label in labels]
 
 
 def draw_curve(axis: Axes, curve: Curve, look: Look, scale: float, *, band: bool) -> None:
@@ -69,22 +75,30 @@ def draw_curve(axis: Axes, curve: Curve, look: Look, scale: float, *, band: bool
     axis.plot(budgets, curve.middle, zorder=3 if look.color == style.INK else 2, **look.line())
 
 
-def curves_figure(curves: dict[str, list[Curve]], looks: dict[str, Look], ylabel: str) -> Figure:
+def curves_figure(curves: dict[str, list[Curve]], reference: str, looks: dict[str, Look], ylabel: str) -> Figure:
     """One panel per budget axis; bands only where they can be told apart."""
     names = [name for name in curves if curves[name]]
     columns = 3 if len(names) > 4 else 2
     rows = -(-len(names) // columns)
     figure, axes = new_figure(rows, min(columns, len(names)), 2.55 * rows + 0.6, sharey=True)
     for name, axis in zip(names, axes.flat, strict=False):
-        scale = budget_axis(axis, name, max(curve.budgets[-1] for curve in curves[name]))
+        largest = max(curve.budgets[-1] for curve in curves[name])
+        base = [curve.budgets[-1] for curve in curves[name] if curve.label == reference]
+        end = min([largest, *(LONGEST * budget for budget in base)])
+        scale = budget_axis(axis, name, end)
         for curve in reversed(curves[name]):
             draw_curve(axis, curve, looks[curve.label], scale, band=len(curves[name]) <= _MOST_BANDS)
-        axis.margins(x=0.015)
-    for axis in list(axes.flat)[len(names) :]:
-        axis.set_visible(False)
+        axis.set_xlim(-0.015 * end / scale, 1.015 * end / scale)
     for axis in axes[:, 0]:
         axis.set_ylabel(ylabel)
-    legend_below(figure, looks, [curve.label for curve in curves[names[0]]])
+    free = list(axes.flat)[len(names) :]
+    for axis in free:
+        axis.set_axis_off()
+    labels = [curve.label for curve in curves[names[0]]]
+    if free and len(labels) <= 12:
+        free[0].legend(handles=_samples(looks, labels), loc="center left", labelspacing=0.5)
+    else:
+        legend_below(figure, looks, labels)
     return figure
 
 

@@ -48,7 +48,7 @@ def _html(block: Block, looks: Mapping[str, Look], counts: dict[str, int]) -> It
             yield f'<section class="{kind}"><h3>{escape(title)}</h3><ul>'
             for index, item in enumerate(items):
                 badge = _badge(badges[index], badges[index]) + " " if index < len(badges) else ""
-                yield f"<li>{badge}{escape(item)}</li>"
+                yield f"<li>{badge}<span>{escape(item)}</span></li>"
             yield "</ul></section>"
         case Figure(slug, caption, svg):
             counts["Figure"] += 1

@@ -141,16 +141,18 @@ def _ratio(row: TargetRow, *, with_ends: bool) -> str:
     return ranged(row.ratio, 2) if with_ends else number(row.ratio.estimate, 2)
 
 
-def differences_table(sweep: Sweep, rows: Sequence[Comparison], score: str) -> Table:
+def differences_table(sweep: Sweep, rows: Sequence[Comparison], score: str, *, in_full: bool = True) -> Table:
+    """``in_full``: whether the caption says how the numbers are made, or leaves that to the table before."""
     settings = sweep.settings
+    made = (
+        f": mean over paired seeds with {settings.level:.0%} bootstrap intervals, sign-flip test, Holm's correction "
+        f"over the arms, verdict on an improvement at a smallest effect of {settings.smallest_effect:g}, and pairs "
+        "that would show that effect with 80% power."
+    )
     chosen = [row for row in rows if row.score == score]
     return Table(
         slug=f"differences_{score.replace(' ', '_')}",
-        caption=(
-            f"Paired differences to {sweep.reference} in {score}: mean over paired seeds with {settings.level:.0%} "
-            "bootstrap intervals, sign-flip test, Holm's correction over the arms, verdict on an improvement at a "
-            f"smallest effect of {settings.smallest_effect:g}, and pairs that would show that effect with 80% power."
-        ),
+        caption=f"Paired differences to {sweep.reference} in {score}{made if in_full else ', likewise.'}",
         columns=["arm", "pairs", "difference", "p", "p (Holm)", "verdict", "P(improvement)", "pairs needed"],
         rows=[
             [

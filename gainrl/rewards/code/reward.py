@@ -1,7 +1,8 @@
 """The reward for programs: run against the problem's tests, in a sandbox.
 
 A program earns 1 if it passes every test and 0 otherwise. Which way it failed is `Verdict.outcome`, a
-`CodeOutcome`, and `Verdict.detail` gives the reason. A failure of the sandbox is no verdict on the program (`Judgement.ERROR`).
+`CodeOutcome`, and `Verdict.detail` gives the reason. A failure of the sandbox is no verdict on the program
+(`Judgement.ERROR`).
 """
 
 from __future__ import annotations

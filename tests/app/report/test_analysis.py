@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -180,6 +181,10 @@ def test_level_shares_sum_to_one(tmp_path, sweep_of):
     assert shares["1"][0] > shares["1"][-1]
 
 
+def told(rows, sweep):
+    return sentence(rows["final score"], sweep, list(rows.values()))
+
+
 def test_an_arm_that_screens_is_judged_over_steps_and_over_rollouts(tmp_path, sweep_of):
     write_arms(tmp_path, {"vanilla_grpo": 0.3})
     write_arms(tmp_path, {"oracle": 0.36}, screening=128)
@@ -188,7 +193,10 @@ def test_an_arm_that_screens_is_judged_over_steps_and_over_rollouts(tmp_path, sw
     assert rows["area over optimizer steps"].verdict == "supported"
     # The same curve takes three times the rollouts.
     assert rows["area over rollouts"].worse
-    ratios = {row.axis: row.ratio.estimate for row in budgets_to_targets(sweep, axes_of(sweep)) if row.label == "oracle"}
+    assert re.search(r"better than vanilla_grpo; but area over rollouts .*, worse$", told(rows, sweep))
+    ratios = {
+        row.axis: row.ratio.estimate for row in budgets_to_targets(sweep, axes_of(sweep)) if row.label == "oracle"
+    }
     assert ratios["rollouts"] == pytest.approx(3 * ratios["updates"])
 
 

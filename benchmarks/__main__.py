@@ -1,0 +1,121 @@
+"""All benchmarks, one process each; their tables go to benchmarks/RESULTS.md.
+
+python -m benchmarks --peer-python .venv-oracle/bin/python --data DIR       full: medians of 5 or more
+python -m benchmarks --smoke --output /tmp/results.md                       seconds, without meaning
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.tables import processor
+
+_PACKAGES = ("torch", "transformers", "lightning", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """``full`` and ``smoke``: arguments of the two forms; None where the form leaves it out."""
+
+    title: str
+    module: str
+    full: list[str]
+    smoke: list[str] | None
+
+
+def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Benchmark]:
+    beside = ["--peer-python", peer] if peer else []
+    faster = [*beside, "--peer-micro-batches", "8"] if peer else []  # of TRL's two settings, as benchmark 1 shows
+    engines = ["--paged"] + (["--vllm-python", vllm] if vllm else [])
+    step = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3", "--repeats", "1"]
+    return [
+        Benchmark("1. A GRPO step", "grpo_step", beside, step),
+        Benchmark("1. A GRPO step, two threads", "grpo_step", [*faster, "--threads", "2"], None),
+        Benchmark("2. Prompts of 256 tokens", "grpo_step", [*beside, "--prompt-length", "256"], None),
+        Benchmark(
+            "3. With a KL and two inner epochs",
+            "grpo_step",
+            [*faster, "--beta", "0.04", "--inner-epochs", "2"],
+            [*step, "--beta", "0.04", "--inner-epochs", "2"],
+        ),
+        Benchmark(
+            "3. Half of the groups constant", "grpo_step", [*faster, "--half-constant"], [*step, "--half-constant"]
+        ),
+        Benchmark(
+            "4. Rollouts alone",
+            "rollouts",
+            engines,
+            ["--prompts", "2", "--group-size", "2", "--completion-length", "3", "--repeats", "1"],
+        ),
+        Benchmark("4. Rollouts alone, two threads", "rollouts", ["--threads", "2"], None),
+        Benchmark(
+            "5. Memory of the update",
+            "update_memory",
+            [],
+            ["--vocabulary", "2000", "--sequences", "2", "--length", "12", "--repeats", "1"],
+        ),
+        Benchmark("6. Scaling", "scaling", [], ["--small", "--repeats", "1", "--folder", "{folder}"]),
+        Benchmark("7. Everything else", "overhead", [], ["--steps", "3", "debug=fast"]),
+        *([Benchmark("The signal pass", "signal_pass", ["--data", data], None)] if data else []),
+    ]
+
+
+def heading() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return (
+        "# Results of the benchmarks\n\n"
+        f"Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}. "
+        f"Python {platform.python_version()}, {packages}. Commit {commit.stdout.strip() or 'unknown'}. "
+        f"{time.strftime('%Y-%m-%d')}.\n\nWritten by `make bench`; every table has both sides of one run.\n"
+    )
+
+
+def run(benchmark: Benchmark, arguments: list[str]) -> tuple[str, int]:
+    """What a benchmark printed, under its title, and its exit status; what it says on errors goes to the terminal."""
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", f"benchmarks.{benchmark.module}", *arguments]
+    # Each benchmark sets its threads; a limit in the environment would hold the two-threaded ones at one.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {"OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
+    seconds = time.perf_counter() - begun
+    text = done.stdout.strip() if done.returncode == 0 else f"Failed with status {done.returncode}."
+    shown = " ".join(["python", *command[1:]])
+    return f"\n## {benchmark.title}\n\n`{shown}` ({seconds:.0f} s)\n\n{text}\n", done.returncode
+
+
+def main(given: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", help="the interpreter of an environment that holds TRL")
+    parser.add_argument("--vllm-python", help="the interpreter of an environment that holds vLLM")
+    parser.add_argument("--data", help="the folder with gsm8k_train.jsonl.gz, for the signal pass")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--only", nargs="*", default=[], help="modules to run, such as grpo_step scaling")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/RESULTS.md"))
+    options = parser.parse_args(given)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    parts, failures = [heading()], 0
+    for benchmark in benchmarks(options.peer_python, options.vllm_python, options.data):
+        arguments = benchmark.smoke if options.smoke else benchmark.full
+        if arguments is None or (options.only and benchmark.module not in options.only):
+            continue
+        arguments = [argument.format(folder=options.output.parent) for argument in arguments]
+        text, status = run(benchmark, arguments)
+        print(text, flush=True)
+        failures += status != 0
+        parts.append(text)
+        options.output.write_text("".join(parts))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What a run computes with: threads, optional kernels, and the memory that it will need and needed."""
+
+from __future__ import annotations
+
+import lightning
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from gainrl.app.identity import RunRecord
+from gainrl.app.launch import layout
+from gainrl.functional.footprint import readable
+from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
+from gainrl.models.shared_prompts import shared_form
+from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.grpo import GRPOModule
+from gainrl.training.peak import PeakMemory, expected_footprint
+from gainrl.training.ranks import Ranks
+from gainrl.training.strategies import strategy_of
+from gainrl.training.threads import available_threads, check_threads, faster_threads, training_pass
+from gainrl.types import Policy
+
+_SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated
+
+
+def check_hardware(config: DictConfig) -> None:
+    """Raises ValueError where ``trainer`` asks for what this machine has not; sets the threads to begin with."""
+    threads = check_threads(config.trainer.threads)
+    torch.set_num_threads(1 if threads == "auto" else threads)
+    if config.trainer.liger:
+        check_liger()
+
+
+def optional_kernels(config: DictConfig, policy: Policy) -> None:
+    """Applies ``trainer.liger`` and ``trainer.compile`` to the policy."""
+    if config.trainer.liger:
+        patch_with_liger(policy.model)
+    if config.trainer.compile:
+        compile_decoder(policy)
+
+
+def settle_threads(
+    config: DictConfig, record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console
+) -> None:
+    """With ``trainer.threads=auto`` tries one thread and all of them; a run that goes on keeps its earlier choice.
+
+    The number of threads decides the order in which floats are added, and with it the last bits of a run.
+    """
+    if config.trainer.threads != "auto" or will_use_cuda(config):
+        return
+    held = record.content.get("threads")
+    if held is not None:
+        torch.set_num_threads(int(held))
+        return
+    most = available_threads()
+    if most == 1:
+        console.print("threads: 1, the only one that this process may use", style="dim", highlight=False)
+        return
+    work = training_pass(
+        module.policy,
+        data.prompts(range(min(16, len(data.problems)))),
+        group_size=module.sampling.group_size,
+        max_new_tokens=module.sampling.max_new_tokens,
+    )
+    choice = faster_threads(work, [1, most])
+    record.update(threads=choice.threads)
+    console.print(f"threads: {choice}", style="dim", highlight=False)
+
+
+def print_expectations(
+    record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console, *, cuda: bool = False
+) -> PeakMemory:
+    """The memory that training will need, and whether completions can share their prompts; begins to measure it.
+
+    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already.
+    """
+    sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
+    longest = max(map(len, sample))
+    needed = expected_footprint(module, longest)
+    record.update(memory={"expected_bytes": needed.peak - (0 if cuda else needed.weights)})
+    console.print(
+        f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
+        f"{readable(needed.gradients)}, optimizer {readable(needed.optimizer)}, activations "
+        f"{readable(needed.activations)}, backward {readable(needed.backward)} or logits {readable(needed.logits)}; in "
+        f"a rollout cache {readable(needed.cache)})",
+        style="dim",
+        highlight=False,
+    )
+    if shared_form(module.model, longest + module.sampling.max_new_tokens) is None:
+        console.print(
+            f"note: {type(module.model).__name__} cannot share a prompt's forward among its completions (sliding "
+            "window, recurrent state, or gradient checkpointing): the update runs every prompt once per completion",
+            style="yellow",
+            highlight=False,
+        )
+    return PeakMemory(cuda=cuda)
+
+
+def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
+    """The measured peak beside what was expected."""
+    most = peak.most()
+    expected = record.content["memory"]["expected_bytes"]
+    record.update(memory={"expected_bytes": expected, "peak_bytes": most, "before_bytes": peak.before})
+    console.print(
+        f"memory: training held {readable(max(0, most - peak.before))} at the peak, {readable(expected)} expected, "
+        f"beyond {readable(peak.before)} held before",
+        highlight=False,
+    )
+
+
+def will_use_cuda(config: DictConfig) -> bool:
+    """Whether the trainer will find a CUDA GPU and take it."""
+    return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
+
+
+def make_trainer(config: DictConfig, ranks: Ranks, **settings: object) -> lightning.Trainer:
+    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers."""
+    return lightning.Trainer(
+        accelerator=config.trainer.accelerator,
+        strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
+        **layout(config.trainer),
+        precision=config.trainer.precision,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        **settings,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from gainrl.models import kernels
+from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
+from gainrl.models.scoring import completion_scores
+from tests.architectures import build_policy, build_prompts
+
+
+def test_liger_without_a_gpu_is_refused_with_what_to_type(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"CUDA GPU.*trainer\.liger=false"):
+        patch_with_liger(build_policy("llama").model)
+
+
+def test_liger_that_is_not_installed_is_refused_with_what_to_type(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'gainrl\[liger\]'"):
+        check_liger()
+
+
+def test_completions_run_through_the_compiled_decoder(monkeypatch):
+    compiled = []
+
+    def compile_eagerly(module, **settings):
+        def run(*arguments, **named):
+            compiled.append(named["input_ids"].shape[0])
+            return module(*arguments, **named)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    policy, prompts = build_policy("llama"), build_prompts([4, 6])
+    ids, lengths = torch.randint(6, 20, (4, 5)), torch.tensor([5, 3, 2, 5])
+    plain = completion_scores(policy, prompts, ids, lengths, 2).logprobs
+    compile_decoder(policy)
+    assert completion_scores(policy, prompts, ids, lengths, 2).logprobs.equal(plain)
+    assert compiled == [4]  # the completions; their prompts run before, where hooks read hidden states
