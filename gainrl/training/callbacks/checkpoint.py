@@ -72,6 +72,8 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
+        if self.stop.installed:  # Lightning has added a handler that speaks to other ranks wherever it finds this one
+            self.stop.install()
         if self._pending is not None:
             restore_optimizers(self._pending, trainer)
             self._pending = None
