@@ -64,6 +64,9 @@ class PagedEngine:
         Raises RuntimeError where the model cannot be served, with transformers' reason.
         """
         check_request(prompts, sampling, keys)
+        if getattr(policy.model.config, "attn_logit_softcapping", None):
+            # transformers' paged kernels leave the cap out: the log-probs would be those of another model.
+            raise RuntimeError(_refusal(policy, "its attention scores are capped, which paged attention leaves out"))
         drawn = sampling.group_size if sampling.temperature > 0 else 1  # greedy members of a group are all the same
         with generation_mode(policy.model), torch.random.fork_rng(_devices(policy)):
             found = self._serve(policy, prompts, sampling, drawn, _seed_of(keys))

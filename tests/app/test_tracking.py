@@ -1,4 +1,5 @@
 import pytest
+import wandb
 
 from gainrl.app.faults import ConfigError
 from gainrl.app.identity import fingerprint, plain_config
@@ -59,6 +60,7 @@ def test_an_offline_run_holds_everything_that_a_server_would(tmp_path):
     for row in rows:
         logger.log_metrics(row, step=row["step"])
     close_logger(logger, failed=False)
+    wandb.teardown()  # W&B's own process writes the file, and is done with it when it has ended
     kept = read_offline(tmp_path)
     run = kept["run"]
     assert (run.run_group, run.display_name) == ("baseline-gain_rl", "baseline-gain_rl-s3")

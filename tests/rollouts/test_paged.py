@@ -13,7 +13,7 @@ def engine(**settings):
 
 
 @pytest.mark.filterwarnings("ignore:.*sliding window or a recurrent state")
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "mistral"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "mistral"])
 def test_greedy_completions_are_those_of_hf(architecture):
     policy = build_policy(architecture, stop_ids=(3, 5, 11))
     check_greedy(engine(max_batch_size=4), policy, build_prompts([4, 9, 6, 15, 6]))
@@ -70,6 +70,13 @@ def test_a_model_that_cannot_be_served_is_refused_with_the_reason():
     with pytest.raises(RuntimeError, match=r"cannot serve Lfm2ForCausalLM.*rollout=hf"):
         engine().generate(
             build_policy("lfm2"), build_prompts([4]), SamplingParams(group_size=1, max_new_tokens=2), keys_for(1)
+        )
+
+
+def test_a_model_that_caps_its_attention_scores_is_refused():
+    with pytest.raises(RuntimeError, match=r"cannot serve Gemma2ForCausalLM.*capped.*rollout=hf"):
+        engine().generate(
+            build_policy("gemma2"), build_prompts([4]), SamplingParams(group_size=1, max_new_tokens=2), keys_for(1)
         )
 
 
