@@ -132,16 +132,21 @@ def _starts(sweep: Sweep, task: str, name: str) -> list[str]:
 
 
 def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
-    first = None
+    first: tuple[Run, dict[str, Any]] | None = None
     for run in runs:
         leaves = {k: v for k, v in _leaves(run.config) if k.split(".")[0] not in _NOT_THE_SETTINGS}
         if not leaves:
             continue
-        key = (run.task, leaves)
-        if first is not None and first[0] == run.task and first[1] != leaves:
-            names = sorted(k for k in {*leaves, *first[1]} if leaves.get(k) != first[1].get(k))
-            return [f"The runs of {label} differ in more than the seed: {_some(names)}."]
-        first = first or key
+        if first is not None and first[0].task == run.task:
+            seeds = (first[0].seed, run.seed)
+            pairs = {k: (first[1].get(k), leaves.get(k)) for k in {*leaves, *first[1]}}
+            # A seed that follows the run's own differs with it and is no other setting.
+            names = sorted(
+                k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)
+            )
+            if names:
+                return [f"The runs of {label} differ in more than the seed: {_some(names)}."]
+        first = first or (run, leaves)
     return []
 
 

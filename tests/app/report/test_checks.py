@@ -68,6 +68,15 @@ def test_runs_of_one_arm_with_other_settings_are_named(tmp_path, sweep_of):
     assert "The runs of gain_rl differ in more than the seed: curriculum.width." in warnings(sweep_of())
 
 
+def test_a_seed_that_follows_that_of_the_run_is_no_other_setting(tmp_path, sweep_of):
+    complete(tmp_path)
+    for path in tmp_path.glob("baseline-gain_rl/s*/config.yaml"):
+        config = yaml.safe_load(path.read_text())
+        config["signal"] = {"seed": config["seed"]}
+        path.write_text(yaml.safe_dump(config))
+    assert not any("more than the seed" in text for text in warnings(sweep_of()))
+
+
 def test_too_few_pairs_for_any_verdict_are_named_with_how_many_it_takes(tmp_path, sweep_of):
     complete(tmp_path, seeds=5)
     # 2/2^5 = 0.0625 > 0.05; six pairs give 0.03125.
