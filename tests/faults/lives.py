@@ -132,7 +132,12 @@ def _live(
     sys.argv = ["gainrl-train", *overrides]
     if not any(override.startswith("hydra.") for override in overrides):
         sys.argv.append(f"hydra.run.dir={folder}")
-    cli()
+    try:
+        cli()
+    finally:
+        if "joblib.externals.loky" in sys.modules:
+            # A forked server's child waits for joblib's idle workers, which the exit of a command would have ended.
+            sys.modules["joblib.externals.loky"].get_reusable_executor().shutdown()
 
 
 def _arm(point: str, call: int, act: str) -> None:
