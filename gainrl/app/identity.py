@@ -49,6 +49,9 @@ def fingerprint(plain: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+_DRAFT = ".draft"
+
+
 class RunRecord:
     """``record.json`` of a run directory: fingerprint, status, objective, metrics, versions, commit, seconds.
 
@@ -73,18 +76,26 @@ class RunRecord:
         self.content |= values
         if not self._writes:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".draft")
-        draft.write_text(json.dumps(self.content, indent=2) + "\n")
-        os.replace(draft, self.path)
+        _write_whole(self.path, json.dumps(self.content, indent=2) + "\n")
 
     def begin(self, plain: Mapping[str, Any]) -> None:
-        """Marks the directory as that of this run; ``config.yaml`` is written once."""
-        if not self.content and self._writes:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "config.yaml").write_text(yaml.safe_dump(dict(plain), sort_keys=False))
+        """Marks the directory as that of this run; ``config.yaml`` is written once.
+
+        The record comes first: a process that is killed in between leaves a directory that the same command takes up.
+        """
         self.content.pop("fault", None)
         self.update(fingerprint=fingerprint(plain), status="running", versions=versions(), git_commit=git_commit())
+        config = self.folder / "config.yaml"
+        if self._writes and not config.exists():
+            _write_whole(config, yaml.safe_dump(dict(plain), sort_keys=False))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(_DRAFT)
+    draft.write_text(text)
+    os.replace(draft, path)
 
 
 def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
@@ -96,7 +107,7 @@ def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
     mark = fingerprint(plain)
     if not record.content:
         strangers = (
-            [p.name for p in folder.iterdir() if p.name not in (".hydra", ".lock") and p.suffix != ".log"]
+            [p.name for p in folder.iterdir() if p.name not in (".hydra", ".lock") and p.suffix not in (".log", _DRAFT)]
             if folder.exists()
             else []
         )

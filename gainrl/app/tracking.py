@@ -64,6 +64,7 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
                 "`wandb sync` sends it later",
                 stacklevel=2,
             )
+            _end_service()  # it holds the id of the run that it could not start
             logger = create(offline=True)
             logger._wandb_init.pop("anonymous", None)
     return logger
@@ -75,14 +76,8 @@ def restart_tracker(logger: Any) -> bool:
     ``wandb sync`` sends that run later. What the process had not written yet is lost with it, so the run wants all
     its rows once more.
     """
-    import wandb
-
+    _end_service()
     try:
-        wandb.teardown()
-    except Exception as fault:  # it would say goodbye to the process that is gone
-        warnings.warn(f"W&B's process is gone ({type(fault).__name__}: {fault})", stacklevel=2)
-    try:
-        wandb.run = None  # else Lightning's logger takes the run that is gone
         logger._experiment = None
         logger._offline = True
         logger._wandb_init["mode"] = "offline"
@@ -90,6 +85,17 @@ def restart_tracker(logger: Any) -> bool:
     except Exception as fault:
         warnings.warn(f"W&B cannot be started again ({type(fault).__name__}: {fault})", stacklevel=2)
         return False
+
+
+def _end_service() -> None:
+    """Ends W&B's own process, which may be gone already, so that the next run starts a new one."""
+    import wandb
+
+    try:
+        wandb.teardown()
+    except Exception as fault:  # it would say goodbye to the process that is gone
+        warnings.warn(f"W&B's process is gone ({type(fault).__name__}: {fault})", stacklevel=2)
+    wandb.run = None  # else Lightning's logger takes the run that is gone
 
 
 def wandb_mode(wanted: str) -> str:

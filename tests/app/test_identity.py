@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 
 from gainrl.app.faults import RunRefused
 from gainrl.app.identity import RunRecord, differences, fingerprint, git_commit, open_run, plain_config
@@ -85,3 +86,16 @@ def test_the_commit_is_that_of_the_package_and_not_of_a_surrounding_repository(t
     stray.touch()
     monkeypatch.setattr("gainrl.app.identity.__file__", str(stray))
     assert git_commit() is None
+
+
+def test_a_run_that_died_before_its_configuration_was_written_is_taken_up(tmp_path):
+    plain = PLAIN
+    RunRecord(tmp_path).update(fingerprint=fingerprint(plain), status="running")
+    (tmp_path / "config.draft").write_text("half")
+    open_run(tmp_path, plain).begin(plain)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == plain
+
+
+def test_a_draft_alone_is_no_stranger(tmp_path):
+    (tmp_path / "record.draft").write_text("{")
+    assert open_run(tmp_path, PLAIN).content == {}
