@@ -39,7 +39,7 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
     return [
         Benchmark("1. A GRPO step", "grpo_step", beside, step),
         Benchmark("1. A GRPO step, two threads", "grpo_step", [*faster, "--threads", "2"], None),
-        Benchmark("2. Prompts of 256 tokens", "grpo_step", [*beside, "--prompt-length", "256"], None),
+        Benchmark("2. Prompts of 256 tokens", "grpo_step", [*faster, "--prompt-length", "256"], None),
         Benchmark(
             "3. With a KL and two inner epochs",
             "grpo_step",

@@ -1,4 +1,4 @@
-"""Reads the file that W&B keeps of an offline run: its records in LevelDB's log format, each a protobuf message."""
+"""Reads the file that W&B keeps of an offline run: a LevelDB log (github.com/google/leveldb, doc/log_format.md)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_HEADER, _BLOCK = 7, 32768
-_FULL, _LAST = 1, 4
+_BLOCK, _HEADER, _FILE_HEADER = 32768, 7, 7
+_WHOLE, _FIRST, _LAST = 1, 2, 4
 
 
-def messages(path: Path) -> Iterator[bytes]:
-    """Whole messages: after a file header of 7 bytes, pieces of (checksum, length, type) and data, within blocks."""
-    data = path.read_bytes()
-    place, parts = _HEADER, b""
-    while place + _HEADER <= len(data):
+def messages(data: bytes) -> Iterator[bytes]:
+    """The messages that are whole: after the file's header, pieces of (checksum, length, kind) and data, in blocks.
+
+    A writer that was killed leaves a last message that is not.
+    """
+    place, parts = _FILE_HEADER, b""
+    while True:
         if _BLOCK - place % _BLOCK < _HEADER:  # a block's end too short for a piece is padding
             place += _BLOCK - place % _BLOCK
-            continue
-        _, length, kind = struct.unpack("<IHB", data[place : place + _HEADER])
-        parts += data[place + _HEADER : place + _HEADER + length]
-        place += _HEADER + length
-        if kind in (_FULL, _LAST):
+        if place + _HEADER > len(data):
+            return
+        _, size, kind = struct.unpack_from("<IHB", data, place)
+        place += _HEADER
+        if kind == 0 or place + size > len(data):
+            return
+        parts = data[place : place + size] if kind in (_WHOLE, _FIRST) else parts + data[place : place + size]
+        place += size
+        if kind in (_WHOLE, _LAST):
             yield parts
-            parts = b""
 
 
 def read_offline(folder: Path) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def read_offline(folder: Path) -> dict[str, Any]:
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     found: dict[str, Any] = {"run": None, "config": {}, "history": [], "summary": {}, "exit": None}
-    for message in messages(path):
+    for message in messages(path.read_bytes()):
         record = Record.FromString(message)
         kind = record.WhichOneof("record_type")
         if kind == "run":
