@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gainrl.app.report.reader import Run
 
-_NOT_THE_ARM = {"seed", "sweep", "logger", "experiment", "debug", "trainer", "data_dir"}
+_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra"}  # and whatever the run says does not decide its numbers
 _KEY = re.compile(r"[a-z_][a-z0-9_./]*")
 _USUAL_REFERENCES = ("vanilla_grpo", "uniform", "baseline=vanilla_grpo", "curriculum=uniform")
 
@@ -53,7 +53,7 @@ def _settings(run: Run) -> dict[str, str]:
         pairs = [text.partition("-") for text in run.arm.split(",")]
         if not all(_KEY.fullmatch(key) and value for key, _, value in pairs):
             return {"arm": run.arm}
-    return {key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM | {"hydra", "records"}}
+    return {key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)}
 
 
 def _ordered(keys: Sequence[str]) -> list[str]:

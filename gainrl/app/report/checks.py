@@ -12,8 +12,6 @@ from gainrl.app.report.reader import Run
 from gainrl.app.report.sweep import Sweep
 from gainrl.functional.paired import fewest_pairs, smallest_p
 
-_NOT_THE_SETTINGS = {"seed", "run", "logger", "trainer", "records", "identity_excludes", "data_dir", "sweep"}
-
 
 def warnings(sweep: Sweep) -> list[str]:
     """One sentence each, the gravest first."""
@@ -134,7 +132,7 @@ def _starts(sweep: Sweep, task: str, name: str) -> list[str]:
 def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
     first: tuple[Run, dict[str, Any]] | None = None
     for run in runs:
-        leaves = {k: v for k, v in _leaves(run.config) if k.split(".")[0] not in _NOT_THE_SETTINGS}
+        leaves = {k: v for k, v in _leaves(run.config) if k != "seed" and run.decides_numbers(k)}
         if not leaves:
             continue
         if first is not None and first[0].task == run.task:

@@ -27,6 +27,8 @@ _KEPT = re.compile(
     r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|eval/.*"
     r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts|prompts_measured)"
 )
+# What decides no run's numbers, for runs whose configuration does not say.
+_FREE = ("logger", "trainer", "records", "run", "data_dir", "sweep", "checkpoint", "resume", "faults", "retry_failed")
 _SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".git"}
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml was built in
 
@@ -55,6 +57,11 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.status == "finished"
+
+    def decides_numbers(self, setting: str) -> bool:
+        """Whether a setting, as a dotted key, is part of what the run is: not below any of its `identity_excludes`."""
+        free = self.config.get("identity_excludes") or _FREE
+        return not any(setting == path or setting.startswith(f"{path}.") for path in [*free, "identity_excludes"])
 
     @property
     def step(self) -> int:

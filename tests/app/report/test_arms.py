@@ -25,6 +25,13 @@ def test_seeds_and_machine_settings_make_no_arms():
     assert labels(*runs) == ["gain_rl"]
 
 
+def test_what_a_run_says_does_not_decide_its_numbers_makes_no_arm():
+    said = {"identity_excludes": ["retry_failed", "checkpoint", "mine.own"]}
+    repeated = run("baseline=gain_rl", "retry_failed=true", "checkpoint.keep=3", "mine.own=1", config=said)
+    arms = group_arms([run("baseline=gain_rl", config=said), repeated, run("baseline=sec", config=said)])
+    assert [(arm.label, len(arm.runs)) for arm in arms] == [("gain_rl", 2), ("sec", 1)]
+
+
 def test_several_settings_are_named_where_they_differ():
     assert labels(
         run("baseline=gain_rl", "curriculum.width=0.1"),
