@@ -23,7 +23,8 @@ from gainrl.training.mismatch import Mismatch
 from gainrl.training.nonfinite import NonfiniteGuard, Update
 from gainrl.training.ranks import Ranks
 from gainrl.training.scorer import Scorer
-from gainrl.training.sharding import is_sharded, passes, undo_average, whole
+from gainrl.training.sharding import is_sharded, passes, whole
+from gainrl.training.summing import sum_over_ranks, with_all_micro_batches
 from gainrl.training.update import MiniBatch, plan_minibatches
 from gainrl.training.watching import PromptWatch
 from gainrl.training.weighing import Weights
@@ -138,7 +139,7 @@ class Learner:
                 lambda retries: self._shrink(update, retries, watched),
                 self.ranks,
             )
-        sums, loss = self._of_all_ranks(sums, loss)
+        sums, loss = sum_over_ranks(sums, loss, self.module, self.model, self.ranks)
         counters, said = self.counters, None
         if len(update.plan.rows):
             said = {"grad_norm": float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)))}
@@ -157,7 +158,7 @@ class Learner:
                 counters.nonfinite_updates += 1
                 counters.nonfinite_in_a_row += 1
                 self.guard.note(
-                    self._of_one(update),
+                    with_all_micro_batches(update, self.ranks),
                     loss,
                     whole(self.model.state_dict()),
                     step=counters.step + 1,
@@ -191,27 +192,6 @@ class Learner:
             losses.append(result.loss.detach())
             sums = add_sums(sums, result.sums)
         return sums, float(sum(losses))
-
-    def _of_all_ranks(self, sums: dict[str, Any], loss: float) -> tuple[dict[str, Any], float]:
-        """Adds up gradients, sums and losses."""
-        if self.ranks.size == 1:
-            return sums, loss
-        if is_sharded(self.model):
-            undo_average(self.model, self.ranks)
-        self.ranks.sum_gradients(self.module.parameters())
-        parts = self.ranks.gather(({name: value.cpu() for name, value in sums.items()}, loss))
-        total: dict[str, Any] = {}
-        for part, _ in parts:
-            total = add_sums(total, part)
-        return total, sum(part for _, part in parts)
-
-    def _of_one(self, update: Update) -> Update:
-        """The update with the micro-batches of all ranks, for who computes it again alone."""
-        if self.ranks.size == 1:
-            return update
-        micro = [rows for part in self.ranks.gather(update.plan.micro_batches) for rows in part]
-        old_BT = None if update.old_BT is None else self.ranks.sum(update.old_BT.clone())
-        return replace(update, plan=replace(update.plan, micro_batches=micro), old_BT=old_BT)
 
     def micro_batch_loss(
         self, update: Update, rows: Tensor, watch: ConcentrationWatch | None = None
