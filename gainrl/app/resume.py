@@ -1,9 +1,11 @@
-"""Which checkpoint a run goes on from, and whether it belongs to this run."""
+"""Which checkpoint a run goes on from, whether it belongs to this run, and what else of that run it needs."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,80 +15,205 @@ from gainrl.app.faults import ConfigError, RunRefused
 from gainrl.app.identity import differences, identity_part
 from gainrl.datasets.splits import DataSplits
 from gainrl.signals.cache import weights_hash
-from gainrl.training.checkpoints import CheckpointStore, UnreadableCheckpoint, read_checkpoint
+from gainrl.training.callbacks.records import MetricsTable
+from gainrl.training.callbacks.refresh import SignalRefresh
+from gainrl.training.checkpoints import (
+    CheckpointStore,
+    UnreadableCheckpoint,
+    peek_checkpoint,
+    read_checkpoint,
+    sync,
+)
+from gainrl.training.evaluation import EvaluationSet
 from gainrl.types import Policy
 
-_RECORDS = ("metrics.csv", "rollouts.jsonl")
+_RECORDS = ("rollouts.jsonl", "metrics.csv")  # the table last: it tells whether all have come
+_WEIGHTS = "weights at the start"
 
 
-def run_identity(plain: Mapping[str, Any], splits: DataSplits, policy: Policy) -> dict[str, Any]:
-    """What a checkpoint must agree on with the run that continues it: settings, problems, weights at the start."""
-    return {
+def run_identity(
+    plain: Mapping[str, Any], splits: DataSplits, sets: Sequence[EvaluationSet] = (), policy: Policy | None = None
+) -> dict[str, Any]:
+    """What a checkpoint must agree on with the run that continues it: settings, problems, weights at the start.
+
+    ``sets``: those of the group ``eval``. Without a ``policy`` the weights are left out.
+    """
+    problems = {"train": splits.train, "held_out": splits.held_out} | {f"eval/{one.name}": one.problems for one in sets}
+    identity: dict[str, Any] = {
         "config": _texts(identity_part(plain)),
-        "data": {
-            name: problems.fingerprint
-            for name, problems in (("train", splits.train), ("held_out", splits.held_out))
-            if problems is not None
-        },
-        "weights at the start": weights_hash(policy.model),
+        "data": {name: held.fingerprint for name, held in problems.items() if held is not None},
     }
+    return identity if policy is None else identity | {_WEIGHTS: weights_hash(policy.model)}
+
+
+def check_given(
+    given: str | None,
+    folder: Path,
+    plain: Mapping[str, Any],
+    splits: DataSplits,
+    sets: Sequence[EvaluationSet],
+) -> None:
+    """Raises ConfigError or RunRefused as `find_checkpoint` would, before a weight is loaded or a file written.
+
+    A directory that has checkpoints of its own is left to `find_checkpoint`.
+    """
+    if given is None or CheckpointStore(folder / "checkpoints").steps():
+        return
+    path, state = given_checkpoint(given, peek_checkpoint)
+    there = {name: value for name, value in state["identity"].items() if name != _WEIGHTS}
+    _refuse_other_run(path, there, run_identity(plain, splits, sets))
+    _require_signal(state, path, folder)
 
 
 def find_checkpoint(
-    given: str | None, folder: Path, store: CheckpointStore, identity: Mapping[str, Any], console: Console
+    given: str | None,
+    folder: Path,
+    store: CheckpointStore,
+    identity: Mapping[str, Any],
+    console: Console,
+    *,
+    writes: bool = True,
 ) -> dict[str, Any] | None:
-    """The state of ``resume=``, else of the newest checkpoint of the run directory, else None.
+    """The state that a run goes on from: the newest of its directory, or that of ``resume`` where it is further.
 
-    Raises ConfigError if ``resume`` names nothing readable, RunRefused with the differences if the checkpoint belongs
-    to another configuration, other problems or other weights.
+    None for a run that begins. A run that was stopped and is repeated with its ``resume`` thus keeps what it has
+    computed since. ``writes``: whether this process may copy, rename and remove files.
+
+    Raises ConfigError if ``resume`` names nothing readable or a file that the checkpoint needs is not there, RunRefused
+    if no checkpoint of the directory can be read, or with the differences if the checkpoint belongs to another
+    configuration, other problems or other weights.
     """
+    found = _of_directory(store, given is not None, writes)
+    own = -1 if found is None else int(found[1]["counters"]["step"])
+    adopted = False
     if given is not None:
-        path = checkpoint_path(Path(given))
+        ahead = -1
         try:
-            state = read_checkpoint(path)
-        except UnreadableCheckpoint as fault:
-            raise ConfigError(f"resume={given}: {fault}; leave resume out to use the newest that is whole") from fault
-    else:
-        found = store.newest()
-        if found is None:
+            path, start = given_checkpoint(given, peek_checkpoint)
+            ahead = int(start["counters"]["step"])
+        except ConfigError:
+            if found is None:
+                raise  # else the run has begun, and needs it no longer
+        if ahead > own:
+            _refuse_other_run(path, start["identity"], identity)
+            found, adopted = given_checkpoint(given, read_checkpoint), True
+        elif ahead < own:
+            console.print(
+                f"resume={given} is where this run began, and {folder} has come further; hydra.run.dir=... besides it "
+                "starts from there in a new directory",
+                highlight=False,
+            )
+    if found is None:
+        if writes:
             store.forget_after(0)
+        return None
+    path, state = found
+    _refuse_other_run(path, state["identity"], identity)
+    _require_signal(state, path, folder)
+    step = int(state["counters"]["step"])
+    if writes:
+        if adopted:
+            store.set_aside_after(step)  # none of them can be read
+            adopt_records(path, state, folder)
+        store.forget_after(step)
+    console.print(f"going on after step {step}  [dim]{path}[/dim]", highlight=False)
+    return state
+
+
+def given_checkpoint(given: str, read: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """What ``resume`` means: a file, or the newest that can be read of a run directory or of its checkpoints."""
+    try:
+        if Path(given).is_file():
+            return Path(given), read(Path(given))
+        for folder in (Path(given) / "checkpoints", Path(given)):
+            found = CheckpointStore(folder).newest(set_aside=False, read=read)
+            if found is not None:
+                return found
+    except UnreadableCheckpoint as fault:
+        raise ConfigError(f"resume={given}: {fault}; give another, or leave resume out") from fault
+    raise ConfigError(f"resume={given} is neither a checkpoint nor a run directory with one")
+
+
+def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:
+    """Brings what belongs to a checkpoint of another directory: records so far, signals, and the best checkpoint."""
+    step = int(state["counters"]["step"])
+    for source in _beside(path):
+        if source == folder.resolve():
+            continue
+        for held in sorted((source / "signals").glob("*.npz")):
+            _copy(held, folder / "signals" / held.name)
+        if (source / "record.json").exists() and MetricsTable(folder / "metrics.csv").last_step < step:
+            for name in _RECORDS:
+                _copy(source / name, folder / name, over=True)
+    best, target = path.resolve().parent / "best.ckpt", folder / "checkpoints" / "best.ckpt"
+    if _step_of(best) <= step:
+        _copy(best, target)
+    if not target.exists() and state.get("callbacks", {}).get("Checkpoints", {}).get("best") is not None:
+        warnings.warn(
+            f"there is no best.ckpt beside {path} that is not later than it: {target} appears when the run "
+            "is better than before",
+            stacklevel=2,
+        )
+
+
+def _of_directory(store: CheckpointStore, has_other: bool, writes: bool) -> tuple[Path, dict[str, Any]] | None:
+    try:
+        return store.newest(set_aside=writes)
+    except UnreadableCheckpoint as fault:
+        if has_other:
+            warnings.warn(str(fault), stacklevel=2)
             return None
-        path, state = found
-    unlike = differences(state["identity"], identity)
+        best = store.folder / "best.ckpt"
+        known = f"resume={best} for the best one" if best.exists() else "resume=... for a copy elsewhere"
+        raise RunRefused(
+            f"{fault}. Nothing was changed. Type {known}, or hydra.run.dir=... to begin anew in another directory"
+        ) from fault
+
+
+def _refuse_other_run(path: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    unlike = differences(there, now)
     if unlike:
         lines = "\n".join(f"  {line}" for line in unlike[:20])
         raise RunRefused(
             f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run, or start anew "
             "with hydra.run.dir=..."
         )
-    step = int(state["counters"]["step"])
-    if given is not None:
-        adopt_records(path.resolve().parent.parent, folder)
-    store.forget_after(step)
-    console.print(f"going on after step {step}  [dim]{path}[/dim]", highlight=False)
-    return state
 
 
-def checkpoint_path(given: Path) -> Path:
-    """The file that ``resume`` means: itself, or the newest of a run directory or of its checkpoints."""
-    if given.is_file():
-        return given
-    for folder in (given / "checkpoints", given):
-        steps = CheckpointStore(folder).steps()
-        if steps:
-            return steps[-1][1]
-    raise ConfigError(f"resume={given} is neither a checkpoint nor a run directory with one")
+def _require_signal(state: Mapping[str, Any], path: Path, folder: Path) -> None:
+    """Raises ConfigError if the values of the signal, which runs keep beside their checkpoints, are not there."""
+    name = state.get("callbacks", {}).get(SignalRefresh.__qualname__, {}).get("file")
+    places = [place / "signals" for place in (*_beside(path), folder)]
+    if name is not None and not any((place / name).is_file() for place in places):
+        raise ConfigError(
+            f"{path} needs the values of its signal, {places[0] / name}, which is not there. Copy the folder signals of "
+            "the run that wrote the checkpoint there, or type resume=... with that run's directory"
+        )
 
 
-def adopt_records(source: Path, folder: Path) -> None:
-    """Brings the records of the run that a checkpoint comes from into a directory that has none."""
-    if source == folder.resolve() or not (source / "record.json").exists():
+def _beside(path: Path) -> tuple[Path, Path]:
+    """Where a run's records and signals can be: around the folder of its checkpoints, or in a copy without folders."""
+    folder = path.resolve().parent
+    return folder.parent, folder
+
+
+def _step_of(path: Path) -> float:
+    try:
+        return int(peek_checkpoint(path)["counters"]["step"])
+    except UnreadableCheckpoint:
+        return float("inf")
+
+
+def _copy(source: Path, target: Path, *, over: bool = False) -> None:
+    """A file that appears whole or not at all; one that is there is kept unless ``over``."""
+    if not source.exists() or (target.exists() and not over):
         return
-    for name in _RECORDS:
-        if (source / name).exists() and not (folder / name).exists():
-            shutil.copyfile(source / name, folder / name)
-    if (source / "signals").exists() and not (folder / "signals").exists():
-        shutil.copytree(source / "signals", folder / "signals")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.copyfile(source, draft)
+    sync(draft)
+    os.replace(draft, target)
+    sync(target.parent)
 
 
 def _texts(node: Any) -> Any:

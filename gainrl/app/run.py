@@ -99,7 +99,7 @@ def train(
         module = build_module(config, parts, policy, bundle, ranks)
         peak = print_expectations(record, module, data, console, cuda=will_use_cuda(config))
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
-        identity = run_identity(plain_config(config), parts.splits, policy)
+        identity = run_identity(plain_config(config), parts.splits, parts.evaluation_sets, policy)
         ranks.agree("settings, problems or weights", identity)
         checkpoints = Checkpoints(
             store=store,
@@ -112,7 +112,9 @@ def train(
             stop=stop,
         )
         callbacks.append(checkpoints)
-        state = ranks.in_turn(partial(find_checkpoint, config.resume, folder, store, identity, console))
+        state = ranks.in_turn(
+            partial(find_checkpoint, config.resume, folder, store, identity, console, writes=ranks.leads)
+        )
         ranks.agree("checkpoints", None if state is None else state["counters"])
         if state is not None:
             restore_state(state, module, data, callbacks)

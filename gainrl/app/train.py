@@ -100,9 +100,11 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     check_processes(config.trainer, multirun=multirun)
     folder = Path(config.run.output_dir)
     record = open_run(folder, plain_config(config))
-    if record.status == "finished" and config.resume is None:
+    if record.status == "finished":
+        elsewhere = "" if config.resume is None else "; hydra.run.dir=... besides resume starts from it in a new one"
         console.print(
-            f"{folder} is finished: objective {record.content['objective']:.4f}, nothing to do", highlight=False
+            f"{folder} is finished: objective {record.content['objective']:.4f}, nothing to do{elsewhere}",
+            highlight=False,
         )
         return float(record.content["objective"])
     if multirun and record.status == "failed" and not config.retry_failed:
@@ -116,6 +118,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     """Trains here and in the processes that join, with the directory's lock; ``repeats`` as of `StopRequest`."""
     from gainrl.app.launch import connect
     from gainrl.app.parts import build_parts
+    from gainrl.app.resume import check_given
     from gainrl.app.run import train
     from gainrl.training.interruption import Interrupted, StopRequest
     from gainrl.training.ranks import OtherRankFailed
@@ -125,6 +128,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     stop.install()
     try:
         parts = build_parts(config)
+        check_given(config.resume, folder, plain_config(config), parts.splits, parts.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
             record.keep_to_itself()

@@ -13,7 +13,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,26 +85,48 @@ class CheckpointStore:
             os.link(path, draft)
         except OSError:
             shutil.copyfile(path, draft)
+            sync(draft)
         os.replace(draft, self.folder / "best.ckpt")
+        sync(self.folder)
 
-    def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint that can be read; unreadable ones are renamed, with a warning."""
+    def newest(
+        self, *, set_aside: bool = True, read: Callable[[Path], dict[str, Any]] | None = None
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint that can be read, or None where there is none at all.
+
+        Those that cannot be read are renamed (``set_aside``), with a warning. ``read``: `read_checkpoint`, or
+        `peek_checkpoint`. Raises UnreadableCheckpoint, with every file left as it is, if none can be read.
+        """
+        torn: list[tuple[Path, UnreadableCheckpoint]] = []
         for _, path in reversed(self.steps()):
             try:
-                return path, read_checkpoint(path)
+                state = (read or read_checkpoint)(path)
             except UnreadableCheckpoint as fault:
-                aside = path.with_suffix(".unreadable")
-                os.replace(path, aside)
-                warnings.warn(f"{fault}; kept as {aside.name}, going back to the checkpoint before", stacklevel=2)
+                torn.append((path, fault))
+                continue
+            for damaged, fault in torn:
+                kept = f"; kept as {_aside(damaged).name}" if set_aside else ""
+                if set_aside:
+                    os.replace(damaged, _aside(damaged))
+                warnings.warn(f"{fault}{kept}, going back to the checkpoint before", stacklevel=2)
+            return path, state
+        if torn:
+            raise UnreadableCheckpoint(f"none of the checkpoints in {self.folder} can be read: {torn[0][1]}")
         return None
 
     def forget_after(self, step: int) -> None:
         """Removes checkpoints of later steps, which a run that goes on from ``step`` computes again, and drafts."""
         for later, path in self.steps():
             if later > step:
-                path.unlink()
+                path.unlink(missing_ok=True)
         for draft in self.folder.glob(".*.draft"):
             draft.unlink(missing_ok=True)
+
+    def set_aside_after(self, step: int) -> None:
+        """Renames checkpoints of later steps."""
+        for later, path in self.steps():
+            if later > step:
+                os.replace(path, _aside(path))
 
     def steps(self) -> list[tuple[int, Path]]:
         """Step and path of all checkpoints, oldest first."""
@@ -129,6 +151,18 @@ def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         raise
 
 
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".unreadable")
+
+
+def peek_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint whose tensors stay on the disk until somebody looks at them; what they hold is not verified.
+
+    Raises UnreadableCheckpoint with the reason.
+    """
+    return _loaded(path, mmap=True)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Raises UnreadableCheckpoint with the reason."""
     try:
@@ -136,9 +170,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()
         if damaged is not None:
             raise UnreadableCheckpoint(f"{path} is damaged (checksum of {damaged})")
-        state = torch.load(path, map_location="cpu", weights_only=True)
     except UnreadableCheckpoint:
         raise
+    except Exception as fault:
+        raise UnreadableCheckpoint(f"{path} cannot be read ({type(fault).__name__}: {fault})") from fault
+    return _loaded(path, mmap=False)
+
+
+def _loaded(path: Path, *, mmap: bool) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as fault:
         raise UnreadableCheckpoint(f"{path} cannot be read ({type(fault).__name__}: {fault})") from fault
     if not isinstance(state, dict) or "counters" not in state:

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from gainrl.app.faults import RunInterrupted
+from gainrl.app.faults import ConfigError, RunInterrupted
 from gainrl.app.identity import RunRecord
 from gainrl.app.train import run_job
 from gainrl.training.grpo import GRPOModule
@@ -26,6 +26,20 @@ def run(folder, *overrides):
     console = Console(file=io.StringIO(), width=200)
     objective = run_job(composed(*SMALL, "logger=none", *overrides, folder=folder), console)
     return objective, console.file.getvalue()
+
+
+def stop_after(step, folder, monkeypatch, *overrides):
+    """A life that ends when the step after ``step`` would begin."""
+    honest = GRPOModule.training_step
+
+    def stops(module, batch, index):
+        if module.counters.step == step:
+            raise RuntimeError("the power went")
+        return honest(module, batch, index)
+
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError, match="the power went"):
+        broken.setattr(GRPOModule, "training_step", stops)
+        run(folder, *overrides)
 
 
 def numbers(folder):
@@ -129,6 +143,28 @@ def test_a_run_that_stops_says_why_and_goes_on_when_repeated(fault, status, reas
     assert record["status"] == "finished"
     assert "fault" not in record
     assert same(reference[0], tmp_path)
+
+
+def test_a_run_from_a_given_checkpoint_that_is_stopped_and_repeated_keeps_what_it_has(reference, tmp_path, monkeypatch):
+    stop_after(1, tmp_path / "first", monkeypatch, "checkpoint.every_steps=1")
+    new, given = tmp_path / "new", f"resume={tmp_path / 'first'}"
+    stop_after(2, new, monkeypatch, given, "checkpoint.every_steps=1")
+    _, said = run(new, given)
+    assert "going on after step 2" in said
+    assert json.loads((new / "record.json").read_text())["resumed_after"] == [1, 2]
+    assert same(reference[0], new)
+    monkeypatch.setattr("gainrl.app.run.train", lambda *given: pytest.fail("trained again"))
+    assert "nothing to do" in run(new, given)[1]
+
+
+def test_a_bare_checkpoint_whose_signal_is_not_there_is_refused_with_nothing_written(tmp_path, monkeypatch):
+    stop_after(2, tmp_path / "first", monkeypatch, "checkpoint.every_steps=1")
+    bare = tmp_path / "backups" / "1" / "step-000001.ckpt"
+    bare.parent.mkdir(parents=True)
+    (tmp_path / "first" / "checkpoints" / bare.name).rename(bare)
+    with pytest.raises(ConfigError, match="needs the values of its signal"):
+        run(tmp_path / "new", f"resume={bare}")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_that_could_not_begin_leaves_its_directory_free(tmp_path):

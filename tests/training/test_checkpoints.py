@@ -38,11 +38,26 @@ def test_size_and_seconds_are_told(tmp_path):
     assert saved.seconds > 0
 
 
-def test_all_checkpoints_unreadable_means_none(tmp_path):
-    (tmp_path / "step-000003.ckpt").write_bytes(b"torn")
-    with pytest.warns(UserWarning, match="going back"):
-        assert CheckpointStore(tmp_path).newest() is None
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000003.unreadable"]
+def test_where_no_checkpoint_can_be_read_nothing_is_changed(tmp_path):
+    assert CheckpointStore(tmp_path).newest() is None
+    for step in (2, 3):
+        (tmp_path / f"step-00000{step}.ckpt").write_bytes(b"torn")
+    with pytest.raises(UnreadableCheckpoint, match=r"none of the checkpoints in .* can be read: .*step-000003"):
+        CheckpointStore(tmp_path).newest()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000002.ckpt", "step-000003.ckpt"]
+
+
+def test_the_best_and_its_name_are_on_the_disk_before_the_save_returns(tmp_path, monkeypatch):
+    """Also where the file system has no links, and the best is a copy."""
+    synced: list[str] = []
+    monkeypatch.setattr("gainrl.training.checkpoints.sync", lambda path: synced.append(path.name))
+
+    def without_links(*arguments):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", without_links)
+    CheckpointStore(tmp_path / "kept").save(state(1), 1, best=True)
+    assert synced == ["kept", ".best.draft", "kept"]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

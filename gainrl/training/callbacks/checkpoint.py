@@ -108,12 +108,12 @@ class Checkpoints(Callback):
         step, last = module.counters.step, module.counters.step >= data.pool.total_steps
         signal, reason, time_is_up = self._asked(module)
         stopping = reason is not None or (signal is not None and not last)
-        better = self._better(module.row)
+        best = self._better(module.row)
         spoilt = reason is not None and any(name.startswith("eval/") for name in module.row)
-        due = better or last or stopping or time_is_up
+        due = best is not None or last or stopping or time_is_up
         if due and not spoilt and not module.counters.nonfinite_in_a_row:
             with module.clock("checkpoint"):
-                self._save(trainer, module, better)
+                self._save(trainer, module, best)
         if reason is not None:
             known = self.store.steps()
             kept = f"the checkpoint of step {known[-1][0]}" if known else "no checkpoint, and begins anew"
@@ -134,18 +134,24 @@ class Checkpoints(Callback):
             self.every_minutes is not None and minutes >= self.every_minutes
         )
 
-    def _better(self, row: Mapping[str, float]) -> bool:
+    def _better(self, row: Mapping[str, float]) -> float | None:
+        """The monitored value of this step where it is a new best, else None."""
         value = row.get(self.monitor, math.nan) if self.monitor else math.nan
         if math.isnan(value):
-            return False
-        if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
-            self.best = float(value)
-            return True
-        return False
+            return None
+        new = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        return float(value) if new else None
 
-    def _save(self, trainer: lightning.Trainer, module: GRPOModule, better: bool) -> None:
-        state = collect_state(trainer, module) | {"identity": self.identity}
-        module.ranks.first(lambda: self._write(state, module.counters.step, better))
+    def _save(self, trainer: lightning.Trainer, module: GRPOModule, best: float | None) -> None:
+        """``best``: a new best, which is one only once its checkpoint is on the disk."""
+        before = self.best
+        self.best = before if best is None else best  # for the state
+        try:
+            state = collect_state(trainer, module) | {"identity": self.identity}
+            module.ranks.first(lambda: self._write(state, module.counters.step, best is not None))
+        except BaseException:
+            self.best = before
+            raise
         self._last_step, self._last_time = module.counters.step, time.monotonic()
 
     def _write(self, state: Mapping[str, Any], step: int, better: bool) -> None:

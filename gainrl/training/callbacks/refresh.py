@@ -16,6 +16,7 @@ import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
+from gainrl.training.checkpoints import sync
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.types import EpochFeedback, SignalScores
@@ -138,6 +139,7 @@ class SignalRefresh(Callback):
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, self.folder / name)
+        sync(self.folder)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
         with module.clock("refresh"):

@@ -48,6 +48,46 @@ def test_the_best_by_the_monitored_metric_is_kept(tmp_path, mode, best):
     assert f"step-{STEPS:06d}.ckpt" in kept(tmp_path)
 
 
+def test_a_best_that_could_not_be_saved_is_none(tmp_path):
+    """The update of step 3 is skipped, and nothing is saved until there is a good one."""
+
+    def alter(module, checkpoints) -> None:
+        with_metric([0.1, 0.2, 0.9, 0.5, 0.6, 0.3, 0.4])(module, checkpoints)
+        honest = module.learner.micro_batch_loss
+
+        def loss(*arguments):
+            result = honest(*arguments)
+            return type(result)(result.loss * torch.nan, result.sums) if module.counters.step == 2 else result
+
+        module.learner.micro_batch_loss = loss
+
+    with pytest.warns(UserWarning, match="skipped"):
+        state = run(tmp_path, alter=alter, every_steps=None)
+    best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["counters"]["step"] == 5
+    assert best["callbacks"]["Checkpoints"]["best"] == state["callbacks"]["Checkpoints"]["best"] == 0.6
+
+
+def test_a_best_whose_save_failed_is_none(tmp_path):
+    kept_ones = []
+
+    def alter(module, checkpoints) -> None:
+        with_metric([0.1, 0.9])(module, checkpoints)
+        honest = checkpoints.store.save
+
+        def save(state, step, **named):
+            if step == 2:
+                raise files.CheckpointFailed("full")
+            return honest(state, step, **named)
+
+        checkpoints.store.save = save
+        kept_ones.append(checkpoints)
+
+    with pytest.raises(files.CheckpointFailed):
+        run(tmp_path, alter=alter, every_steps=None)
+    assert kept_ones[0].best == 0.1
+
+
 def test_a_period_in_minutes_saves_when_they_have_passed(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(callback.time, "monotonic", lambda: now[0])
