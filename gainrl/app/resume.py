@@ -186,8 +186,8 @@ def _require_signal(state: Mapping[str, Any], path: Path, folder: Path) -> None:
     places = [place / "signals" for place in (*_beside(path), folder)]
     if name is not None and not any((place / name).is_file() for place in places):
         raise ConfigError(
-            f"{path} needs the values of its signal, {places[0] / name}, which is not there. Copy the folder signals of "
-            "the run that wrote the checkpoint there, or type resume=... with that run's directory"
+            f"{path} needs the values of its signal, {places[0] / name}, which is not there. Copy the folder signals "
+            "of the run that wrote the checkpoint there, or type resume=... with that run's directory"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -75,6 +76,7 @@ def train(
     record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
 
     data = build_datamodule(config, parts)
+    gauges: dict[str, Callable[[], float | None]] = {}
     callbacks: list[Callback] = [
         SignalRefresh(
             measure=signal_measure(config, parts, console),
@@ -84,7 +86,7 @@ def train(
         ),
         parts.evaluation,
         ProgressDisplay(console=console),
-        Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker),
+        Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker, gauges=gauges),
     ]
     if config.profile and ranks.leads:
         callbacks.append(Trace(path=folder / "trace.json.gz"))
@@ -112,6 +114,10 @@ def train(
             stop=stop,
         )
         callbacks.append(checkpoints)
+        gauges |= {
+            "memory/peak_bytes": peak.most,
+            "checkpoint/bytes": lambda: checkpoints.saved and checkpoints.saved.size,
+        }
         state = ranks.in_turn(
             partial(find_checkpoint, config.resume, folder, store, identity, console, writes=ranks.leads)
         )

@@ -182,6 +182,7 @@ class GRPOModule(lightning.LightningModule):
             give_weights(self.trained.model, self.model)
         self.row |= {
             "nonfinite_updates": float(counters.nonfinite_updates),
+            "skipped_updates": float(counters.skipped_updates),
             "memory_retries": float(counters.memory_retries),
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }

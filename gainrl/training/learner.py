@@ -139,6 +139,7 @@ class Learner:
                 lambda retries: self._shrink(update, retries, watched),
                 self.ranks,
             )
+        self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
         sums, loss = sum_over_ranks(sums, loss, self.module, self.model, self.ranks)
         counters, said = self.counters, None
         if len(update.plan.rows):
@@ -160,7 +161,8 @@ class Learner:
                 self.guard.note(
                     with_all_micro_batches(update, self.ranks),
                     loss,
-                    whole(self.model.state_dict()),
+                    whole(self.model.state_dict(), keep=self.ranks.leads),
+                    None if self.critic is None else self.critic.state_dict(),
                     step=counters.step + 1,
                     in_a_row=counters.nonfinite_in_a_row,
                 )
@@ -180,7 +182,6 @@ class Learner:
             self.critic.train()
         sums: dict[str, Any] = {}
         losses: list[Tensor] = []
-        self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
         for rows, counts in passes(update.plan.micro_batches, self.ranks, self.model):
             watch = self.watch.over(update.experience, rows) if update.watched and counts else None
             if not counts:

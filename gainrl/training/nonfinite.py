@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gainrl.functional.aggregation import Normalizer
 from gainrl.training.checkpoints import write_checkpoint
+from gainrl.training.critic import Estimates
 from gainrl.training.experience import Experience
 from gainrl.training.update import MiniBatch
 from gainrl.training.weighing import Weights
@@ -56,12 +57,21 @@ class NonfiniteGuard:
             raise ValueError(f"faults.nonfinite_limit={limit} must be 1 or more updates in a row")
         self.limit, self.bundle = limit, bundle
 
-    def note(self, update: Update, loss: float, weights: dict[str, Tensor], *, step: int, in_a_row: int) -> None:
-        """Raises Diverged at the limit. ``weights``: of the model, as they are."""
+    def note(
+        self,
+        update: Update,
+        loss: float,
+        weights: dict[str, Tensor],
+        critic: dict[str, Tensor] | None = None,
+        *,
+        step: int,
+        in_a_row: int,
+    ) -> None:
+        """Raises Diverged at the limit. ``weights`` and ``critic``: of the model and of the critic, as they are."""
         where = f"step {step}: the update is not finite (loss {loss})"
         kept = "" if self.bundle is None else f"; {self.bundle} holds weights and batch of the first in a row"
         if self.bundle is not None and in_a_row == 1:
-            write_bundle(self.bundle, update, weights, step=step)
+            write_bundle(self.bundle, update, weights, critic, step=step)
         if in_a_row >= self.limit:
             raise Diverged(
                 f"{where}, number {in_a_row} in a row (faults.nonfinite_limit){kept}. The checkpoints are from before; "
@@ -70,13 +80,30 @@ class NonfiniteGuard:
         warnings.warn(f"{where} and was skipped{kept}", stacklevel=3)
 
 
-def write_bundle(path: Path, update: Update, weights: dict[str, Tensor], *, step: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An update of ``step`` that was skipped, and what it was computed with.
+
+    ``weights`` and ``critic`` (None without one) go into the model and the critic of a module of the same
+    configuration; its `Learner.micro_batch_loss` of the ``update``'s micro-batches then adds up to the same loss.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    critic: dict[str, Tensor] | None
+    update: Update
+
+
+def write_bundle(
+    path: Path, update: Update, weights: dict[str, Tensor], critic: dict[str, Tensor] | None = None, *, step: int
+) -> None:
     """Writes weights and arguments of an update as plain values, for `read_bundle`."""
-    experience, normalizer = update.experience, update.plan.normalizer
+    experience, normalizer, estimates = update.experience, update.plan.normalizer, update.weights.estimates
     write_checkpoint(
         {
             "step": step,
             "weights": weights,
+            "critic": critic,
             "group_size": experience.group_size,
             "pad_id": experience.pad_id,
             "pool_rows": experience.pool_rows,
@@ -87,6 +114,7 @@ def write_bundle(path: Path, update: Update, weights: dict[str, Tensor], *, step
             "completion_ids": experience.completion_ids,
             "lengths": experience.lengths,
             "truncated": experience.truncated,
+            "engine": experience.engine_logprobs,
             "rows": update.plan.rows,
             "micro_batches": list(update.plan.micro_batches),
             "normalizer": {name: getattr(normalizer, name) for name in Normalizer.__slots__},
@@ -94,13 +122,16 @@ def write_bundle(path: Path, update: Update, weights: dict[str, Tensor], *, step
             "mask": update.weights.mask_BT,
             "old": update.old_BT,
             "reference": update.weights.reference_BT,
+            "estimates": None
+            if estimates is None
+            else {name: getattr(estimates, name) for name in Estimates.__slots__},
         },
         path,
     )
 
 
-def read_bundle(path: Path) -> tuple[dict[str, Tensor], Update]:
-    """Weights to load into a module's model, and the update whose `Learner.micro_batch_loss` is not finite."""
+def read_bundle(path: Path) -> Bundle:
+    """The first update of a row that was skipped, from ``faults/nonfinite.pt`` of its run directory."""
     stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     prompts = [
         PromptTokens(tuple(prompt["ids"]), {name: (span[0], span[1]) for name, span in prompt["segments"].items()})
@@ -110,7 +141,10 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensor], Update]:
     size = stored["group_size"]
     experience = Experience(size, stored["pad_id"])
     batch = PromptBatch(np.array(stored["pool_rows"], np.int64), [], prompts)
-    experience.add(batch, Rollout(prompts, size, stored["completion_ids"], stored["lengths"], reasons), [], [], [])
+    rollout = Rollout(prompts, size, stored["completion_ids"], stored["lengths"], reasons, stored["engine"])
+    experience.add(batch, rollout, [], [], [])
     plan = MiniBatch(stored["rows"], stored["micro_batches"], Normalizer(**stored["normalizer"]))
-    weights = Weights(stored["advantages"], stored["mask"], stored["reference"])
-    return stored["weights"], Update(plan, experience, weights, stored["old"])
+    estimates = None if stored["estimates"] is None else Estimates(**stored["estimates"])
+    weights = Weights(stored["advantages"], stored["mask"], stored["reference"], estimates)
+    update = Update(plan, experience, weights, stored["old"])
+    return Bundle(stored["step"], stored["weights"], stored["critic"], update)

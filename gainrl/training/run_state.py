@@ -21,14 +21,15 @@ from gainrl.training.sharding import in_shards, whole
 def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, Any]:
     """Weights that train, optimizers, schedules, counters, pool, curriculum and callbacks.
 
-    Parameters without gradients (the model below LoRA adapters) come from their source and are left out.
+    Parameters without gradients (the model below LoRA adapters) come from their source and are left out. Every rank
+    must call it; where the optimizer's state is in shards, rank 0 alone gets all of it.
     """
     frozen = _frozen(module)
     data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     state: dict[str, Any] = {
         "weights": {name: value for name, value in module.state_dict().items() if name not in frozen},
-        "optimizers": [whole(optimizer.state_dict()) for optimizer in trainer.optimizers],
+        "optimizers": [whole(optimizer.state_dict(), keep=module.ranks.leads) for optimizer in trainer.optimizers],
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
         "data": data.state_dict(),

@@ -89,14 +89,19 @@ def reshard(sharded: Any) -> None:
             module.reshard()
 
 
-def whole(state: Any) -> Any:
-    """A state with whole tensors in place of shards; every rank must call it."""
+def whole(state: Any, *, keep: bool = True) -> Any:
+    """A state with whole tensors, in memory of the host, in place of shards; every rank must call it.
+
+    They are put together one at a time, so that no device holds more than one of them; without ``keep`` (on ranks that
+    write nothing) each is let go again, and None takes its place.
+    """
     if isinstance(state, DTensor):
-        return state.full_tensor()
+        full = state.full_tensor()
+        return full.cpu() if keep else None
     if isinstance(state, Mapping):
-        return {key: whole(value) for key, value in state.items()}
+        return {key: whole(value, keep=keep) for key, value in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)(whole(value) for value in state)
+        return type(state)(whole(value, keep=keep) for value in state)
     return state
 
 

@@ -122,7 +122,8 @@ def _rows(path: Path) -> list[dict]:
         return [json.loads(line) for line in path.read_text().splitlines()]
     with open(path, newline="") as file:
         return [
-            {key: float(v or "nan") for key, v in row.items() if "seconds" not in key} for row in csv.DictReader(file)
+            {key: float(v or "nan") for key, v in row.items() if "seconds" not in key and "bytes" not in key}
+            for row in csv.DictReader(file)
         ]
 
 

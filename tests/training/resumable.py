@@ -260,10 +260,10 @@ def lives(folder: Path, kills: Sequence[KillAt], **settings: Any) -> dict[str, A
 
 
 def table(folder: Path) -> list[dict[str, str]]:
-    """``metrics.csv`` without the columns of work that a life may find done: seconds, and what a refresh has read."""
+    """``metrics.csv`` without what each life measures anew: seconds, and bytes of memory and checkpoints."""
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if "seconds" not in k and k != "tokens/refresh"} for row in rows]
+    return [{k: v for k, v in row.items() if "seconds" not in k and "bytes" not in k} for row in rows]
 
 
 def rollouts(folder: Path) -> list[dict[str, Any]]:
@@ -291,5 +291,5 @@ def unlike(one: Any, other: Any, where: str = "state") -> list[str]:
 
 
 def same_run(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Differences of two final states, seconds and tokens of their phases left out."""
-    return unlike(*({k: v for k, v in s.items() if k not in ("phase_seconds", "phase_tokens")} for s in (one, other)))
+    """Differences of two final states, the seconds of their phases left out."""
+    return unlike(*({k: v for k, v in s.items() if k != "phase_seconds"} for s in (one, other)))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import signal
 
 import pytest
 import torch
 
+from gainrl.functional.advantages import AdvantageSettings
+from gainrl.functional.values import ValueSettings
 from gainrl.training import interruption
+from gainrl.training.critic import CriticSettings
 from gainrl.training.interruption import Interrupted, StopRequest
-from gainrl.training.learner import Learner
-from gainrl.training.nonfinite import Diverged, read_bundle
+from gainrl.training.mismatch import Mismatch
+from gainrl.training.nonfinite import Diverged, NonfiniteGuard, read_bundle
 from gainrl.training.update import MiniBatch
 from tests.training import resumable
 from tests.training.resumable import STEPS, run, same_run, table
+from tests.training.rig import data_of, fit, module_of, tiny_policy
 
 
 def poison(*calls: int):
@@ -44,18 +49,60 @@ def test_an_update_that_is_not_finite_is_skipped_and_counted(tmp_path):
     assert [float(row["nonfinite_updates"]) for row in table(tmp_path)[1:]] == [0, 0, 1, 1, 1, 1, 1]
 
 
-def test_the_bundle_holds_what_computes_the_update_again(tmp_path):
-    alter, seen = poison(2)
+def ppo(trunk: str) -> dict:
+    return {
+        "critic": CriticSettings(value=ValueSettings(coefficient=0.5), trunk=trunk, learning_rate=1e-2),
+        "advantage": AdvantageSettings(baseline="none", scale="tokens", eps=1e-8),
+        "objective": {"aggregation": "token_mean", "beta": 0.05, "kl_placement": "reward", "kl_estimator": "k1"},
+        "inner_epochs": 2,
+        "mismatch": Mismatch(importance_cap=2.0),
+    }
+
+
+BUNDLED = {
+    "grpo in mini-batches": {"objective": {"beta": 0.04}, "inner_epochs": 2, "minibatch_prompts": 2},
+    "grpo with importance weights": {"objective": {"beta": 0.04}, "mismatch": Mismatch(importance_cap=2.0)},
+    "ppo": ppo("shared"),
+    "ppo with a trunk of its own": ppo("separate"),
+}
+
+
+@pytest.mark.parametrize("arm", BUNDLED)
+def test_the_bundle_computes_the_skipped_update_again(tmp_path, arm):
+    """The same loss and gradients to the last bit, in another module that begins with other weights."""
+    path, seen = tmp_path / "nonfinite.pt", []
+    module = module_of(
+        guard=NonfiniteGuard(bundle=path), lr=0.05, micro_batch_size=5, max_grad_norm=1e9, **BUNDLED[arm]
+    )
+    honest, calls = module.learner._gradients, iter(range(100))
+
+    def gradients(update):
+        sums, loss = honest(update)
+        if next(calls) != 5:
+            return sums, loss
+        seen.append((loss, total_norm(module)))
+        return sums, math.nan
+
+    module.learner._gradients = gradients
     with pytest.warns(UserWarning, match="nonfinite.pt holds weights and batch"):
-        run(tmp_path, alter=alter)
-    weights, update = read_bundle(tmp_path / "faults" / "nonfinite.pt")
-    module = seen[0]
-    module.model.load_state_dict(weights)
-    (rows,) = update.plan.micro_batches
-    first = Learner.micro_batch_loss(module.learner, update, rows)
-    assert torch.isfinite(first.loss)  # the NaN of this test came from outside
-    first.loss.backward()
-    assert any(parameter.grad.abs().sum() > 0 for parameter in module.model.parameters())
+        fit(module, data_of(module, steps=6))
+    bundle = read_bundle(path)
+    other = module_of(tiny_policy(seed=3), **BUNDLED[arm])
+    other.model.load_state_dict(bundle.weights)
+    assert (bundle.critic is None) == (other.critic is None)
+    if bundle.critic is not None:
+        other.critic.load_state_dict(bundle.critic)
+    results = [other.learner.micro_batch_loss(bundle.update, rows) for rows in bundle.update.plan.micro_batches]
+    for result in results:
+        result.loss.backward()
+    assert len(results) > 1
+    assert [(float(sum(result.loss.detach() for result in results)), total_norm(other))] == seen
+    assert seen[0][1] > 0
+
+
+def total_norm(module) -> float:
+    """Of the gradients of the model and of the critic."""
+    return float(torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None]))
 
 
 def test_too_many_in_a_row_stop_the_run_with_checkpoints_from_before(tmp_path):
@@ -71,14 +118,22 @@ def test_too_many_in_a_row_stop_the_run_with_checkpoints_from_before(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("limit", [1, 3])
-def test_running_out_of_memory_halves_the_micro_batches_and_changes_nothing_else(tmp_path, limit):
+def raise_as_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def allocate_too_much() -> None:
+    torch.empty(10**15)
+
+
+@pytest.mark.parametrize(("limit", "run_out"), [(1, raise_as_a_gpu), (3, raise_as_a_gpu), (3, allocate_too_much)])
+def test_running_out_of_memory_halves_the_micro_batches_and_changes_nothing_else(tmp_path, limit, run_out):
     def alter(module, checkpoints) -> None:
         honest = module.learner.micro_batch_loss
 
         def loss(update, rows, watch=None):
             if len(rows) > limit:
-                raise torch.OutOfMemoryError("out of memory")
+                run_out()
             return honest(update, rows, watch)
 
         module.learner.micro_batch_loss = loss
@@ -90,7 +145,8 @@ def test_running_out_of_memory_halves_the_micro_batches_and_changes_nothing_else
     assert state["micro_batch_tokens"] == whole["micro_batch_tokens"] >> state["counters"]["memory_retries"]
     for name, value in whole["weights"].items():
         torch.testing.assert_close(state["weights"][name], value, rtol=0, atol=2e-4)
-    assert table(tmp_path / "whole")[1]["accuracy"] == table(tmp_path / "small")[1]["accuracy"]
+    for name in ("accuracy", "tokens/update"):  # nothing is counted twice
+        assert table(tmp_path / "whole")[1][name] == table(tmp_path / "small")[1][name]
 
 
 def test_a_single_completion_that_does_not_fit_ends_the_run(tmp_path):
@@ -102,6 +158,17 @@ def test_a_single_completion_that_does_not_fit_ends_the_run(tmp_path):
 
     with pytest.warns(UserWarning, match="halved"), pytest.raises(torch.OutOfMemoryError):
         run(tmp_path, alter=alter)
+
+
+def test_other_errors_of_the_update_are_not_taken_for_a_lack_of_memory(tmp_path):
+    def alter(module, checkpoints) -> None:
+        def loss(*arguments):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+        module.learner.micro_batch_loss = loss
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run(tmp_path, alter=alter, steps=1)
 
 
 def test_halves_hold_the_same_completions():

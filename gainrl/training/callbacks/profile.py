@@ -10,13 +10,15 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
 
 class Trace(Callback):
     """Writes the operations of ``steps`` steps to ``path`` after ``skip`` steps that warm up.
 
-    ``path`` ends in ``.json`` or ``.json.gz``. A run of fewer steps is traced as far as it goes.
+    ``path`` ends in ``.json`` or ``.json.gz``. A run with fewer steps before it is traced as far as it goes, and its
+    last step in any case.
     """
 
     def __init__(self, *, path: Path, skip: int = 1, steps: int = 2) -> None:
@@ -28,12 +30,14 @@ class Trace(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.is_global_zero and self._seen == self.skip:
+        assert isinstance(pl_module, GRPOModule)
+        data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        last = pl_module.counters.step + 1 >= data.pool.total_steps
+        if trainer.is_global_zero and (self._seen == self.skip or (last and self._seen < self.skip)):
             activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
             self._profile = profile(activities=activities)
             self._profile.__enter__()
         if self._profile is not None:
-            assert isinstance(pl_module, GRPOModule)
             self._step = record_function(f"step {pl_module.counters.step + 1}")
             self._step.__enter__()
 

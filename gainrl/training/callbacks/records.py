@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,22 @@ class Records(Callback):
     written, None for none. The row of step 0 holds the evaluation before training.
 
     ``repair`` is called with a logger that failed, and says whether it works again; it is then given all rows so far.
+    ``gauges``: what else is read, by name, when a row is written; None is left out.
     """
 
     def __init__(
-        self, *, folder: Path, rollouts_every: int | None = 1, repair: Callable[[Any], bool] = lambda logger: False
+        self,
+        *,
+        folder: Path,
+        rollouts_every: int | None = 1,
+        repair: Callable[[Any], bool] = lambda logger: False,
+        gauges: Mapping[str, Callable[[], float | None]] | None = None,
     ) -> None:
         self.folder = folder
         self.rollouts_every = rollouts_every
         self.table: MetricsTable | None = None
         self.tracked_until = -1  # steps up to here went to the loggers before the run was interrupted
+        self.gauges = gauges or {}
         self._repair = repair
         self._failures = 0
         self._repairs = 0
@@ -138,6 +145,7 @@ class Records(Callback):
                 "selection/distinct_prompts": float(np.count_nonzero(data.pool.history.visits)),
                 **module.row,
                 **{f"curriculum/{name}": value for name, value in data.curriculum.metrics().items()},
+                **{name: float(value) for name, read in self.gauges.items() if (value := read()) is not None},
                 **{f"seconds/{phase}": value for phase, value in sorted(seconds.items())},
                 **{f"tokens/{phase}": float(count) for phase, count in sorted(module.clock.tokens.items())},
             }

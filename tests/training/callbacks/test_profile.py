@@ -20,3 +20,9 @@ def test_a_run_that_ends_early_is_traced_as_far_as_it_goes(tmp_path):
     path = tmp_path / "trace.json.gz"
     trained(steps=2, callbacks=[Trace(path=path, skip=1, steps=5)])
     assert step_names(path) == ["step 2"]
+
+
+def test_a_run_of_one_step_is_traced(tmp_path):
+    path = tmp_path / "trace.json.gz"
+    trained(steps=1, callbacks=[Trace(path=path)])
+    assert step_names(path) == ["step 1"]
