@@ -3,7 +3,8 @@
     python -m benchmarks.overhead [--steps 40] [overrides of gainrl-train]
 
 Runs gainrl-train at the default size with its default logger, W&B offline. Measuring the signal and evaluating happen
-once in many steps; they are listed and left out of the share. The warm start runs first where its weights are not cached.
+once in many steps; they are listed and left out of the share. The warm start runs first where its weights are not
+cached.
 """
 
 from __future__ import annotations
