@@ -14,6 +14,11 @@ from gainrl.app.runtime import quieten
 if TYPE_CHECKING:  # what needs torch is imported when the processes meet: a finished run returns without it
     from gainrl.training.ranks import Ranks
 
+_ENGINES_OF_ONE_PROCESS = {
+    "paged": "it draws all completions of a call with one generator, and what a prompt gets would depend on how many "
+    "processes share the prompts",
+    "vllm": "an engine inside each of several training processes was never tried",
+}
 _STRATEGIES = ("single", "ddp", "fsdp")
 
 
@@ -41,6 +46,16 @@ def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
             "hydra.launcher.gpus_per_node=2 ...\n"
             "or give every job one device with trainer=default"
         )
+
+
+def check_engine(engine: DictConfig, trainer: DictConfig) -> None:
+    """Raises ConfigError where several processes would not write the completions of one."""
+    target = str(engine.get("_target_"))
+    for name, reason in _ENGINES_OF_ONE_PROCESS.items():
+        if trainer.strategy != "single" and target.startswith(f"gainrl.rollouts.{name}."):
+            raise ConfigError(
+                f"rollout={name} with trainer.strategy={trainer.strategy}: {reason}. Type rollout=hf, or trainer=default"
+            )
 
 
 def launched_by() -> str | None:

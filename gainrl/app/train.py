@@ -30,7 +30,7 @@ from gainrl.app.faults import (
 )
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
-from gainrl.app.launch import check_processes, speaks
+from gainrl.app.launch import check_engine, check_processes, speaks
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
@@ -98,6 +98,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     """
     validate(config)
     check_processes(config.trainer, multirun=multirun)
+    check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
     record = open_run(folder, plain_config(config))
     if record.status == "finished":

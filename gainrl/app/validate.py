@@ -41,6 +41,13 @@ _MAY_BE_NULL = (
     "evaluation.limit",
     "records.rollouts_every",
 )
+_PRECISIONS = ("32-true", "bf16-mixed")
+_SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
+_IMPRECISE = {
+    "16-mixed": _SCALED,
+    "16-true": "overflows and rounds updates away",
+    "bf16-true": "rounds weights to 8 bits after every update, more than an update at usual learning rates moves them",
+}
 _ABSENT = object()
 _META = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
@@ -57,6 +64,7 @@ def validate(config: DictConfig) -> None:
         for path, node in _targets(plain):
             problems.extend(_unaccepted(path, node))
         problems.extend(_not_whole(config))
+        problems.extend(_imprecise(config))
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -101,6 +109,17 @@ def _not_whole(config: DictConfig) -> list[str]:
             unless = ", or null" if path in _MAY_BE_NULL else ""
             problems.append(f"{path}={value} must be a whole number, {least} or more{unless}; type {path}={least}")
     return problems
+
+
+def _imprecise(config: DictConfig) -> list[str]:
+    precision = OmegaConf.select(config, "trainer.precision", default=_ABSENT)
+    if precision is _ABSENT or precision in _PRECISIONS:
+        return []
+    reason = _IMPRECISE.get(str(precision), "was never tried")
+    return [
+        f"trainer.precision={precision} {reason}; type trainer.precision=bf16-mixed (weights and sums in float32, "
+        "products in bfloat16) or trainer.precision=32-true"
+    ]
 
 
 def _last_line(fault: BaseException) -> str:

@@ -80,8 +80,8 @@ class Collector:
     def completions(self, batch: PromptBatch, *, step: int) -> Judged:
         """Completions of some prompts with their texts and verdicts.
 
-        The stream of a completion is keyed by seed, step and problem: neither the other prompts of the batch nor the
-        rank that draws it change it.
+        The stream of a completion is keyed by seed, step and problem: with an engine that draws from these streams
+        alone (`rollouts.hf`) neither the other prompts of the batch nor the rank that draws it change it.
         """
         keys = torch.tensor(
             [stream_key(self.seed, "generation", step, problem.id) for problem in batch.problems], dtype=torch.int64

@@ -95,8 +95,9 @@ class Critic(nn.Module):
             self.trunk.get_input_embeddings().requires_grad_(policy.model.get_input_embeddings().weight.requires_grad)
 
     def forward(self, hidden_ND: Tensor) -> Tensor:
-        """Values ``[N]`` float32."""
-        return self.head(hidden_ND.to(self.head.weight.dtype)).squeeze(1)
+        """Values ``[N]`` float32, whatever the precision of the hidden states."""
+        with torch.autocast(hidden_ND.device.type, enabled=False):
+            return self.head(hidden_ND.to(self.head.weight.dtype)).squeeze(1).float()
 
     def policy_of_trunk(self, policy: Policy) -> Policy:
         """The model whose hidden states the head reads."""

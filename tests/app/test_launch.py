@@ -1,8 +1,11 @@
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from gainrl.app.faults import ConfigError
-from gainrl.app.launch import check_processes, launched_by, layout, speaks
+from gainrl.app.launch import check_engine, check_processes, launched_by, layout, speaks
+from gainrl.app.train import run_job
+from tests.composition import composed
 
 NAMES = (
     *("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
@@ -62,3 +65,15 @@ def test_who_started_a_process_and_which_one_speaks(environment):
 def test_a_shell_inside_an_allocation_is_no_launcher(environment):
     environment(SLURM | {"SLURM_JOB_NAME": "bash"})
     assert launched_by() is None
+
+
+@pytest.mark.parametrize("engine", ["paged", "vllm"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_engines_that_would_not_write_the_completions_of_one_process_are_refused(engine, strategy):
+    config = composed(f"rollout={engine}", f"trainer={strategy}")
+    with pytest.raises(ConfigError, match=f"rollout={engine} with trainer.strategy={strategy}.*Type rollout=hf, or"):
+        check_engine(config.rollout.engine, config.trainer)
+    with pytest.raises(ConfigError, match="rollout=hf"):
+        run_job(config, Console(quiet=True))
+    check_engine(composed().rollout.engine, config.trainer)
+    check_engine(config.rollout.engine, composed().trainer)

@@ -66,3 +66,16 @@ def test_nested_lists_of_targets_are_checked():
     )
     with pytest.raises(ConfigError, match=r"parts\[1\]\.nu is not an option of Fraction"):
         validate(config)
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "16-true", "bf16-true", "transformer-engine", "32"])
+def test_precisions_that_do_not_work_are_refused_with_those_that_do(precision):
+    said = message(f"trainer.precision={precision}")
+    assert said.startswith(f"trainer.precision={precision} ")
+    assert "type trainer.precision=bf16-mixed" in said
+    assert "or trainer.precision=32-true" in said
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_precisions_that_were_tried_are_accepted(precision):
+    validate(composed(f"trainer.precision={precision}"))
