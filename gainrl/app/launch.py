@@ -54,7 +54,8 @@ def check_engine(engine: DictConfig, trainer: DictConfig) -> None:
     for name, reason in _ENGINES_OF_ONE_PROCESS.items():
         if trainer.strategy != "single" and target.startswith(f"gainrl.rollouts.{name}."):
             raise ConfigError(
-                f"rollout={name} with trainer.strategy={trainer.strategy}: {reason}. Type rollout=hf, or trainer=default"
+                f"rollout={name} with trainer.strategy={trainer.strategy}: {reason}. Type rollout=hf, or "
+                "trainer=default"
             )
 
 

@@ -122,10 +122,8 @@ def train(
             stop=stop,
         )
         callbacks.append(checkpoints)
-        gauges |= {
-            "memory/peak_bytes": peak.most,
-            "checkpoint/bytes": lambda: checkpoints.saved and checkpoints.saved.size,
-        }
+        gauges["memory/peak_bytes"] = peak.most
+        gauges["checkpoint/bytes"] = lambda: None if checkpoints.saved is None else checkpoints.saved.size
         state = ranks.in_turn(
             partial(find_checkpoint, config.resume, folder, store, identity, console, writes=ranks.leads)
         )

@@ -104,11 +104,11 @@ class CheckpointStore:
             except UnreadableCheckpoint as fault:
                 torn.append((path, fault))
                 continue
-            for damaged, fault in torn:
+            for damaged, reason in torn:
                 kept = f"; kept as {_aside(damaged).name}" if set_aside else ""
                 if set_aside:
                     os.replace(damaged, _aside(damaged))
-                warnings.warn(f"{fault}{kept}, going back to the checkpoint before", stacklevel=2)
+                warnings.warn(f"{reason}{kept}, going back to the checkpoint before", stacklevel=2)
             return path, state
         if torn:
             raise UnreadableCheckpoint(f"none of the checkpoints in {self.folder} can be read: {torn[0][1]}")

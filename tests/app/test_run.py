@@ -14,6 +14,7 @@ from gainrl.app.identity import RunRecord
 from gainrl.app.train import run_job
 from gainrl.training.grpo import GRPOModule
 from tests.composition import SMALL, composed
+from tests.docs.test_metrics import is_documented
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +159,18 @@ def test_a_run_from_a_given_checkpoint_that_is_stopped_and_repeated_keeps_what_i
     assert same(reference[0], new)
     monkeypatch.setattr("gainrl.app.run.train", lambda *given: pytest.fail("trained again"))
     assert "nothing to do" in run(new, given)[1]
+
+
+def test_bytes_of_memory_and_checkpoints_are_logged(tmp_path):
+    run(tmp_path, "checkpoint.every_steps=1")
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["memory/peak_bytes"]) > 1e6 for row in rows)
+    with open(tmp_path / "checkpoints" / "saves.csv", newline="") as file:
+        saved = {row["step"]: row["bytes"] for row in csv.DictReader(file)}
+    assert [row["checkpoint/bytes"] for row in rows] == ["", "", saved["1"], saved["2"]]
+    assert {"skipped_updates", "nonfinite_updates"} <= set(rows[-1])
+    assert [name for name in rows[-1] if not is_documented(name)] == []
 
 
 def test_a_bare_checkpoint_whose_signal_is_not_there_is_refused_with_nothing_written(tmp_path, monkeypatch):

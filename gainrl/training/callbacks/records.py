@@ -98,7 +98,7 @@ class Records(Callback):
         self.rollouts_every = rollouts_every
         self.table: MetricsTable | None = None
         self.tracked_until = -1  # steps up to here went to the loggers before the run was interrupted
-        self.gauges = gauges or {}
+        self.gauges = {} if gauges is None else gauges  # may be filled later
         self._repair = repair
         self._failures = 0
         self._repairs = 0
