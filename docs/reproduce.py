@@ -26,7 +26,9 @@ gainrl-train -m experiment=gsm8k_0.5b baseline=adarft signal=pass_rate seed=0,1,
 gainrl-report runs/sweeps/default --targets 0.95 1.0
 ```
 
-AdaRFT needs a difficulty per problem. MATH has one; elsewhere the third command gives it the model's own pass rate before training.
+AdaRFT needs a difficulty per problem. MATH has levels, and the AMC, AIME and DeepScaleR files of a data folder have difficulties (DeepScaleR's
+for 29,724 of 35,107 problems; the others count as hardest). Where none has, as in GSM8K, `baseline=adarft` is refused, and the third command
+gives it the model's own pass rate before training.
 
 The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts there, and it gives the
 same ratio in generated tokens and in wall time, which need not agree. The same command with `<name>_embedded` asks the question of the
@@ -132,7 +134,9 @@ def page() -> str:
             row = rows[name]
             paper = next((cell for head, cell in row.items() if head.startswith("published")), "not known")
             arm = f" baseline={arms}" if arms else ""
-            command = f"`gainrl-train -m experiment={name}{arm} seed=0,1,2,3,4 data_dir=DIR`"
+            # The training problems of DeepCoder are on the hub only; what is in DIR are the evaluation sets.
+            data = "data_dir=DIR dataset.data_dir=null" if name == "deepcoder_3b" else "data_dir=DIR"
+            command = f"`gainrl-train -m experiment={name}{arm} seed=0,1,2,3,4 {data}`"
             embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
             lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
     suites = {
