@@ -30,7 +30,7 @@ def paired_interval(
 ) -> Interval:
     """Mean difference over pairs with an interval that keeps its level for few pairs.
 
-    ``differences``: one array ``[pairs]`` per task. The mean is that of all N pairs; its spread is the one within tasks,
+    ``differences``: one array ``[pairs]`` per task. The mean is that of all N pairs; its spread is that within tasks,
     s² = Σ_t Σ_i (d_ti - mean_t)² / ν with ν = Σ_t (n_t - 1), so se = s / √N.
 
     - From `BOOTSTRAP_PAIRS` pairs in every task on: bootstrap-t, whose ends are mean - q se with q the quantiles of
@@ -142,13 +142,12 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def verdict(
-    interval: Interval, p_value: float, *, pairs: int, smallest_effect: float, alpha: float = 0.05
-) -> Verdict:
+def verdict(interval: Interval, p_value: float, *, pairs: int, smallest_effect: float, alpha: float = 0.05) -> Verdict:
     """Of the claim "this arm is better than the reference by an amount that matters".
 
     ``ruled out``: the interval ends below ``smallest_effect``, so an improvement of that size or more is excluded. It
-    takes `RULING_OUT_PAIRS` pairs, and an interval that has a width: equal differences do not tell their spread.
+    takes `RULING_OUT_PAIRS` pairs, and an interval that has a width: equal differences do not tell their spread, and
+    differences of zero are likely to be one run twice. Equal losses that the test rejects count all the same.
     ``supported``: the interval lies above zero and ``p_value`` (corrected) is at most ``alpha``.
     ``inconclusive``: neither. ``smallest_effect``: in the unit of the differences, chosen before looking.
     """
@@ -157,8 +156,8 @@ def verdict(
             f"smallest_effect={smallest_effect} must be positive: the smallest improvement that would matter; type 0.01"
         )
     if interval.high < smallest_effect:
-        known = pairs >= RULING_OUT_PAIRS and interval.high - interval.low > 1e-12
-        return "ruled out" if known else "inconclusive"
+        known = interval.high - interval.low > 1e-12 or (interval.high < 0 and p_value <= alpha)
+        return "ruled out" if known and pairs >= RULING_OUT_PAIRS else "inconclusive"
     return "supported" if interval.low > 0 and p_value <= alpha else "inconclusive"
 
 

@@ -200,6 +200,9 @@ def test_fewer_than_five_pairs_rule_nothing_out(pairs, expected):
 
 def test_an_interval_without_width_rules_nothing_out():
     assert verdict(paired_interval([np.zeros(10)]), 1.0, pairs=10, smallest_effect=0.01) == "inconclusive"
+    lost = paired_interval([np.full(10, -0.25)])
+    assert verdict(lost, 0.2, pairs=10, smallest_effect=0.01) == "inconclusive"
+    assert verdict(lost, 0.01, pairs=10, smallest_effect=0.01) == "ruled out"
 
 
 def test_a_smallest_effect_of_zero_is_refused():

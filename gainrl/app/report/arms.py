@@ -58,7 +58,9 @@ def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool =
         pairs = [text.partition("-") for text in run.arm.split(",")]
         if not all(_KEY.fullmatch(key) and value for key, _, value in pairs):
             return {**made, "arm": run.arm}
-    chosen = {key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)}
+    chosen = {
+        key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)
+    }
     return {key: value for key, value in {**made, **chosen}.items() if key not in without}
 
 

@@ -16,10 +16,10 @@ class Settings:
     """What the reader of a report chooses. ``smallest_effect``: in units of ``metric``.
 
     ``last``: evaluations at the end over which the final score is averaged. ``target_of``: whether a target is a share
-    of the reference's final score (``level``) or of its way from first to final score (``gain``). ``primary``: the score
-    that is judged, ``final`` or the ``area`` over ``axis``; the others are shown beside it. ``task``: the one experiment
-    whose runs are read. ``within``: settings in whose values the comparison is repeated, each with a reference of its
-    own. ``arms``: what makes an arm, ``settings`` or also the ``experiment``.
+    of the reference's final score (``level``) or of its way from first to final score (``gain``). ``primary``: the
+    score that is judged, ``final`` or the ``area`` over ``axis``; the others are shown beside it. ``task``: the one
+    experiment whose runs are compared. ``within``: settings in whose values the comparison is repeated, each with a
+    reference of its own. ``arms``: what makes an arm, ``settings`` or also the ``experiment``.
     """
 
     reference: str | None = None
@@ -67,8 +67,8 @@ class Settings:
 class Sweep:
     """Arms with the reference first and the others by final score; only runs that can be compared are in ``chosen``.
 
-    ``guessed``: why the reference was taken, where nobody named it. ``block``: what all runs share where a comparison is
-    repeated, such as ``group_size=4``. ``only``: the one task that is looked at.
+    ``guessed``: why the reference was taken, where nobody named it. ``block``: what all runs share where a comparison
+    is repeated, such as ``group_size=4``. ``only``: the one task that is looked at.
     """
 
     settings: Settings
