@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from transformers import (
+    CohereConfig,
     Gemma2Config,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
+    GraniteConfig,
     Lfm2Config,
     LlamaConfig,
     MistralConfig,
@@ -51,11 +53,22 @@ _CONFIGS = {
         attn_pdrop=0.0,
     ),
     "gpt_neox": lambda: GPTNeoXConfig(**_COMMON, hidden_dropout=0.0, attention_dropout=0.0),
+    "cohere": lambda: CohereConfig(**_GROUPED, logit_scale=0.5),
+    "granite": lambda: GraniteConfig(**_GROUPED, logits_scaling=2.0, embedding_multiplier=3.0, residual_multiplier=0.5),
     "gemma2": lambda: Gemma2Config(**_GROUPED, head_dim=4, sliding_window=6, query_pre_attn_scalar=4),
     "lfm2": lambda: Lfm2Config(**_GROUPED, layer_types=["conv", "full_attention"], conv_L_cache=3),
     "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=6),
 }
-SHARING = ("llama", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox")
+SHARING = (
+    "llama",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gpt2",
+    "gpt_neox",
+    "cohere",
+    "granite",
+)  # the last two scale their logits
 WINDOWED = ("gemma2", "mistral")
 RECURRENT = ("lfm2",)
 

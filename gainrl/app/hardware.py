@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import lightning
 import torch
 from omegaconf import DictConfig
@@ -48,13 +50,15 @@ def settle_threads(
     """
     if config.trainer.threads != "auto" or will_use_cuda(config):
         return
-    held = record.content.get("threads")
+    held = module.ranks.gather(record.content.get("threads"))[0]
     if held is not None:
         torch.set_num_threads(int(held))
         return
     most = available_threads()
     if most == 1:
-        console.print("threads: 1, the only one that this process may use", style="dim", highlight=False)
+        told = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
+        console.print(f"threads: 1, the only one that this process may use{told}", style="dim", highlight=False)
+        record.update(threads=1)
         return
     work = training_pass(
         module.policy,
@@ -62,21 +66,30 @@ def settle_threads(
         group_size=module.sampling.group_size,
         max_new_tokens=module.sampling.max_new_tokens,
     )
-    choice = faster_threads(work, [1, most])
+    choice = module.ranks.gather(faster_threads(work, [1, most]))[0]  # all try, so that they try under the same load
+    torch.set_num_threads(choice.threads)
     record.update(threads=choice.threads)
     console.print(f"threads: {choice}", style="dim", highlight=False)
 
 
 def print_expectations(
-    record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console, *, cuda: bool = False
+    record: RunRecord,
+    module: GRPOModule,
+    data: PromptDataModule,
+    console: Console,
+    *,
+    cuda: bool = False,
+    compiled: bool = False,
+    shards: int = 1,
 ) -> PeakMemory:
     """The memory that training will need, and whether completions can share their prompts; begins to measure it.
 
-    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already.
+    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already. ``compiled``: whether
+    `optional_kernels` has compiled the decoder. ``shards``: ranks that what trains is divided over.
     """
     sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
     longest = max(map(len, sample))
-    needed = expected_footprint(module, longest)
+    needed = expected_footprint(module, longest, shards=shards)
     record.update(memory={"expected_bytes": needed.peak - (0 if cuda else needed.weights)})
     console.print(
         f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
@@ -86,7 +99,16 @@ def print_expectations(
         style="dim",
         highlight=False,
     )
-    if shared_form(module.model, longest + module.sampling.max_new_tokens) is None:
+    form = shared_form(module.model, longest + module.sampling.max_new_tokens)
+    if compiled and (form is None or shards > 1 or not module.learner.scorer.share_prompts):
+        console.print(
+            "note: trainer.compile=true has no effect: it compiles the forward over completions that share their "
+            "prompts, and here every completion runs with a prompt of its own (a sliding window, a recurrent state, "
+            "gradient checkpointing, trainer=fsdp, or concentration.tokens=prompt_and_completion)",
+            style="yellow",
+            highlight=False,
+        )
+    if form is None:
         console.print(
             f"note: {type(module.model).__name__} cannot share a prompt's forward among its completions (sliding "
             "window, recurrent state, or gradient checkpointing): the update runs every prompt once per completion",

@@ -58,9 +58,14 @@ def signal_measure(config: DictConfig, parts: Parts, console: Console) -> Measur
 
 
 def concentration_measure(config: DictConfig, parts: Parts) -> MeasureConcentration | None:
-    """Mean concentration of some prompts by a prefill pass, with the settings of ``concentration``."""
+    """Mean concentration of an epoch without an update, with the settings of ``concentration``, by a pass of its own.
+
+    That of the epoch's prompts, or where completions count as well, that of the last step's prompts and completions.
+    """
     if config.concentration is None:
         return None
+    if config.concentration.tokens == "prompt_and_completion":
+        return _with_completions
     settings = {key: value for key, value in config.concentration.items() if key != "tokens"}
     signal = AngleSignal(**settings)  # type: ignore[arg-type]
 
@@ -68,6 +73,11 @@ def concentration_measure(config: DictConfig, parts: Parts) -> MeasureConcentrat
         return float(np.nanmean(_values_of_rows(signal, parts, data, module, rows)))
 
     return measure
+
+
+def _with_completions(data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> float:
+    assert module.experience is not None
+    return module.learner.watch.measure(module.experience, module.learner.scorer)
 
 
 def make_probe(config: DictConfig, policy: Policy) -> tuple[ConcentrationProbe | None, bool]:

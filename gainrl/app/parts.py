@@ -70,6 +70,8 @@ def build_parts(config: DictConfig) -> Parts:
             raise ConfigError(
                 f"concentration.tokens={config.concentration.tokens!r} is unknown; use {' or '.join(_PROBED)}"
             )
+        if config.concentration is not None and config.concentration.tokens == "prompt_and_completion":
+            _check_one_segment(config.concentration)
         _check_optimizer(config)
         check_tracking(config)
         objective = instantiate(algorithm.objective)
@@ -208,6 +210,16 @@ def close_parts(*parts: Any) -> None:
         close = getattr(part, "close", None)
         if close is not None:
             close()
+
+
+def _check_one_segment(concentration: DictConfig) -> None:
+    weights = {name: concentration.get(name, 1.0) for name in ("intra", "inter")}
+    if any(weight != 1 for weight in weights.values()):
+        given = ", ".join(f"concentration.{name}={weight}" for name, weight in weights.items() if weight != 1)
+        raise ConfigError(
+            f"{given} would do nothing: concentration.tokens=prompt_and_completion measures prompt and completion as "
+            "one segment, without terms; leave the weights at 1, or type concentration.tokens=prompt"
+        )
 
 
 def _check_optimizer(config: DictConfig) -> None:

@@ -97,7 +97,15 @@ def train(
         optional_kernels(config, policy)
         bundle = folder / "faults" / "nonfinite.pt" if ranks.leads else None
         module = build_module(config, parts, policy, bundle, ranks)
-        peak = print_expectations(record, module, data, console, cuda=will_use_cuda(config))
+        peak = print_expectations(
+            record,
+            module,
+            data,
+            console,
+            cuda=will_use_cuda(config),
+            compiled=config.trainer.compile,
+            shards=module.ranks.size if config.trainer.strategy == "fsdp" else 1,
+        )
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, policy)
         ranks.agree("settings, problems or weights", identity)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gainrl.app.faults import ConfigError
 from gainrl.app.identity import RunRecord
+from gainrl.training.checkpoints import UnreadableCheckpoint, read_checkpoint
 from gainrl.types import Policy
 
 _TAKEN = ("template", "reward", "dataset", "rollout", "data_dir")
@@ -81,9 +81,26 @@ def checkpoint_file(config: DictConfig) -> Path:
 
 
 def load_checkpoint(policy: Policy, path: Path) -> None:
-    """Puts the weights of a checkpoint into the policy; those of anything beside the policy are left out."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    """Puts the weights of a run's checkpoint into the policy; those of anything beside the policy are left out.
+
+    Weights that did not train (the model below LoRA adapters) are not in the file and stay what they are. Raises
+    ConfigError for a file that cannot be read or belongs to another model.
+    """
     prefix = "model."
-    policy.model.load_state_dict(
-        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    try:
+        stored = read_checkpoint(path)["weights"]
+    except UnreadableCheckpoint as fault:
+        raise ConfigError(str(fault)) from fault
+    weights = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+    own = policy.model.state_dict()
+    frozen = {name for name, value in policy.model.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    other = sorted(
+        {name for name in own if name not in weights and name not in frozen}
+        | {name for name, value in weights.items() if name not in own or own[name].shape != value.shape}
     )
+    if other:
+        raise ConfigError(
+            f"{path} holds the weights of another model: {', '.join(other[:3])}"
+            f"{f' and {len(other) - 3} more' if len(other) > 3 else ''} differ; give the run's own settings of model="
+        )
+    policy.model.load_state_dict(weights, strict=False)

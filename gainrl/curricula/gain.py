@@ -7,11 +7,14 @@ concentration then move the centre (`functional.centers`).
 Departures from the paper and its code:
 
 1. Width, step and initial centre are fractions of the pool, so that a pool of another size sees the same schedule.
-   ``absolute`` reads them as ranks, as released.
+   ``absolute`` reads them as ranks, as released. The paper's step is half the prompts of an epoch (known at second
+   hand; the released code has 500 for every size): ``step_scale=None``.
 2. The centre stays inside the pool (``bounded``); as released it runs past the end and never returns.
 3. Accuracy is that of the raw 0/1 verdict. ``released_verl`` halves it as the released code does, and ``released_trl``
    acts one epoch late, as released.
 4. An epoch that needs more prompts than the pool keeps is served by several draws, each without replacement.
+5. The concentration is read off the update's own forward, where prompts whose completions were all right or all wrong
+   do not appear unless a KL or an entropy bonus gives them a gradient; the accuracy is that of all prompts.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from gainrl.functional.centers import (
     CenterUpdate,
     center_move,
 )
-from gainrl.functional.ranking import gaussian_draw, rank_order
+from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -41,7 +44,8 @@ from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 class GainCurriculum:
     """Draws prompts from a Gaussian window over the ranks of a signal and moves the window by what an epoch taught.
 
-    ``width``, ``step_scale`` and ``initial_center`` are fractions of the kept prompts, or ranks if ``absolute``.
+    ``width``, ``step_scale`` and ``initial_center`` are fractions of the kept prompts, or ranks if ``absolute``;
+    ``step_scale=None`` is half as many ranks as an epoch has prompts.
     ``keep_fraction`` keeps that share of the pool, from the end of the signal that is learnt first; ``reversed``
     serves the kept prompts from their other end. ``alpha``, ``beta``, ``gamma``, ``update``: see `functional.centers`.
 
@@ -52,7 +56,7 @@ class GainCurriculum:
         self,
         *,
         width: float,
-        step_scale: float,
+        step_scale: float | None,
         alpha: float,
         beta: float,
         gamma: float,
@@ -65,17 +69,18 @@ class GainCurriculum:
     ) -> None:
         one_of("update", update, CENTER_UPDATES)
         between("width", width, 0, open_low=True)
-        between("step_scale", step_scale, 0)
+        if step_scale is not None:
+            between("step_scale", step_scale, 0)
         between("alpha", alpha, 0)
         between("beta", beta, 0, 1)
         between("gamma", gamma, 0)
         between("keep_fraction", keep_fraction, 0, 1, open_low=True)
         if absolute and width < 1:
             raise ValueError(
-                f"absolute=true reads width in ranks and {width} is less than one: type width=1000 step_scale=512 (the "
-                "paper's values), or absolute=false to give fractions of the pool"
+                f"absolute=true reads width in ranks and {width} is less than one: type width=1000 step_scale=500 (the "
+                "released code's), or absolute=false to give fractions of the pool"
             )
-        if not absolute and max(width, step_scale, abs(initial_center)) > 10:
+        if not absolute and max(width, step_scale or 0, abs(initial_center)) > 10:
             raise ValueError(
                 f"width={width}, step_scale={step_scale}, initial_center={initial_center} are fractions of the pool, "
                 "and one is above 10: type width=0.133 step_scale=0.067, or absolute=true to give ranks"
@@ -89,6 +94,7 @@ class GainCurriculum:
         self._kept = math.ceil(self.keep_fraction * pool.size)
         need_prompts(pool, self._kept, pool.prompts_per_step)
         self._unit = 1 if self.absolute else self._kept
+        self._step = pool.prompts_per_epoch / 2 if self.step_scale is None else self.step_scale * self._unit
         self._epoch = self._position = self._refills = 0
         self._center = self._window_center = self._limit(self.initial_center * self._unit)
         self._move = CenterMove(0.0, 0.0, 0.0)
@@ -97,7 +103,7 @@ class GainCurriculum:
     def refresh(self, signal: SignalScores) -> None:
         signal = need_signal("gain", signal, self._pool, "signal=angle")
         order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))[: self._kept]
-        self._order = order[::-1] if self.reversed else order
+        self._order = reversed_order(order, signal.values) if self.reversed else order
         self._values = signal.values
         self._identity = hashlib.blake2b(self._order.astype("<i8").tobytes(), digest_size=8).hexdigest()
         self._expected = self._identity
@@ -131,7 +137,7 @@ class GainCurriculum:
             self.update,
             accuracy,
             concentration,
-            step=self.step_scale * self._unit,
+            step=self._step,
             alpha=self.alpha,
             beta=self.beta,
             gamma=self.gamma,
@@ -160,7 +166,7 @@ class GainCurriculum:
             "ranks/q50": float(middle),
             "ranks/q90": float(high),
             **{f"ranks/tenth_{i}": float(share) for i, share in enumerate(tenths)},
-            "mean_signal": float(self._values[self._order[ranks]].mean()),
+            "mean_signal": _mean_of_known(self._values[self._order[ranks]]),
             "distinct_prompts": seen,
             "share_seen": seen / self._pool.size,
         }
@@ -222,3 +228,8 @@ class GainCurriculum:
             blocked = wider
         width = self.width * self._unit
         return self._order[gaussian_draw(self._kept, n, self._window_center, width, stream, blocked)]
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -16,7 +16,7 @@ import numpy as np
 
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
-from gainrl.functional.ranking import rank_order
+from gainrl.functional.ranking import rank_order, reversed_order
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -40,7 +40,7 @@ class OrderedCurriculum:
 
     def refresh(self, signal: SignalScores) -> None:
         order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))
-        self._order = order[::-1] if self.hard_first else order
+        self._order = reversed_order(order, signal.values) if self.hard_first else order
         self._ranks = np.empty(len(order), np.int64)
         self._ranks[self._order] = np.arange(len(order))
         self._sorted: tuple[int, np.ndarray] | None = None

@@ -35,6 +35,8 @@ class BatchSizes:
 
     ``prompt_tokens``, ``completion_tokens``: per prompt, per completion, at most; ``group_size``: completions that
     share a prompt's cache. ``frozen_copies``: further sets of weights (a reference policy, a critic's trunk).
+    ``shards``: processes among which weights that train, gradients and optimizer states are divided, beside a whole
+    copy of the weights in each; with 1 there is no such copy.
     """
 
     micro_batch_tokens: int
@@ -45,6 +47,7 @@ class BatchSizes:
     group_size: int
     optimizer_states: int = 2
     frozen_copies: int = 0
+    shards: int = 1
     checkpointing: bool = False
 
 
@@ -71,6 +74,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     """The peak of memory that a run is expected to need, in bytes.
 
     - weights: ``parameters * (1 + frozen_copies)``; gradients: ``trained``; optimizer: ``optimizer_states * trained``;
+      in ``shards``, ``parameters / shards`` more weights, and the share of gradients and optimizer;
     - activations: ``micro_batch_tokens * (layers * (10 hidden + 4 inner) + 4 hidden)``; with checkpointing one hidden
       width per token and layer, and one layer in full;
     - backward: the gradients of one layer's activations, while they pass through it;
@@ -86,10 +90,11 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     if batch.checkpointing:
         kept = model.layers * model.hidden_width + per_token
     cached = batch.decoding * batch.completion_tokens + batch.decoding // batch.group_size * batch.prompt_tokens
+    in_shards = model.parameters * size // batch.shards if batch.shards > 1 else 0
     return Footprint(
-        weights=model.parameters * size * (1 + batch.frozen_copies),
-        gradients=model.trained * size,
-        optimizer=model.trained * size * batch.optimizer_states,
+        weights=model.parameters * size * (1 + batch.frozen_copies) + in_shards,
+        gradients=model.trained * size // batch.shards,
+        optimizer=model.trained * size * batch.optimizer_states // batch.shards,
         activations=batch.micro_batch_tokens * (kept + _OUTER_COPIES * model.hidden_width) * size,
         backward=batch.micro_batch_tokens * per_token * size,
         logits=3 * 4 * max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary),

@@ -34,6 +34,12 @@ def rank_order(values: np.ndarray, learn_first: Literal["high", "low"], rng: np.
     return shuffle[np.argsort(keys[shuffle], kind="stable")]
 
 
+def reversed_order(order: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``order`` from its other end; rows whose value is NaN stay last, since they are at neither end of the signal."""
+    known = ~np.isnan(values[order])
+    return np.concatenate([order[known][::-1], order[~known]])
+
+
 def gaussian_draw(
     size: int,
     count: int,

@@ -35,8 +35,11 @@ def model_sizes(model: Any) -> ModelSizes:
     )
 
 
-def expected_footprint(module: GRPOModule, prompt_tokens: int) -> Footprint:
-    """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`."""
+def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 1) -> Footprint:
+    """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`.
+
+    ``shards``: ranks that share what trains; each also holds one whole copy of the weights (`training.sharding`).
+    """
     group_size, completion = module.sampling.group_size, module.sampling.max_new_tokens
     step = module.prompts_per_step * (prompt_tokens + group_size * completion)
     completions = module.prompts_per_step * group_size
@@ -50,6 +53,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int) -> Footprint:
         completion_tokens=completion,
         group_size=group_size,
         frozen_copies=int(copied_reference) + int(own_trunk),
+        shards=shards,
         checkpointing=any(getattr(part, "gradient_checkpointing", False) for part in module.model.modules()),
     )
     return footprint(model_sizes(module.model), sizes)

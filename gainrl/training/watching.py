@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
 from gainrl.training.experience import Experience
 from gainrl.training.ranks import Ranks
+from gainrl.training.scorer import Scorer
+from gainrl.training.sharding import passes
 
 
 class PromptWatch:
@@ -53,6 +56,17 @@ class PromptWatch:
             if not np.isnan(terms_P).all():
                 means[f"concentration/{name}"] = float(np.nanmean(terms_P))
         return means
+
+    @torch.no_grad()
+    def measure(self, experience: Experience, scorer: Scorer) -> float:
+        """Mean concentration of a step that made no update, by forwards of their own; NaN where nothing is known."""
+        rows = torch.arange(len(experience.lengths))
+        mine = rows[(rows // experience.group_size) % scorer.ranks.size == scorer.ranks.rank]
+        for part, counts in passes(scorer.micro_batches(experience, mine), scorer.ranks, scorer.policy.model):
+            scorer.scored(scorer.policy, experience, part, watch=self.over(experience, part) if counts else None)
+        self.note(experience)
+        known = [group.concentration for group in experience.groups if not np.isnan(group.concentration)]
+        return float(np.mean(known)) if known else float("nan")
 
 
 def _mean_of_known(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,19 +1,20 @@
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 
 import gainrl.rollouts.hf
 from gainrl.app.evaluate import run_evaluation
 from gainrl.app.evaluation_record import sample_counts
 from gainrl.app.faults import ConfigError, RunRefused
-from gainrl.models.export import export_policy
+from gainrl.app.train import run_job
 from gainrl.models.tiny import TinyModel
+from tests import composition
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
@@ -102,30 +103,28 @@ def test_completions_of_other_settings_or_weights_are_never_mixed(tmp_path):
         evaluated(tmp_path / "out", *SMALL, *QUICK)
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """A directory as gainrl-train leaves it, its policy and a checkpoint with weights of their own."""
-    folder = tmp_path / "run"
-    overrides = [
-        *(o for o in SMALL if not o.startswith("reward")),
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory of a run that has ended, with a checkpoint of every step."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    own = [
+        "logger=none",
         "rollout.max_new_tokens=5",
         "rollout.temperature=0.7",
+        "checkpoint.every_steps=1",
+        "optimizer.optimizer.lr=0.05",
     ]
-    config = composed("config", overrides)
-    sections = ("model", "template", "reward", "dataset", "rollout", "data_dir")
-    plain = {name: OmegaConf.to_container(config, resolve=False)[name] for name in sections}
-    plain = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain))
-    policy = TinyModel(**{key: value for key, value in plain["model"].items() if key not in ("_target_", "warm_start")})
-    policy = policy.load()
-    with torch.no_grad():
-        policy.model.get_input_embeddings().weight.mul_(1.5)
-    export_policy(policy, folder / "policy")
-    (folder / "checkpoints").mkdir()
-    state = {f"model.{name}": tensor for name, tensor in policy.model.state_dict().items()}
-    torch.save({"state_dict": state | {"critic.weight": torch.zeros(1)}}, folder / "checkpoints" / "last.ckpt")
+    config = composition.composed(*composition.SMALL, *own, "checkpoint.keep=9", folder=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAINRL_CACHE", str(folder.parent / "cache"))
+        patch.setattr("gainrl.app.run.draw_curves", lambda *given, **options: None)
+        run_job(config, Console(file=io.StringIO()))
     return folder
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def test_a_run_is_evaluated_with_its_own_settings_unless_others_are_typed(trained, tmp_path):
@@ -134,15 +133,34 @@ def test_a_run_is_evaluated_with_its_own_settings_unless_others_are_typed(traine
     stored = yaml.safe_load((tmp_path / "own" / "config.yaml").read_text())
     assert stored["rollout"]["max_new_tokens"] == 5
     assert stored["evaluation"]["temperature"] == 0.7
-    assert stored["reward"]["_target_"].endswith("ProceduralReward")
+    assert stored["reward"]["_target_"].endswith("CustomReward")
     assert stored["model"]["source"] == str(trained / "policy")
     evaluated(tmp_path / "typed", *quick, "rollout.max_new_tokens=4", "reward=math")
     typed = yaml.safe_load((tmp_path / "typed" / "config.yaml").read_text())
     assert typed["rollout"] == stored["rollout"] | {"max_new_tokens": 4}
     assert typed["reward"]["_target_"].endswith("MathReward")
-    evaluated(tmp_path / "checkpoint", *quick, "checkpoint=last.ckpt")
-    written, wanted = ((tmp_path / name / "completions.jsonl").read_text() for name in ("checkpoint", "own"))
-    assert written == wanted
+
+
+def test_a_checkpoint_is_evaluated_with_the_weights_of_its_step(trained, tmp_path):
+    quick = [f"run={trained}", "evaluation.samples=1", "evaluation.resamples=50"]
+    for name, chosen in (
+        ("own", []),
+        ("last", ["checkpoint=step-000003.ckpt"]),
+        ("first", ["checkpoint=step-000001.ckpt"]),
+    ):
+        evaluated(tmp_path / name, *quick, *chosen)
+    own, last, first = ((tmp_path / name / "completions.jsonl").read_text() for name in ("own", "last", "first"))
+    assert last == own
+    assert first != own
+
+
+def test_a_checkpoint_that_is_torn_or_of_another_model_is_refused(trained, tmp_path):
+    chosen = [f"run={trained}", "checkpoint=step-000003.ckpt"]
+    with pytest.raises(ConfigError, match="weights of another model"):
+        evaluated(tmp_path / "other", *chosen, "+model.intermediate_size=48")
+    (trained / "checkpoints" / "step-000003.ckpt").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        evaluated(tmp_path / "torn", *chosen)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +190,7 @@ def test_a_run_without_a_policy_says_so(trained, tmp_path):
         path.unlink()
     with pytest.raises(ConfigError, match="exported no policy yet"):
         evaluated(tmp_path / "out", f"run={trained}")
-    with pytest.raises(ConfigError, match=r"it has last\.ckpt"):
+    with pytest.raises(ConfigError, match=r"it has best\.ckpt, step-000001\.ckpt"):
         evaluated(tmp_path / "out", f"run={trained}", "checkpoint=first.ckpt")
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 import gainrl.app.hardware as hardware
 from gainrl.app.hardware import check_hardware, print_expectations, settle_threads
 from gainrl.app.identity import RunRecord
+from gainrl.signals.live import ConcentrationProbe
 from gainrl.training.threads import ThreadChoice
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
@@ -71,7 +72,7 @@ def test_auto_says_what_it_tried_and_keeps_its_choice_when_the_run_goes_on(tmp_p
     assert "threads: 4 threads (of a training pass with 1: 200 ms, 4: 100 ms)" in text_of(screen)
     settle_threads(config_of(threads="auto"), RunRecord(tmp_path), module, data, screen)
     assert tried == [[1, 4]]
-    assert threads == [4]
+    assert threads == [4, 4]  # the trial leaves its choice set, and the later run sets it
 
 
 def test_a_single_processor_needs_no_trial(tmp_path, screen, monkeypatch):
@@ -79,6 +80,24 @@ def test_a_single_processor_needs_no_trial(tmp_path, screen, monkeypatch):
     monkeypatch.setattr(hardware, "faster_threads", lambda *a: pytest.fail("there was nothing to choose"))
     settle_threads(config_of(threads="auto"), RunRecord(tmp_path), module_of(), data_of(4), screen)
     assert "threads: 1" in text_of(screen)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "said"),
+    [
+        ("llama", {}, False),
+        ("mistral", {}, True),
+        ("llama", {"shards": 2}, True),
+        ("llama", {"probe_completions": True}, True),
+    ],
+)
+def test_compiling_what_never_runs_is_named(architecture, settings, said, tmp_path, screen):
+    policy = build_policy(architecture)
+    probe = {"probe": ConcentrationProbe(policy.model)} if "probe_completions" in settings else {}
+    module = module_of(policy=policy, **probe, **{k: v for k, v in settings.items() if k != "shards"})
+    options = {"shards": settings.get("shards", 1)}
+    print_expectations(RunRecord(tmp_path), module, data_of(4, 9), screen, compiled=True, **options)
+    assert ("trainer.compile=true has no effect" in text_of(screen)) is said
 
 
 @pytest.mark.parametrize(("architecture", "shares"), [("llama", True), ("mistral", False), ("lfm2", False)])

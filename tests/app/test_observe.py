@@ -1,6 +1,8 @@
 """The observational figures: what they show, checked on numbers; that they are drawn, on a run of a few steps."""
 
+import io
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,11 +22,12 @@ from gainrl.app.observations.maps import block_means, cosine_maps, depth_taps, m
 from gainrl.app.observations.quartiles import completions, quartile_of, quartiles_table
 from gainrl.app.observe import observe
 from gainrl.app.paths import config_dir
+from gainrl.app.train import run_job
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.functional.angles import concentration
-from gainrl.models.export import export_policy
 from gainrl.models.tiny import TinyModel, tiny_tokenizer
 from gainrl.signals.activations import Tap, tapped
+from tests.composition import SMALL, composed
 
 TINY = {"hidden_size": 16, "intermediate_size": 32, "layers": 3, "heads": 2, "max_length": 160}
 FEW = [
@@ -132,27 +135,21 @@ def observed(tmp_path):
     return call
 
 
-@pytest.fixture
-def run(tmp_path, policy):
-    """What a run leaves: its configuration, its numbers, a checkpoint after step 2 and the policy after step 4."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        config = compose("config", [*EMBEDDED, *FEW])
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    OmegaConf.save(OmegaConf.masked_copy(config, ["model", "dataset", "template", "schedule"]), folder / "config.yaml")
-    columns = {"concentration/intra": 0.3, "concentration/inter": 0.2}
-    pd.DataFrame({"step": range(5), **columns}).to_csv(folder / "metrics.csv", index=False)
-    with open(folder / "rollouts.jsonl", "w") as file:
-        for step in range(1, 5):
-            for number in range(12):
-                record = {"step": step, "id": f"arithmetic-train-1-{number:04d}", "verdict": "correct"}
-                file.write(json.dumps(record) + "\n")
-    for step, scale in ((2, 1.5), (4, 2.0)):
-        with torch.no_grad():
-            policy.model.model.layers[0].mlp.up_proj.weight.mul_(scale)
-        state = {f"model.{name}": tensor.clone() for name, tensor in policy.model.state_dict().items()}
-        torch.save({"state_dict": state, "counters": {"step": step}}, folder / "checkpoints" / f"step-{step:06d}.ckpt")
-    export_policy(policy, folder / "policy")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The directory of a run of one epoch of four steps, with checkpoints of its second and its last step."""
+    folder = tmp_path_factory.mktemp("observed") / "run"
+    own = [
+        "logger=none",
+        "schedule.steps=4",
+        "schedule.steps_per_epoch=4",
+        "checkpoint.every_steps=2",
+        "evaluation.every=2",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAINRL_CACHE", str(folder.parent / "cache"))
+        patch.setattr("gainrl.app.run.draw_curves", lambda *given, **options: None)
+        run_job(composed(*SMALL, *own, folder=folder), Console(file=io.StringIO()))
     return folder
 
 
@@ -195,15 +192,15 @@ def test_a_run_gives_all_figures_from_start_to_end(observed, run):
     assert set(pd.read_csv(folder / "maps.csv")["stage"]) == {"before training", "after training"}
 
 
-def test_figures_that_need_a_run_say_so(observed, run):
+def test_figures_that_need_a_run_say_so(observed, run, tmp_path):
     with pytest.raises(ConfigError, match="run=DIR"):
         observed("figures=[epochs]")
     with pytest.raises(ConfigError, match="maps,epochs,quartiles,gradients"):
         observed("figures=[neurons]")
     with pytest.raises(ConfigError, match="accelerator='tpu'"):
         observed("accelerator=tpu")
-    (run / "rollouts.jsonl").unlink()
+    (Path(shutil.copytree(run, tmp_path / "run")) / "rollouts.jsonl").unlink()
     with pytest.raises(ConfigError, match="lacks"):
-        observed("figures=[quartiles]", f"run={run}")
+        observed("figures=[quartiles]", f"run={tmp_path / 'run'}")
     with pytest.raises(ConfigError, match="holds no config"):
         observed("run=/nowhere")

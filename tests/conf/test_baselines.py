@@ -24,6 +24,7 @@ NAMES = [
     "gain_rl",
     "gain_rl_ppo",
     "gain_rl_ranks",
+    "gain_rl_released",
     "greso",
     "half_data_angle",
     "half_data_random",

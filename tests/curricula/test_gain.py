@@ -38,6 +38,26 @@ def test_the_centre_follows_the_paper_by_hand():
     assert centers == pytest.approx([0, 51.03, 51.03 + 245.57, 51.03 + 245.57 - 143.51], abs=0.02)
 
 
+def test_the_papers_step_is_half_the_prompts_of_an_epoch():
+    curriculum = started(size=7473, absolute=True, width=1000, step_scale=None)  # epochs of 40 prompts
+    epoch(curriculum, 0.7, 0.2)
+    assert curriculum.metrics()["center"] == pytest.approx(20 * (np.tanh(0.4) + np.tanh(0.1)))
+    half = started(size=100, prompts=64, steps_per_epoch=16, absolute=True, width=10, step_scale=None)
+    half.end_epoch(EpochFeedback(0, 0.5, 0.02))
+    assert half.metrics()["move/total"] == pytest.approx(512 * np.tanh(0.01))
+
+
+@pytest.mark.parametrize("reversed", [False, True])
+def test_prompts_without_a_signal_come_last_from_either_end(reversed):
+    values = np.arange(200.0)
+    values[:20] = np.nan
+    curriculum = GainCurriculum(**PAPER | {"width": 0.05}, reversed=reversed)
+    curriculum.start(PromptPool(200, 10, 1, total_steps=100, group_size=8), SignalScores("angle", values), 0)
+    rows = curriculum.propose(10)
+    assert min(rows) >= 20
+    assert np.isfinite(curriculum.metrics()["mean_signal"])
+
+
 def test_the_move_reports_its_two_terms():
     curriculum = started(size=7473, absolute=True, width=1000, step_scale=512)
     epoch(curriculum, 0.7, 0.2)
@@ -154,7 +174,7 @@ def test_an_unmeasured_concentration_is_refused_where_it_is_used():
     [
         ({"width": 0.0}, "width=0.0 lies outside"),
         ({"width": 1000}, "or absolute=true"),
-        ({"absolute": True}, "type width=1000 step_scale=512"),
+        ({"absolute": True}, "type width=1000 step_scale=500"),
         ({"update": "papr"}, "type one of paper"),
         ({"beta": 1.5}, r"outside \[0, 1\]"),
         ({"keep_fraction": 0.0}, r"outside \(0, 1\]"),

@@ -26,6 +26,14 @@ def test_a_stretched_pass_ends_with_the_run():
     assert walk(started(hard_first=True), 10)[-1] == [1, 0]
 
 
+def test_prompts_without_a_difficulty_come_last_from_either_end():
+    values = np.array([np.nan, 1.0, 2.0, np.nan, 3.0])
+    for hard_first, first in ((False, [1, 2, 4]), (True, [4, 2, 1])):
+        curriculum = OrderedCurriculum(hard_first=hard_first)
+        curriculum.start(PromptPool(5, 1, 5, 5, 8), SignalScores("label", values, "low"), 0)
+        assert [row for step in walk(curriculum, 5, 1) for row in step][:3] == first
+
+
 def test_a_run_longer_than_the_pool_stays_longer_at_each_difficulty():
     rows = walk(started(size=5, steps=7), 7)
     assert rows == [[0, 1], [0, 1], [1, 2], [2, 3], [2, 3], [2, 3], [3, 4]]

@@ -41,6 +41,13 @@ def test_a_frozen_copy_adds_its_weights_alone():
     assert footprint(MODEL, changed(BATCH, frozen_copies=1)).peak - footprint(MODEL, BATCH).peak == 4 * 1000
 
 
+def test_each_of_several_shards_holds_its_share_beside_a_whole_copy_of_the_weights():
+    found = footprint(MODEL, changed(BATCH, shards=4))
+    assert found.weights == 4 * 1000 + 1000
+    assert found.gradients == 100
+    assert found.optimizer == 200
+
+
 def test_checkpointing_keeps_one_width_per_layer_and_one_layer_in_full():
     found = footprint(MODEL, changed(BATCH, checkpointing=True))
     assert found.activations == 4 * 10 * (2 * 8 + (10 * 8 + 4 * 16) + 4 * 8)

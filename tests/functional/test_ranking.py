@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gainrl.functional import ranking
-from gainrl.functional.ranking import gaussian_draw, rank_order
+from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
 from gainrl.functional.streams import generator
 
 
@@ -43,6 +43,15 @@ def test_ties_follow_the_seed_and_missing_values_come_last():
     assert (
         rank_order(values, "high", generator(7, "t")).tolist() == rank_order(values, "high", generator(7, "t")).tolist()
     )
+
+
+def test_from_its_other_end_an_order_still_ends_with_missing_values():
+    values = np.array([3.0, np.nan, 1.0, 2.0, np.nan])
+    order = rank_order(values, "high", generator(0, "t"))
+    turned = reversed_order(order, values)
+    assert order[:3].tolist() == [0, 3, 2]
+    assert turned[:3].tolist() == [2, 3, 0]
+    assert turned[3:].tolist() == order[3:].tolist()
 
 
 def test_unknown_end_is_refused():

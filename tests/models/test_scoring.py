@@ -5,7 +5,7 @@ import torch
 
 from gainrl.models.scoring import completion_scores
 from gainrl.models.shared_prompts import shared_form
-from tests.architectures import SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
+from tests.architectures import RECURRENT, SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
 LENGTHS = [4, 9, 6]
 GROUP = 3
@@ -42,7 +42,7 @@ def gradients(policy, loss):
 
 
 @pytest.mark.parametrize("share_prompts", [True, False])
-@pytest.mark.parametrize("architecture", SHARING + WINDOWED)
+@pytest.mark.parametrize("architecture", SHARING + WINDOWED + RECURRENT)
 def test_values_and_gradients_equal_those_of_unpadded_single_sequences(architecture, share_prompts):
     policy, prompts = build_policy(architecture), build_prompts(LENGTHS)
     ids, lengths = build_completions()
