@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gainrl.app.report.blocks import ranged
+from gainrl.app.report.blocks import p_value, ranged
 from gainrl.app.report.reader import AXES, Run
 from gainrl.app.report.summaries import area
 from gainrl.app.report.sweep import Settings, Sweep
@@ -165,10 +165,12 @@ def sentence(comparison: Comparison, sweep: Sweep, others: Sequence[Comparison] 
         judged = f"an improvement of {effect:g} or more over {sweep.reference} is ruled out"
     else:
         judged = f"undecided at {comparison.pairs} pair{'s' if comparison.pairs > 1 else ''}"
-        if comparison.needed is not None and comparison.needed > comparison.pairs:
+        if interval.low > 0 and comparison.p_holm is not None:
+            judged += f", its corrected p is {p_value(comparison.p_holm)}"
+        elif comparison.needed is not None and comparison.needed > comparison.pairs:
             judged += f"; about {comparison.needed:,} would show a difference of {effect:g}"
     opposite = [
-        f"but {other.score} {ranged(other.interval, sign=True)}, on the other side"
+        f"but {'above' if comparison.worse else 'below'} zero in {other.score}, {ranged(other.interval, sign=True)}"
         for other in others
         if (comparison.verdict == "supported" and other.interval.high < 0)
         or (comparison.worse and other.interval.low > 0)

@@ -193,7 +193,7 @@ def test_an_arm_that_screens_is_judged_over_steps_and_over_rollouts(tmp_path, sw
     assert rows["area over optimizer steps"].interval.low > 0
     # The same curve takes three times the rollouts.
     assert rows["area over rollouts"].interval.high < 0
-    assert re.search(r"better than vanilla_grpo; but area over rollouts .*, on the other side$", told(rows, sweep))
+    assert re.search(r"better than vanilla_grpo; but below zero in area over rollouts, ", told(rows, sweep))
     ratios = {
         row.axis: row.ratio.estimate for row in budgets_to_targets(sweep, axes_of(sweep)) if row.label == "oracle"
     }
