@@ -41,13 +41,31 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
         Benchmark("1. A GRPO step, two threads", "grpo_step", [*faster, "--threads", "2"], None),
         Benchmark("2. Prompts of 256 tokens", "grpo_step", [*faster, "--prompt-length", "256"], None),
         Benchmark(
+            "2. Prompts of 256 tokens, two threads",
+            "grpo_step",
+            [*faster, "--prompt-length", "256", "--threads", "2"],
+            None,
+        ),
+        Benchmark(
             "3. With a KL and two inner epochs",
             "grpo_step",
             [*faster, "--beta", "0.04", "--inner-epochs", "2"],
             [*step, "--beta", "0.04", "--inner-epochs", "2"],
         ),
         Benchmark(
+            "3. With a KL and two inner epochs, two threads",
+            "grpo_step",
+            [*faster, "--beta", "0.04", "--inner-epochs", "2", "--threads", "2"],
+            None,
+        ),
+        Benchmark(
             "3. Half of the groups constant", "grpo_step", [*faster, "--half-constant"], [*step, "--half-constant"]
+        ),
+        Benchmark(
+            "3. Half of the groups constant, two threads",
+            "grpo_step",
+            [*faster, "--half-constant", "--threads", "2"],
+            None,
         ),
         Benchmark(
             "4. Rollouts alone",
@@ -64,8 +82,24 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
         ),
         Benchmark("6. Scaling", "scaling", [], ["--small", "--repeats", "1", "--folder", "{folder}"]),
         Benchmark("7. Everything else", "overhead", [], ["--steps", "3", "debug=fast"]),
-        *([Benchmark("The signal pass", "signal_pass", ["--data", data], None)] if data else []),
+        Benchmark("A million rows", "million_rows", ["build/bench"], None),
+        Benchmark("Reading the concentration off the update", "concentration_cost", [], None),
+        *(with_data(data) if data else []),
     ]
+
+
+def with_data(data: str) -> list[Benchmark]:
+    """Those that need the published problems."""
+    return [
+        Benchmark("Answers judged", "verifier", ["--data-dir", data], None),
+        Benchmark("Programs judged", "sandbox", ["--data-dir", data], None),
+        Benchmark("The signal pass, two threads, 1,000 questions", "signal_pass", _signal(data, 2, 1000), None),
+        Benchmark("The signal pass", "signal_pass", _signal(data, 1, 7473), None),
+    ]
+
+
+def _signal(data: str, threads: int, prompts: int) -> list[str]:
+    return ["--data", data, "--threads", str(threads), "--prompts", str(prompts)]
 
 
 def heading() -> str:

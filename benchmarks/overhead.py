@@ -2,8 +2,9 @@
 
     python -m benchmarks.overhead [--steps 40] [overrides of gainrl-train]
 
-Runs gainrl-train at the default size. Measuring the signal and evaluating happen once in many steps; they are listed
-and left out of the share. The warm start runs first where its weights are not cached.
+Runs gainrl-train at the default size with its default logger, W&B offline. Measuring the signal and evaluating happen
+once in many steps; they are listed and left out of the share. The warm start runs first where its weights are not
+cached.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,11 +31,12 @@ def main(given: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         command = [
-            *(sys.executable, "-m", "gainrl.app.train", "logger=none", f"schedule.steps={options.steps}"),
+            *(sys.executable, "-m", "gainrl.app.train", f"schedule.steps={options.steps}"),
             *("evaluation.every=100000", "evaluation.limit=1", "evaluation.samples=0", f"hydra.run.dir={folder}"),
             *overrides,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        offline = os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline)
         if done.returncode:
             raise SystemExit(f"the run failed:\n{(done.stdout + done.stderr)[-3000:]}")
         with open(folder / "metrics.csv", newline="") as file:

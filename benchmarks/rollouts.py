@@ -4,8 +4,9 @@
     python -m benchmarks.rollouts --paged                                transformers' continuous batching as well
     python -m benchmarks.rollouts --vllm-python .venv-vllm/bin/python    vLLM on the same processor as well
 
-Prompts have 5 to 128 tokens; completions end at one of 8 stop ids of 320 or after 128 tokens. The first round of each
-side warms up; for vLLM the start of the engine and the loading of the weights fall into it.
+Prompts have 4 to 128 tokens; completions end at one of 8 stop ids of 320 or after 128 tokens. The first round of each
+side warms up; for vLLM the start of the engine and the loading of the weights fall into it. vLLM runs after the others,
+in a process of its own; the others take turns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,16 +32,24 @@ from gainrl.types import Policy, PromptTokens, RolloutEngine, SamplingParams
 Figures = tuple[float, float, float]
 
 
-def measure(run: Callable[[int], int], repeats: int) -> Figures:
-    """Medians of wall seconds, processor seconds and tokens per processor second; the first run warms up."""
-    wall, cpu, speed = [], [], []
+def measure(runs: Mapping[str, Callable[[int], int]], repeats: int) -> list[tuple[str, Figures]]:
+    """Of each side the medians of wall seconds, processor seconds and tokens per processor second.
+
+    The sides take turns, so that the machine's other work meets them alike; the first round warms up.
+    """
+    rounds: dict[str, list[Figures]] = {name: [] for name in runs}
     for index in range(repeats + 1):
-        start = time.perf_counter(), time.process_time()
-        tokens = run(index)
-        wall.append(time.perf_counter() - start[0])
-        cpu.append(time.process_time() - start[1])
-        speed.append(tokens / cpu[-1])
-    return statistics.median(wall[1:]), statistics.median(cpu[1:]), statistics.median(speed[1:])
+        for name, run in runs.items():
+            start = time.perf_counter(), time.process_time()
+            tokens = run(index)
+            wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
+            rounds[name].append((wall, cpu, tokens / cpu))
+    return [(name, medians(of_side[1:])) for name, of_side in rounds.items()]
+
+
+def medians(rounds: Sequence[Figures]) -> Figures:
+    wall, cpu, speed = map(statistics.median, zip(*rounds, strict=True))
+    return wall, cpu, speed
 
 
 def build_subject() -> Policy:
@@ -120,12 +129,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     policy = build_subject()
-    sides = [
-        ("gainrl", measure(rounds(HFEngine(), policy, options), options.repeats)),
-        ("model.generate", measure(plain_rounds(policy, options), options.repeats)),
-    ]
+    runs = {"gainrl": rounds(HFEngine(), policy, options), "model.generate": plain_rounds(policy, options)}
     if options.paged:
-        sides.append(("rollout=paged", measure(rounds(PagedEngine(page_size=16), policy, options), options.repeats)))
+        runs["rollout=paged"] = rounds(PagedEngine(page_size=16), policy, options)
+    sides = measure(runs, options.repeats)
     if options.vllm_python:
         sides.append(vllm_figures(options))
     own = sides[0][1]

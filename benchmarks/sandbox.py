@@ -1,6 +1,6 @@
 """Correctness and speed of the code reward on the published problems.
 
-    GAINRL_DATA=<folder> python -m benchmarks.sandbox [--isolation auto] [--workers 2]
+    python -m benchmarks.sandbox --data-dir DATA [--isolation auto] [--workers 2]
 
 Runs the 164 reference solutions of HumanEval and the 974 of MBPP, a stub for each, and 200 runs of a program that
 reads stdin; prints verdicts and programs a second (the time of the self-test apart).
@@ -55,8 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--isolation", default="auto")
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--data-dir", type=Path, default=os.environ.get("GAINRL_DATA"))
     options = parser.parse_args()
-    folder = Path(os.environ.get("GAINRL_DATA") or parser.error("GAINRL_DATA names no folder with the problems"))
+    folder = Path(options.data_dir or parser.error("give --data-dir, or GAINRL_DATA, the folder with the problems"))
     start = time.perf_counter()
     reward = CodeReward(isolation=options.isolation, workers=options.workers, time_limit_seconds=30)
     print(f"start and self-test {time.perf_counter() - start:.1f} s   {reward.stamp}")

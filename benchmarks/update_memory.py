@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -21,6 +20,7 @@ from benchmarks.tables import print_table
 from benchmarks.workload import build_model, build_policy, build_prompts
 from gainrl.functional.logprobs import selective_logprobs
 from gainrl.models.scoring import completion_scores
+from gainrl.training.peak import PeakMemory
 
 
 def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
@@ -34,7 +34,7 @@ def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
     lengths = torch.full((options.sequences,), count)
     for parameter in policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)  # the gradients themselves are the same on both sides
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory(cuda=False)
     start = time.perf_counter(), time.process_time()
     if side == "full logits":
         tokens = torch.cat([torch.tensor([prompt.ids for prompt in prompts]), ids], dim=1)
@@ -44,10 +44,10 @@ def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
         logprobs = completion_scores(policy, prompts, ids, lengths, 1).logprobs
         assert logprobs is not None
         logprobs.mean().backward()
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    used = memory.most() - memory.before
     seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     gradient = torch.cat([parameter.grad.flatten() for parameter in policy.model.parameters()])
-    results.put((used / 1024, *seconds, gradient[:: options.vocabulary // 1000].numpy()))
+    results.put((used / 2**20, *seconds, gradient[:: options.vocabulary // 1000].numpy()))
 
 
 def main() -> None:

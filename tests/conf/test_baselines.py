@@ -50,7 +50,11 @@ def main_config(tmp_path_factory) -> pathlib.Path:
     """A main config with the four groups alone, and empty algorithms: what they hold is not the matter here."""
     folder = tmp_path_factory.mktemp("conf")
     defaults = [{"curriculum": "uniform"}, {"signal": "angle"}, {"admission": "all"}, {"algorithm": "grpo"}]
-    config = {"defaults": [*defaults, "_self_", {"baseline": None}], "hydra": {"searchpath": [f"file://{CONF}"]}}
+    config = {
+        "defaults": [*defaults, "_self_", {"baseline": None}],
+        "concentration": {},
+        "hydra": {"searchpath": [f"file://{CONF}"]},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "algorithm").mkdir()
     for name in ("grpo", "dr_grpo", "dapo", "ppo"):
@@ -74,7 +78,7 @@ def test_a_baseline_names_all_four_groups_and_only_values_of_theirs(name):
     content = yaml.safe_load((CONF / "baseline" / f"{name}.yaml").read_text())
     chosen = {key.removeprefix("override /") for entry in content.pop("defaults") for key in entry}
     assert chosen == ARM_GROUPS
-    assert set(content) <= {"curriculum", "signal", "admission"}
+    assert set(content) <= {"curriculum", "signal", "admission", "concentration"}  # the last moves the curriculum
 
 
 @pytest.mark.parametrize("name", NAMES)
