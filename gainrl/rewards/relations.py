@@ -1,8 +1,8 @@
 r"""The relations of an answer: ``x = 5``, ``3 \cdot 6 = 18``, ``x \le 3``, ``x + 5 = 18``.
 
 A chain of ``=`` and ``\approx`` gives a value, its last side, where its first side is a name (``x``, ``f(3)``, ``AB``,
-``\text{area}``), where all its sides are numbers, or where it begins with the sign. Any other relation is a statement,
-which no bare value is equal to: ``x + 5 = 18`` is not 18, and neither is ``\le 18``.
+``\text{area}``, ``m + n``), where all its sides are numbers, or where it begins with the sign. Any other relation is a
+statement, which no bare value is equal to: ``x + 5 = 18`` is not 18, and neither is ``\le 18``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _NAMES = (
     rf"\\(?:sin|cos|tan|cot|sec|csc)\s*(?:\\angle\s*)?(?:{_GREEK}|[A-Z]|{_POINTS}+)",
     rf"\({_ARGUMENT}(?:,{_ARGUMENT})+(?:,\s*\\[lc]?dots\s*,{_ARGUMENT})?\)",  # (m, n) = (2, 5)
     rf"\\frac\s*\{{\s*{_DIFFERENTIAL}\}}\s*\{{\s*{_DIFFERENTIAL}\}}",
+    rf"{_SIMPLE}(?:\s*[+-]\s*{_SIMPLE})+",  # m + n, which questions ask for by name; with a number it is an equation
 )
 _NAME = re.compile("|".join(f"(?:{name})" for name in _NAMES))
 
