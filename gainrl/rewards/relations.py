@@ -137,5 +137,8 @@ def same_name(left: str | None, right: str | None) -> bool:
     return left is None or right is None or _bare(left) == _bare(right)
 
 
-def _bare(name: str) -> str:
-    return re.sub(r"[^\w']", "", re.sub(rf"{_TEXT_COMMAND}(?=\s*\{{)", "", name))
+def _bare(name: str) -> list[str]:
+    """The signed terms of a name without their styling, in any order: ``y + x`` is ``x + y``."""
+    plain = re.sub(rf"{_TEXT_COMMAND}(?=\s*\{{)", "", name)
+    signed = re.sub(r"[^\w'+-]", "", plain)
+    return sorted(re.findall(r"-?[^+-]+", signed))
