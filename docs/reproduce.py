@@ -20,17 +20,26 @@ CELLS = """## Tables
 A cell is a comparison of arms on paired seeds, and `gainrl-report` reads the answer off them:
 
 ```
-gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl seed=0,1,2,3,4 data_dir=DIR --dry-run   # what it costs
-gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl seed=0,1,2,3,4 data_dir=DIR
-gainrl-train -m experiment=gsm8k_0.5b baseline=adarft signal=pass_rate seed=0,1,2,3,4 data_dir=DIR
-gainrl-report runs/sweeps/default --targets 0.95 1.0
+gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl 'seed=range(0,10)' data_dir=DIR --dry-run   # what it costs
+gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl 'seed=range(0,10)' data_dir=DIR
+gainrl-train -m experiment=gsm8k_0.5b baseline=adarft signal=pass_rate 'seed=range(0,10)' data_dir=DIR
+gainrl-report runs/sweeps/default --task gsm8k_0.5b --targets 0.95 1.0
 ```
 
-AdaRFT needs a difficulty per problem. MATH has one; elsewhere the third command gives it the model's own pass rate before training.
+`--task` keeps to one cell where a folder holds several. Ten seeds, because five paired seeds can rule an improvement out but never
+support one: the sign-flip test of n pairs gives no p below 2/2ⁿ.
+
+AdaRFT needs a difficulty per problem. MATH has levels, and the AMC, AIME and DeepScaleR files of a data folder have difficulties (DeepScaleR's
+for 29,724 of 35,107 problems; the others count as hardest). Where none has, as in GSM8K, `baseline=adarft` is refused, and the third command
+gives it the model's own pass rate before training.
 
 The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts there, and it gives the
 same ratio in generated tokens and in wall time, which need not agree. The same command with `<name>_embedded` asks the question of the
 embedded model: no data to fetch, minutes per run on a CPU.
+
+An ablation is an arm of one cell, so that one command gives the comparison: `gainrl-report runs/sweeps/default --task gsm8k_0.5b
+--reference gain_rl`. Embedded, the cell is `experiment=testbed`. The same arms as experiments of their own (`experiment=ablation_full,ablation_intra`
+with `-m`) are compared by `gainrl-report runs/sweeps/default --arms experiment --reference ablation_full`.
 """
 SUITES = """
 Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric eval/math500/accuracy`):
@@ -48,7 +57,7 @@ FIGURES_OPENING = (
     "embedded model is drawn."
 )
 
-# Artefact, arms that are typed (none where the experiment is itself an arm), and the experiments that make it.
+# Artefact, its arms, and the experiments that make it.
 TABLES = (
     ("main table, mathematics", "vanilla_grpo,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
     ("single-task table", "vanilla_grpo,gain_rl", ("gsm8k_0.5b",)),
@@ -57,10 +66,26 @@ TABLES = (
     ("code table", "vanilla_grpo,gain_rl_ranks", ("deepcoder_3b",)),
     ("half-data table", "vanilla_grpo,half_data_angle,half_data_random", ("half_data",)),
     ("PPO table", "ppo,gain_rl_ppo", ("ppo",)),
-    ("ablation: ranking signal", "", ("ablation_full", "ablation_intra", "ablation_inter", "ablation_uniform")),
-    ("ablation: update", "", ("ablation_accuracy", "ablation_angle")),
-    ("ablation: sampler", "", ("ablation_strict_order",)),
 )
+
+# Ablation, its arms, each with the experiment that is the same run under a name of its own.
+ABLATIONS = (
+    (
+        "ranking signal",
+        {
+            "gain_rl": "ablation_full",
+            "angle_intra": "ablation_intra",
+            "angle_inter": "ablation_inter",
+            "vanilla_grpo": "ablation_uniform",
+        },
+    ),
+    ("update", {"gain_rl": "ablation_full", "accuracy_only": "ablation_accuracy", "angle_only": "ablation_angle"}),
+    (
+        "sampler",
+        {"gain_rl": "ablation_full", "strict_angle": "ablation_strict_order", "vanilla_grpo": "ablation_uniform"},
+    ),
+)
+SEEDS = "'seed=range(0,10)'"
 
 # Figure, what the paper reads off it, and what draws it here.
 FIGURES = (
@@ -124,6 +149,10 @@ def stated() -> dict[str, dict[str, str]]:
     return rows
 
 
+def _together(cells: list[str]) -> str:
+    return "; ".join(dict.fromkeys(cells))
+
+
 def page() -> str:
     rows = stated()
     lines = [OPENING, CELLS, "| artefact | command | paper | ours | ours, embedded |", "|---|---|---|---|---|"]
@@ -131,10 +160,18 @@ def page() -> str:
         for name in names:
             row = rows[name]
             paper = next((cell for head, cell in row.items() if head.startswith("published")), "not known")
-            arm = f" baseline={arms}" if arms else ""
-            command = f"`gainrl-train -m experiment={name}{arm} seed=0,1,2,3,4 data_dir=DIR`"
+            # The training problems of DeepCoder are on the hub only; what is in DIR are the evaluation sets.
+            data = "data_dir=DIR dataset.data_dir=null" if name == "deepcoder_3b" else "data_dir=DIR"
+            command = f"`gainrl-train -m experiment={name} baseline={arms} {SEEDS} {data}`"
             embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
             lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
+    for artefact, same in ABLATIONS:
+        command = f"`gainrl-train -m experiment=gsm8k_0.5b baseline={','.join(same)} {SEEDS} data_dir=DIR`"
+        named = ", ".join(f"`{name}`" for name in same.values())
+        ours, embedded = (
+            _together([rows[name][head] for name in same.values()]) for head in ("ours", "ours, embedded")
+        )
+        lines.append(f"| ablation: {artefact} ({named}) | {command} | not known | {ours} | {embedded} |")
     suites = {
         name: list(yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["sets"])
         for name in ("math", "code")

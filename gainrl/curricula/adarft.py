@@ -10,6 +10,8 @@ Departures from the released code:
    batches of an epoch ahead; ``frozen_per_epoch`` reproduces that, identical steps included.
 2. ``unseen_first`` takes the nearest among the prompts visited least, so that prompts do not come back at once.
 3. Accuracy is the raw verdict, so that bonuses for format cannot shift the equilibrium.
+4. The release knows labelled problems only. Here ``difficulty=signal`` counts a prompt without a number as hardest, all
+   of them sharing their mean rank; ``difficulty=label`` refuses a pool in which any prompt lacks one.
 """
 
 from __future__ import annotations

@@ -20,10 +20,15 @@ def aime(
 ) -> DataSplits:
     """AIME up to 2023 and AIME 2024.
 
-    The hub's training collection lacks some dozens of the 975 problems that a data folder holds.
+    The hub's training collection lacks some dozens of the 975 problems that a data folder holds, and their
+    difficulties.
     """
-    train = None if held_out_only else PublishedFile(name="aime_train", split="train", records=_train_records)
-    held_out = PublishedFile(name="aime24_test", split="train", records=_test_records)
+    train = (
+        None
+        if held_out_only
+        else PublishedFile(name="aime_train", split="train", records=_train_records, folder_only=("overlap",))
+    )
+    held_out = PublishedFile(name="aime24_test", split="train", records=_test_records, folder_only=("difficulty",))
     return load_splits(train, held_out, train_hub=train_hub, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
 
 

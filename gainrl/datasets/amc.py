@@ -28,5 +28,5 @@ def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 amc = published(
     hub="AI-MO/aimo-validation-amc",
     train=PublishedFile(name="amc_train", split="train", records=None),
-    held_out=PublishedFile(name="amc_test", split="train", records=_test_records),
+    held_out=PublishedFile(name="amc_test", split="train", records=_test_records, folder_only=("difficulty",)),
 )

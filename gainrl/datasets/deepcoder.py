@@ -14,6 +14,7 @@ from gainrl.types import Problem
 
 def deepcoder(
     *,
+    data_dir: str | None = None,
     hub: str = "agentica-org/DeepCoder-Preview-Dataset",
     train_parts: Sequence[str] = ("primeintellect", "taco", "lcbv5"),
     held_out_parts: Sequence[str] = ("lcbv5",),
@@ -24,8 +25,14 @@ def deepcoder(
 
     ``tests`` in `Problem.extra` is ``{"inputs": [...], "outputs": [...]}``, with ``entry_point`` beside it where a
     function is called and no program run. A problem without tests is left out. Raises ValueError if the hub cannot
-    be reached.
+    be reached, and for a ``data_dir``, which holds no file of DeepCoder.
     """
+    if data_dir is not None:
+        raise ValueError(
+            f"data_dir={data_dir}: DeepCoder is read from the hub only, so that no folder is looked into. Add "
+            "dataset.data_dir=null; evaluation sets still come from data_dir. Where the hub cannot be reached: "
+            f"hf download {hub} --repo-type dataset --local-dir deepcoder, and dataset.hub=deepcoder"
+        )
     train = None if held_out_only else _load(hub, train_parts, "train", cache_dir)
     return DataSplits(train=train, held_out=_load(hub, held_out_parts, "test", cache_dir))
 

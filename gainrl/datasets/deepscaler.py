@@ -23,7 +23,7 @@ def deepscaler(
     Rows that repeat a problem are one problem here: ``rows`` lists where the full file has it (the published order
     counts in those rows), ``alt_answers`` the other answers that it gives. The file of a data folder is partial.
     """
-    train = PublishedFile(name="deepscaler_partial_train", split="train", records=_records)
+    train = PublishedFile(name="deepscaler_partial_train", split="train", records=_records, folder_only=("overlap",))
     pool = None if held_out_only else train
     return load_splits(pool, MATH_500, train_hub=hub, hub=held_out_hub, data_dir=data_dir, cache_dir=cache_dir)
 

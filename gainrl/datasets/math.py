@@ -79,5 +79,12 @@ def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
         }
 
 
-_TRAIN = PublishedFile(name="math_train", config="default", split="train", records=_train_records, leveled=True)
+_TRAIN = PublishedFile(
+    name="math_train",
+    config="default",
+    split="train",
+    records=_train_records,
+    leveled=True,
+    folder_only=("note", "overlap"),
+)
 MATH_500 = PublishedFile(name="math500_test", config="default", split="test", records=_test_records, leveled=True)

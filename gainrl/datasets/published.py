@@ -32,7 +32,8 @@ class PublishedFile:
 
     ``name`` is the file in a data folder, without ``.jsonl.gz``. ``config`` and ``split`` say where the hub has it,
     ``records`` brings the hub's rows into the form of that file, None where no hub has them. ``leveled`` sets have
-    integer difficulty classes.
+    integer difficulty classes. ``folder_only`` are fields that the hub lacks and that are left out of a folder's
+    records, so that either way asks and judges the same.
     """
 
     name: str
@@ -40,6 +41,8 @@ class PublishedFile:
     records: Callable[[Iterable[Mapping[str, Any]]], Iterable[Record]] | None
     config: str | None = None
     leveled: bool = False
+    folder_only: tuple[str, ...] = ()
+    identity: Callable[[Record], str] = lambda record: record["id"]
     question: Callable[[Record], str] = lambda record: record["problem"]
 
 
@@ -175,9 +178,10 @@ def hub_rows(hub: str, config: str | None, split: str, cache_dir: str | None) ->
 
 
 def problem_of(record: Record, file: PublishedFile) -> Problem:
+    record = {key: value for key, value in record.items() if key not in file.folder_only}
     difficulty = record.get("difficulty")
     return Problem(
-        id=record["id"],
+        id=file.identity(record),
         question=file.question(record),
         reference_answer=record.get("answer", "").strip(),
         level=int(difficulty) if file.leveled and difficulty is not None else None,

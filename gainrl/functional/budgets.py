@@ -67,21 +67,26 @@ def budget_ratio(
     arm: Sequence[tuple[float, bool]],
     reference: Sequence[tuple[float, bool]],
     *,
+    sizes: Sequence[int] | None = None,
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval:
     """Ratio of median budgets, arm over reference, below 1 where the arm is cheaper; runs given as pairs in one order.
 
-    Pairs are resampled together. Infinite where the arm's median is not reached; NaN where the reference's is not, or
+    ``sizes``: pairs of each task, in that order, all of one task by default. Runs of a pair are resampled together, and
+    pairs within their task. Infinite where the arm's median is not reached; NaN where the reference's is not, or
     where it had reached the target before training. Ends are quantiles without interpolation (they may be infinite),
     NaN if more than 5% of the resamples have no ratio.
     """
     if len(arm) != len(reference) or not arm:
         raise ValueError(f"{len(arm)} runs against {len(reference)}: give pairs, one or more")
+    sizes = [len(arm)] if sizes is None else list(sizes)
+    if sum(sizes) != len(arm):
+        raise ValueError(f"sizes={sizes} add up to {sum(sizes)} pairs, not to the {len(arm)} that are given")
     table = np.array([[*a, *r] for a, r in zip(arm, reference, strict=True)], np.float64)
     estimate = float(_ratio(table[None])[0])
-    ratios = _ratio(table[resamples([len(table)], draws=draws, seed=seed, name="budget_ratio")])
+    ratios = _ratio(table[resamples(sizes, draws=draws, seed=seed, name="budget_ratio")])
     known = ratios[~np.isnan(ratios)]
     if math.isnan(estimate) or len(known) < 0.95 * len(ratios):
         return Interval(estimate, math.nan, math.nan)

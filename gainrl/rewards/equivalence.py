@@ -6,11 +6,14 @@ single value. Decisions:
 1. Lists without brackets and sets are unordered, and items match one to one: ``2, 2`` is not ``2``.
 2. Tuples and intervals are ordered; their brackets must be the same, so that ``[1, 2]`` is not ``(1, 2)`` and neither
    is ``\{1, 2\}``. A bare list may stand for a tuple in the same order, and a tuple for a bare list in any order.
-3. ``x = 5``, ``x \in I`` and ``5`` agree where the reference leaves the name out, or the answer does.
+3. ``x = 5``, ``x \in I`` and ``5`` agree where the reference leaves the name out, or the answer does. What is no
+   such chain by the rule of `relations` is a statement, and agrees with statements only; a reference that is an
+   inequality accepts its interval, as math-verify has it.
 4. Times of day agree in hour and minute; a.m. or p.m. may be left out. A ratio such as 1:2 is a quotient.
    A percent sign on anything but a number is dropped.
 5. A number with a base as subscript agrees with the same digits without one, but not with another base.
-6. Words are compared without case, spaces and punctuation; choice letters without their brackets.
+6. Words are compared without case, spaces and punctuation; choice letters without their brackets, and without the
+   text of the choice where the reference is the letter alone.
 7. A reference that does not agree with itself cannot judge anything: the outcome is ``gold_unparsable``.
 
 This module runs in worker processes: it must not import torch, and no call here is safe from running forever.
@@ -29,7 +32,8 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, veri
 
 from gainrl.rewards.notation import clean
 from gainrl.rewards.numerals import drop_unit, read_number, same_number
-from gainrl.rewards.structure import read_group, same_name, split_items, without_name
+from gainrl.rewards.relations import Chain, read_chain, same_name
+from gainrl.rewards.structure import read_group, split_items
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -44,6 +48,18 @@ _BASED = re.compile(r"([0-9A-Za-z]+)\s*_\s*\{?\s*([0-9]+)\s*\}?")
 _CLOCK = re.compile(
     r"(?:0?([0-9])|(1[0-9]|2[0-3])):([0-5][0-9])\s*(?:\\[a-z]+\s*\{)?\s*([ap]?)\.?\s*(?:m?\.?)\s*\}?", re.IGNORECASE
 )
+_STYLE = r"(?:\\(?:text|textbf|mathrm|mathbf|textrm|mbox)\s*\{\s*)?"
+_LETTER = re.compile(rf"{_STYLE}\(?\s*(?P<letter>[A-Ja-j])\s*\)?\s*\}}?")
+# (A), A), A) 5, \textbf{(A)} 5: a choice and its text, which may not offer a second choice.
+_CHOICE = re.compile(
+    rf"{_STYLE}\(?\s*(?P<letter>[A-J])\s*\)\s*\}}?"
+    r"(?P<text>(?!\s*[+*/^_=<>,(]|.*(?:[A-J]\s*\)|\bor\b|\band\b))(?:[ ~\\].*)?)"
+)
+# A bound in words is no unit.
+_BOUND = re.compile(
+    r"\b(?:or (?:more|less|fewer|greater|higher|above)|at (?:least|most)|(?:more|less|fewer|greater) than)\b"
+)
+_NUMBERS_IN_A_ROW = re.compile(r"[-+]?[0-9][0-9.,]*(?: [0-9][0-9.,]*)+")
 _TRAILING_PERCENT = re.compile(r"\s*\\?%\s*$")
 
 
@@ -79,15 +95,15 @@ def readable(text: str) -> bool:
 
 def same(answer: str, reference: str, tolerance: float | None = None) -> bool:
     """Whether two cleaned answers agree by the rules of this module."""
-    if not answer or not reference:
+    if not answer or not reference or bool(_BOUND.search(answer)) != bool(_BOUND.search(reference)):
         return False
     items, expected = split_items(answer), split_items(reference)
     if len(expected) > 1:
-        if len(items) == 1 and (group := read_group(items[0])) is not None:
+        if len(items) == 1 and (group := read_group(_value_of(items[0]))) is not None:
             items = group[1]
         return _match_any_order(items, expected, tolerance)
     if len(items) > 1:
-        group = read_group(without_name(reference))
+        group = read_group(_value_of(reference))
         if group is None or group[0] == "[]":
             return False
         if group[0] == "{}":
@@ -97,7 +113,42 @@ def same(answer: str, reference: str, tolerance: float | None = None) -> bool:
 
 
 def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
-    group, expected = read_group(without_name(answer)), read_group(without_name(reference))
+    given, expected = read_chain(answer), read_chain(reference)
+    if given.value is None and expected.value is None:
+        return _same_statement(given, expected, answer, reference)
+    if given.value is None:
+        return False  # an equation that is not solved, or an inequality, where a value is asked for
+    if expected.value is None:
+        # math-verify holds intervals against inequalities; an equation that is not solved has no value to agree with.
+        return _is_inequality(expected) and _same_mathematics(given.value, reference)
+    if not same_name(given.name, expected.name):
+        return False
+    spellings = expected.sides if expected.is_numeric else (expected.value,)
+    return any(_same_single(given.value, spelling, tolerance) for spelling in spellings)
+
+
+def _same_statement(given: Chain, expected: Chain, answer: str, reference: str) -> bool:
+    """Whether two equations or inequalities agree: with a side left out they must be alike in sign and in the rest."""
+    if given.is_leading or expected.is_leading:
+        return (
+            given.is_leading
+            and expected.is_leading
+            and given.signs == expected.signs
+            and _same_single(given.sides[-1], expected.sides[-1], None)
+        )
+    return _is_inequality(given) == _is_inequality(expected) and _same_mathematics(answer, reference)
+
+
+def _is_inequality(chain: Chain) -> bool:
+    return not chain.is_leading and any(sign.strip("\\")[0] in "<>lgn!" for sign in chain.signs)
+
+
+def _value_of(text: str) -> str:
+    return read_chain(text).value or text
+
+
+def _same_single(answer: str, reference: str, tolerance: float | None) -> bool:
+    group, expected = read_group(answer), read_group(reference)
     if group is not None and expected is not None:
         if group[0] != expected[0]:
             return False
@@ -107,9 +158,17 @@ def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
 
 
 def _same_value(answer: str, reference: str, tolerance: float | None) -> bool:
-    number, expected = read_number(without_name(answer)), read_number(without_name(reference))
+    if choice := _CHOICE.fullmatch(answer):
+        letter = _LETTER.fullmatch(reference)
+        if letter is not None:
+            return choice["letter"].lower() == letter["letter"].lower()
+        if (chosen := read_number(choice["text"].strip())) and (expected := read_number(reference)):
+            return same_number(chosen, expected, tolerance)
+    number, expected = read_number(answer), read_number(reference)
     if number is not None and expected is not None:
-        return same_name(answer, reference) and same_number(number, expected, tolerance)
+        return same_number(number, expected, tolerance)
+    if _NUMBERS_IN_A_ROW.fullmatch(answer) or _NUMBERS_IN_A_ROW.fullmatch(reference):
+        return False  # math-verify would multiply them
     based, expected_based = _BASED.fullmatch(answer), _BASED.fullmatch(reference)
     if based and expected_based:
         return based.groups() == expected_based.groups()
@@ -119,8 +178,10 @@ def _same_value(answer: str, reference: str, tolerance: float | None) -> bool:
     words, expected_words = _words(answer), _words(reference)
     if expected_words is not None and words is not None:
         return words == expected_words
-    if same_name(answer, reference):
-        answer, reference = without_name(answer), without_name(reference)
+    return _same_mathematics(answer, reference, tolerance)
+
+
+def _same_mathematics(answer: str, reference: str, tolerance: float | None = None) -> bool:
     parsed, expected_parsed = (parse_item(drop_unit(_TRAILING_PERCENT.sub("", text))) for text in (answer, reference))
     if not parsed or not expected_parsed:
         return False

@@ -30,7 +30,7 @@ _THINKING_TAG = re.compile(r"<(/?)(?:think|thinking|thought)>", re.IGNORECASE)
 _BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
-_DECORATION = re.compile(r"\s+|\$|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,!;: ]")
+_DECORATION = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])|\$|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,!;: ]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _UNICODE = {
     "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}",
     "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}", "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}",
     "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}", "⅜": r"\frac{3}{8}", "⅝": r"\frac{5}{8}",
-    "⅞": r"\frac{7}{8}",
+    "⅞": r"\frac{7}{8}", "≈": r"\approx ",
 } | {chr(ord("０") + digit): str(digit) for digit in range(10)}  # fmt: skip
 _TRANSLATION = str.maketrans(_UNICODE)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -32,6 +32,8 @@ _EXPLICIT_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|(?<!\\)\\[, ]|[\u2009\u202
 _WHOLE_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|textrm)\s*\{([^{}]*[0-9][^{}]*)\}")
 _BARE_BRACES = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?!\s*,\s*[0-9])")
+# 1 000, but not 2 100/300 (a mixed number) or a row of numbers.
+_SPACED_THOUSANDS = re.compile(r"(?<![0-9.,/])(?<![0-9] )[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9])(?! ?/| [0-9])")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _PLAIN_POWER = re.compile(r"\*\*\s*(?:\(([^()]*)\)|(-?[0-9A-Za-z.]+))")
@@ -70,5 +72,6 @@ def clean(text: str, *, is_list: bool = False) -> str:
     text = re.sub(r"(?<![\\A-Za-z])pi(?![A-Za-z])", r"\\pi", text)
     if not is_list and not re.search(r"[(\[]|\\\{", text):
         text = _THOUSANDS.sub(lambda number: number.group().replace(",", ""), text)
+        text = _SPACED_THOUSANDS.sub(lambda number: number.group().replace(" ", ""), re.sub(r"\s+", " ", text))
     text = re.sub(r"\s+", " ", text).rstrip(".").strip()
     return text[:-1].strip() if text.endswith("\\") and not text.endswith("\\\\") else text

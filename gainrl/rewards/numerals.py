@@ -17,13 +17,16 @@ MAX_EXPONENT = 400
 _DIGITS = r"[-+]?\s*(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _POWER_OF_TEN = r"(?:[eE]\s*([-+]?[0-9]+)|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*(?:\{\s*([-+]?[0-9]+)\s*\}|([0-9])))"
 _NUMBER = re.compile(rf"({_DIGITS}){_POWER_OF_TEN}?")
-_MIXED = re.compile(r"([-+]?)\s*([0-9]+)\s*\\frac\s*(?:\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}|([0-9])\s*([0-9]))")
+_MIXED = re.compile(
+    r"([-+]?)\s*([0-9]+)(?:\s*\\frac\s*(?:\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}|([0-9])\s*([0-9]))"
+    r"|\s+([0-9]+)\s*/\s*([0-9]+))"
+)
 _FRACTION = rf"\\frac\s*\{{({_DIGITS})\}}\s*\{{({_DIGITS})\}}|\\frac\s*([0-9])\s*([0-9])"
 _RATIO = re.compile(rf"([-+]?)\s*(?:{_FRACTION})|()({_DIGITS})\s*/\s*({_DIGITS})")
 _REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline\s*\{?\s*([0-9]+)\s*\}?")
 _UNIT_POWER = r"(?:\s*\^\s*(?:\{\s*-?[0-9]+\s*\}|-?[0-9]))?"
 _UNIT_TEXT = rf"(?:\s*\\(?:text|mathrm|mbox|textrm|textbf|rm)\s*\{{[^{{}}]*\}}{_UNIT_POWER})+"
-_DEGREES = r"\s*\^\s*\{?\s*\\(?:circ|degree)\s*\}?"
+_DEGREES = r"\s*\^\s*\{?\s*\\(?:circ|degree)\s*\}?(?:\s*(?:[CFK]|\\(?:text|mathrm|mbox|textrm|rm)\s*\{\s*[CFK]\s*\}))?"
 # After a number a single letter is a unit only if it is the sign of one: "5 m" has a unit, "5 x" has not.
 _UNIT_WORDS = r"(?:\s+(?:[A-Za-z]{2,}[A-Za-z .]*|[mgshLNJWVAKCF])|\s*(?:[mck]m|[mk]g|m[lL]|ft))(?:\s*/\s*[A-Za-z]+)?"
 _UNIT = re.compile(rf"(?:{_UNIT_TEXT}|{_DEGREES}|{_UNIT_WORDS}{_UNIT_POWER})\s*$")
@@ -31,6 +34,10 @@ _UNIT_OF_EXPRESSION = re.compile(rf"(?<=[0-9}}])(?:{_UNIT_TEXT}|\s+[A-Za-z]{{2,}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALE_WORD = re.compile(rf"\b({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"(?<=[0-9])\s*(?:\^\s*\{?\s*)?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?(?:st|nd|rd|th)\s*\}{0,2}$")
+_CURRENCY_BEFORE = re.compile(
+    r"(?:\\(?:text|mathrm|mbox|textrm|rm)\s*\{\s*)?\b(?:USD|EUR|GBP|JPY|CNY|INR|CAD|AUD|CHF|US(?=\s*\\?\$))(?![A-Za-z])\s*\}?\s*"
+    r"(?=[-+\\$.0-9])"
+)
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*percent\s*\}|percent)\s*$")
 
 
@@ -55,7 +62,9 @@ def read_number(text: str) -> PlainNumber | None:
     """
     if len(text) > MAX_NUMBER_CHARACTERS:
         return None
-    text = re.sub(r"^([-+]?)\s*\\?[$€£]\s*", r"\1", text)
+    if currency := _CURRENCY_BEFORE.match(text):
+        text = text[currency.end() :]
+    text = re.sub(r"^([-+]?)\s*\\?[$€£¥]\s*", r"\1", text)
     text = _ORDINAL.sub("", text)
     bare = _PERCENT.sub("", text)
     percent = bare != text
@@ -86,7 +95,7 @@ def read_number(text: str) -> PlainNumber | None:
     parts = [Fraction(part.replace(" ", "")) for part in ratio.groups()[1:] if part]
     whole = parts.pop(0) if mixed else Fraction(0)
     numerator, denominator = parts
-    if denominator == 0:
+    if denominator == 0 or (mixed and "/" in mixed.group() and numerator >= denominator):
         return None
     sign = -1 if ratio.group(1) == "-" else 1
     return PlainNumber(sign * (whole + numerator / denominator) * scale, decimal=False, percent=percent)

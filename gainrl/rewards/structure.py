@@ -1,11 +1,12 @@
-r"""The structure of an answer: its items at the top level, the brackets around them, the name before them."""
+r"""The structure of an answer: its items at the top level, and the brackets around them."""
 
 from __future__ import annotations
 
 import re
 
+from gainrl.rewards.relations import read_chain
+
 _SEPARATOR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|;")
-_NAME = re.compile(r"^\s*[A-Za-z](?:_(?:\{[^{}=]*\}|\w))?(?:\s*\([A-Za-z]\))?\s*(?:=|\\in(?![A-Za-z]))\s*")
 _BRACKETS = {"(": ")", "[": "]", r"\{": r"\}"}
 
 
@@ -14,9 +15,9 @@ def split_items(text: str) -> list[str]:
     items = _split(_SEPARATOR.sub(",", text))
     if len(items) == 1 and items[0].count(r"\pm") == 1 and read_group(items[0]) is None:
         return [items[0].replace(r"\pm", "+"), items[0].replace(r"\pm", "-")]
-    names = [_NAME.match(item) for item in items]
-    if len(items) > 1 and names[0] and not any(names[1:]):  # x = 1, 2
-        items[0] = without_name(items[0])
+    chains = [read_chain(item) for item in items] if len(items) > 1 else []
+    if chains and chains[0].name is not None and not any(chain.signs for chain in chains[1:]):  # x = 1, 2
+        items[0] = chains[0].value or ""
     return items
 
 
@@ -63,12 +64,3 @@ def _split(text: str) -> list[str]:
             parts.append(text[start : token.start()].strip())
             start = token.end()
     return [part for part in [*parts, text[start:].strip()] if part] or [""]
-
-
-def without_name(text: str) -> str:
-    return _NAME.sub("", text, count=1)
-
-
-def same_name(answer: str, reference: str) -> bool:
-    left, right = _NAME.match(answer), _NAME.match(reference)
-    return not left or not right or re.sub(r"\W", "", left.group()) == re.sub(r"\W", "", right.group())

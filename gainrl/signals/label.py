@@ -39,6 +39,6 @@ def published_difficulty(problems: Problems) -> np.ndarray:
         if any(value is not None for value in found):
             return np.array([np.nan if value is None else value for value in found], np.float64)
     raise ValueError(
-        "No problem of this data set has a difficulty or a level, so signal=label has nothing to sort by; "
-        "use signal=length, or a data set with published difficulties."
+        "No problem of this data set has a difficulty or a level, so signal=label has nothing to sort by; type "
+        "signal=pass_rate (the model's own, measured before training) or signal=length."
     )

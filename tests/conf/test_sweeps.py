@@ -1,13 +1,21 @@
 """Every job of every sweep composes, passes the checks before a run, and has a directory of its own."""
 
 import itertools
+import re
+import shlex
 
+import numpy as np
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
+from gainrl.app.report.blocked import make_sweeps
+from gainrl.app.report.cli import parser
+from gainrl.app.report.reader import Run
+from gainrl.app.report.sweep import Settings
+from gainrl.functional.paired import sign_flip_test
 from tests.composition import ROOT, content, options, settings, validated, whole
 
 NAMES = options("sweep")
@@ -108,8 +116,49 @@ def test_the_search_composes_and_its_bounds_are_accepted():
 
 def test_the_readme_lists_every_sweep_with_the_number_of_its_jobs():
     text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if re.match(r"\| `\w+` ", line)
+    ]
     stated = {row[0].strip("`"): int(row[3]) for row in rows}
     counted = {name: len(jobs(name)) for name in GRIDS}
     counted["search"] = content("sweep", "search")["hydra"]["sweeper"]["n_trials"]
     assert stated == counted
+
+
+def reports():
+    """Name, options, comparisons, pairs and smallest corrected p of the commands that sweeps/README.md gives."""
+    text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line.startswith("| `gainrl-report"):
+            command, _, comparisons, pairs, smallest = (cell.strip(" `") for cell in line.strip("|").split("|"))
+            folder, *options = shlex.split(command)[1:]
+            yield pytest.param(folder, options, int(comparisons), int(pairs), smallest, id=command)
+
+
+def finished(job):
+    """A run as the report reads it, without any difference to another."""
+    seed = next(int(entry[5:]) for entry in job if entry.startswith("seed="))
+    columns = {name: np.array([0.0, 1.0]) for name in ("step", "generated_tokens", "eval/accuracy")}
+    return Run(",".join(job), "arm", seed, "finished", overrides=tuple(job), columns=columns)
+
+
+@pytest.mark.parametrize(("folder", "options", "comparisons", "pairs", "smallest"), reports())
+def test_the_report_of_a_sweep_compares_what_the_readme_says_and_can_support_it(
+    folder, options, comparisons, pairs, smallest
+):
+    given = parser().parse_args([folder, *options])
+    settings = Settings(reference=given.reference, within=tuple(given.within))
+    runs = [finished(job) for job in jobs(folder.removeprefix("runs/sweeps/"))]
+    sweeps, unscored = make_sweeps(runs, settings)
+    counts = [len(sweep.pairs(label, "")) for sweep in sweeps for label in sweep.others]
+    assert not unscored
+    assert not any(sweep.guessed for sweep in sweeps)
+    assert sum(len(sweep.chosen(label)) for sweep in sweeps for label in sweep.labels) == len(runs)
+    assert (len(counts), set(counts)) == (comparisons, {pairs})
+    p_value = comparisons * sign_flip_test(np.ones(pairs))
+    assert p_value <= 0.05
+    assert smallest == ("<0.001" if p_value < 0.001 else f"{p_value:.3f}")
+
+
+def test_every_grid_has_a_command_that_reports_it():
+    assert {row.values[0].removeprefix("runs/sweeps/") for row in reports()} == set(GRIDS)

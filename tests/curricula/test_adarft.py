@@ -80,6 +80,13 @@ def test_unusable_labels_are_refused_with_what_to_type(difficulties):
         AdaRFTCurriculum(difficulty="label").start(pool, None, 0)
 
 
+def test_prompts_without_a_difficulty_count_as_hardest_and_share_a_rank():
+    curriculum, pool = AdaRFTCurriculum(initial_target=100.0), PromptPool(5, 2, 1, 9, 8)
+    curriculum.start(pool, SignalScores("label", np.array([np.nan, 30.0, 90.0, np.nan, 10.0]), "low"), 0)
+    assert curriculum._difficulties.tolist() == [87.5, 25.0, 50.0, 87.5, 0.0]
+    assert sorted(curriculum.propose(2).tolist()) == [0, 3]
+
+
 def test_a_signal_is_needed_by_default():
     with pytest.raises(ValueError, match="add signal=pass_rate or signal=label"):
         AdaRFTCurriculum().start(PromptPool(2, 1, 1, 9, 8), None, 0)

@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,25 +15,22 @@ from tests.datasets import hub_layout
 from tests.datasets.hub_layout import write_hub, write_plain
 from tests.published_data import DATA, needs_data
 
-# What a row of a hub cannot know of a record in the data folder, or the other way round.
-NOT_SHARED = {"note", "overlap", "alt_answers", "answer_from"}
+# All that may differ between a hub and a data folder, by data set: docs/bring_your_own.md has the same list.
+DIFFERENT = {"math": {"solution"}, "aime_train": {"difficulty"}}
 
 
 def records(name):
     return list(read_lines(Path(DATA) / f"{name}.jsonl.gz"))
 
 
-def plain(problem, *, without=()):
-    extra = {key: value for key, value in problem.extra.items() if key not in NOT_SHARED}
-    fields = {name: getattr(problem, name) for name in ("id", "question", "reference_answer", "level", "source")}
-    fields |= {"difficulty": problem.difficulty, "extra": extra}
-    return {key: value for key, value in fields.items() if key not in without}
-
-
-def same(left, right, *, without=()):
+def same(left, right, *, but=frozenset()):
+    """Whole problems are equal in all fields but the named ones, and those do differ."""
     assert len(left) == len(right)
+    found = set()
     for a, b in zip(left, right, strict=True):
-        assert plain(a, without=without) == plain(b, without=without)
+        a, b = asdict(a), asdict(b)
+        found |= {field for field in a if a[field] != b[field]}
+    assert found == but
 
 
 @needs_data
@@ -51,37 +49,37 @@ def test_math_is_the_same_from_hub_and_folder(tmp_path):
     test = write_plain(tmp_path / "b", "test.jsonl", [hub_layout.math500_row(r) for r in records("math500_test")])
     from_hub = math.math(train_hub=train, hub=test, cache_dir=str(tmp_path))
     from_folder = math.math(data_dir=DATA, cache_dir=str(tmp_path))
-    same(from_hub.train, from_folder.train)
-    same(from_hub.held_out, from_folder.held_out)
+    same(from_hub.train, from_folder.train, but=DIFFERENT["math"])
+    same(from_hub.held_out, from_folder.held_out, but=DIFFERENT["math"])
     assert set(from_folder.train.column("level")) == {-1, 1, 2, 3, 4, 5}
 
 
 @needs_data
 @pytest.mark.parametrize(
-    ("load", "file", "config", "split", "row", "without"),
+    ("load", "file", "config", "split", "row"),
     [
-        (amc, "amc_test", "default", "train", hub_layout.amc_row, ("difficulty",)),
-        (aime, "aime24_test", "default", "train", hub_layout.aime24_row, ("difficulty",)),
+        (amc, "amc_test", "default", "train", hub_layout.amc_row),
+        (aime, "aime24_test", "default", "train", hub_layout.aime24_row),
         (
             olympiadbench.olympiadbench,
             "olympiadbench_test",
             "OE_TO_maths_en_COMP",
             "train",
             hub_layout.olympiadbench_row,
-            (),
         ),
-        (minerva.minerva, "minerva_math_test", "default", "test", hub_layout.minerva_row, ("id", "extra")),
-        (humaneval.humaneval, "humaneval_test", "openai_humaneval", "test", hub_layout.humaneval_row, ()),
-        (mbpp.mbpp, "mbpp_test", "full", "test", hub_layout.mbpp_row, ()),
-        (codecontests.codecontests, "codecontests_test", "default", "test", hub_layout.codecontests_row, ()),
+        (minerva.minerva, "minerva_math_test", "default", "test", hub_layout.minerva_row),
+        (humaneval.humaneval, "humaneval_test", "openai_humaneval", "test", hub_layout.humaneval_row),
+        (mbpp.mbpp, "mbpp_test", "full", "test", hub_layout.mbpp_row),
+        (codecontests.codecontests, "codecontests_test", "default", "test", hub_layout.codecontests_row),
     ],
 )
-def test_evaluation_sets_are_the_same_from_hub_and_folder(tmp_path, load, file, config, split, row, without):
+def test_evaluation_sets_are_the_same_from_hub_and_folder(tmp_path, load, file, config, split, row):
     hub = write_hub(tmp_path / "hub", {(config, split): [row(r) for r in records(file)]})
     from_hub = load(hub=hub, cache_dir=str(tmp_path), held_out_only=True)
     from_folder = load(data_dir=DATA, cache_dir=str(tmp_path), held_out_only=True)
     assert from_hub.train is None
-    same(from_hub.held_out, from_folder.held_out, without=without)
+    same(from_hub.held_out, from_folder.held_out)
+    assert from_hub.held_out.fingerprint == from_folder.held_out.fingerprint
 
 
 @needs_data
@@ -92,7 +90,14 @@ def test_aime_training_rows_of_both_collections_have_the_same_form(tmp_path):
     test = write_hub(tmp_path / "b", {("default", "train"): [hub_layout.aime24_row(r) for r in records("aime24_test")]})
     from_hub = aime(train_hub=train, hub=test, cache_dir=str(tmp_path)).train
     from_folder = aime(data_dir=DATA, cache_dir=str(tmp_path)).train
-    same(from_hub, from_folder.select(range(50)), without=("difficulty",))
+    same(from_hub, from_folder.select(range(50)), but=DIFFERENT["aime_train"])
+
+
+@needs_data
+def test_minerva_has_ids_of_its_own_and_one_answer_a_problem(tmp_path):
+    problems = list(minerva.minerva(data_dir=DATA, cache_dir=str(tmp_path)).held_out)
+    assert len({problem.id for problem in problems}) == len(problems) == 272
+    assert not any(problem.extra for problem in problems)
 
 
 def test_repeated_rows_of_deepscaler_become_one_problem_that_knows_its_rows(tmp_path):
@@ -155,6 +160,11 @@ def test_the_answer_of_a_solution_is_its_last_complete_box(text, answer):
 def test_a_missing_file_is_named_with_the_way_out(tmp_path):
     with pytest.raises(ValueError, match=r"holds no gsm8k_train.jsonl.gz.*data_dir=null"):
         gsm8k(data_dir=str(tmp_path))
+
+
+def test_deepcoder_refuses_a_folder_that_it_would_not_read():
+    with pytest.raises(ValueError, match=r"data_dir=somewhere.*hub only.*dataset.data_dir=null"):
+        deepcoder.deepcoder(data_dir="somewhere")
 
 
 def test_a_hub_out_of_reach_says_what_to_download(tmp_path):

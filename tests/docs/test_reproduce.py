@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.composition import CONF, ROOT, options
+from gainrl.functional.paired import fewest_pairs
+from tests.composition import CONF, ROOT, options, settings
 
 PAGE = ROOT / "docs" / "reproduce.md"
 COMMANDS = re.findall(r"(gainrl-[a-z]+ [^`\n#]*)", PAGE.read_text(encoding="utf-8"))
@@ -20,7 +21,9 @@ def test_the_page_is_what_its_script_writes():
 
 def test_every_experiment_of_the_paper_is_on_the_page_and_has_an_embedded_sibling_or_says_why_not():
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if "experiment=" in line and line[0] == "|"]
-    named = {re.search(r"experiment=(\S+)", row)[1]: row for row in rows}
+    named = {re.search(r"experiment=(\S+)", row)[1]: row for row in rows if "ablation" not in row}
+    ablations = {name: row for row in rows for name in re.findall(r"`(ablation_\w+)`", row)}
+    named |= ablations
     paper = {name for name in options("experiment") if not (name.endswith("_embedded") or name.startswith("testbed"))}
     assert set(named) == paper
     for name, row in named.items():
@@ -69,3 +72,20 @@ def test_every_evaluation_set_of_the_tables_is_named():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)", PAGE.read_text(encoding="utf-8")):
         assert (Path(PAGE.parent) / target).exists()
+
+
+def test_an_ablation_is_the_arm_of_the_cell_that_its_command_names():
+    script = runpy.run_path(str(ROOT / "docs" / "reproduce.py"))
+    for _, same in script["ABLATIONS"]:
+        for baseline, name in same.items():
+            assert settings(f"experiment={name}") == settings("experiment=gsm8k_0.5b", f"baseline={baseline}")
+
+
+def test_no_comparison_has_too_few_seeds_to_be_supported():
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|" and "baseline=" in line]
+    rows = [row for row in rows if "experiment=" in row]
+    assert len(rows) > 8
+    for row in rows:
+        arms = len(re.search(r"baseline=(\S+)", row)[1].split(","))
+        seeds = int(re.search(r"seed=range\(0,(\d+)\)", row)[1])
+        assert seeds >= fewest_pairs(arms - 1)

@@ -78,3 +78,18 @@ def test_an_arm_that_rarely_arrives_has_an_infinite_ratio():
 
 def test_no_ratio_to_a_reference_that_starts_above_the_target():
     assert math.isnan(budget_ratio([(5.0, True)] * 3, [(0.0, True)] * 3).estimate)
+
+
+def test_pairs_of_two_tasks_are_resampled_within_their_task():
+    # Ratios ½ in one task and 2 in the other; resampled across tasks, draws of one task alone would give ½ and 2.
+    arm = [(5.0, True)] * 4 + [(20.0, True)] * 4
+    reference = [(10.0, True)] * 8
+    within = budget_ratio(arm, reference, sizes=[4, 4])
+    across = budget_ratio(arm, reference)
+    assert (within.low, within.estimate, within.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert across.high == pytest.approx(2.0)
+
+
+def test_sizes_that_do_not_hold_the_pairs_are_refused():
+    with pytest.raises(ValueError, match="add up to 3"):
+        budget_ratio([(5.0, True)] * 4, [(10.0, True)] * 4, sizes=[1, 2])

@@ -26,12 +26,16 @@ class Arm:
         return {run.seed for run in self.runs if run.task == task}
 
 
-def group_arms(runs: Sequence[Run]) -> list[Arm]:
-    """The arms, by label. A label names only the settings in which arms differ."""
-    settings = [_settings(run) for run in runs]
+def group_arms(runs: Sequence[Run], *, without: Sequence[str] = (), by_experiment: bool = False) -> list[Arm]:
+    """The arms, by label. A label names only the settings in which arms differ.
+
+    ``without``: settings that make no arm, because runs are compared within their values. ``by_experiment``: whether
+    the experiment is a setting like the others.
+    """
+    settings = [arm_settings(run, without=without, by_experiment=by_experiment) for run in runs]
     keys = sorted({key for given in settings for key in given})
     varying = [key for key in keys if len({given.get(key) for given in settings}) > 1]
-    short = _short_names(varying)
+    short = short_names(varying)
     arms: dict[str, Arm] = {}
     for run, given in zip(runs, settings, strict=True):
         parts = [
@@ -45,34 +49,46 @@ def group_arms(runs: Sequence[Run]) -> list[Arm]:
     return sorted(arms.values(), key=lambda arm: arm.label)
 
 
-def _settings(run: Run) -> dict[str, str]:
+def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool = False) -> dict[str, str]:
     """The overrides that make the arm, key to value, from the arm's name where nothing else tells them."""
+    made = {"experiment": run.experiment or "no experiment"} if by_experiment else {}
     if run.overrides is not None:
         pairs = [text.lstrip("+~").partition("=") for text in run.overrides]
     else:
         pairs = [text.partition("-") for text in run.arm.split(",")]
         if not all(_KEY.fullmatch(key) and value for key, _, value in pairs):
-            return {"arm": run.arm}
-    return {key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)}
+            return {**made, "arm": run.arm}
+    chosen = {
+        key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)
+    }
+    return {key: value for key, value in {**made, **chosen}.items() if key not in without}
 
 
 def _ordered(keys: Sequence[str]) -> list[str]:
-    return sorted(keys, key=lambda key: (key != "baseline", "." in key, key))
+    return sorted(keys, key=lambda key: (key != "experiment", key != "baseline", "." in key, key))
 
 
-def _short_names(keys: Sequence[str]) -> dict[str, str]:
+def short_names(keys: Sequence[str]) -> dict[str, str]:
     """``curriculum.width`` is called ``width`` where no other varying setting ends so."""
     ends = Counter(key.rsplit(".", 1)[-1] for key in keys)
     return {key: key.rsplit(".", 1)[-1] if ends[key.rsplit(".", 1)[-1]] == 1 else key for key in keys}
 
 
 def _part(key: str, value: str, name: str, *, alone: bool) -> str:
-    plain = key in ("baseline", "arm") or (alone and "." not in key)
+    plain = key in ("baseline", "arm", "experiment") or (alone and "." not in key)
     return value if plain else f"{name}={value}"
 
 
-def choose_reference(arms: Sequence[Arm], wanted: str | None) -> str:
-    """The label of the reference arm: ``wanted``, else vanilla GRPO or uniform sampling, else the arm with most runs.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The arm that the others are compared with. ``guessed``: why this one, where nobody named it and none is plain."""
+
+    label: str
+    guessed: str = ""
+
+
+def choose_reference(arms: Sequence[Arm], wanted: str | None) -> Reference:
+    """``wanted``, else vanilla GRPO or uniform sampling, else the arm with most runs, which is a guess and says so.
 
     ``wanted`` may be a label, an arm's directory name, or part of either that fits one arm only. Raises ValueError with
     the labels otherwise.
@@ -81,14 +97,20 @@ def choose_reference(arms: Sequence[Arm], wanted: str | None) -> str:
     if wanted is None:
         for name in _USUAL_REFERENCES:
             if name in labels:
-                return name
+                return Reference(name)
         plain = [arm for arm in arms if _is_uniform(arm)]
-        return max(plain or arms, key=lambda arm: len(arm.runs)).label
+        if len(plain) == 1 or len(arms) == 1:
+            return Reference((plain or arms)[0].label)
+        among = plain or list(arms)
+        most = max(len(arm.runs) for arm in among)
+        reason = f"{len(plain)} arms draw uniformly" if plain else "no arm is vanilla GRPO or uniform draws"
+        first = "the first by name" if sum(len(arm.runs) == most for arm in among) > 1 else "the one with most runs"
+        return Reference(max(among, key=lambda arm: len(arm.runs)).label, f"{reason}, so it is {first}")
     exact = [arm.label for arm in arms if wanted == arm.label or wanted in {run.arm for run in arm.runs}]
     partly = [arm.label for arm in arms if wanted in arm.label or any(wanted in run.arm for run in arm.runs)]
     fitting = exact or partly
     if len(fitting) == 1:
-        return fitting[0]
+        return Reference(fitting[0])
     near = difflib.get_close_matches(wanted, labels, n=1)
     hint = f"did you mean {near[0]!r}? " if near and not fitting else ""
     raise ValueError(

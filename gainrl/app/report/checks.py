@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gainrl.app.report.comparisons import unscored
 from gainrl.app.report.reader import Run
 from gainrl.app.report.sweep import Sweep
 from gainrl.functional.paired import fewest_pairs, smallest_p
 
 
-def warnings(sweep: Sweep) -> list[str]:
-    """One sentence each, the gravest first."""
+def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[str]:
+    """One sentence each, the gravest first; those of some blocks only begin with the names of these."""
+    blocks: dict[str, list[str]] = {}
+    for sweep, own in zip(sweeps, axes, strict=True):
+        for text in _of_sweep(sweep, own):
+            blocks.setdefault(text, []).append(sweep.block)
+    found = [
+        text
+        if len(names) == len(sweeps)
+        else f"{_some(names)}: {text[0].lower() if text[1:2].islower() else text[0]}{text[1:]}"
+        for text, names in blocks.items()
+    ]
+    return found + _power(sweeps)
+
+
+def notices(sweep: Sweep) -> list[str]:
+    """What the reader should type to be sure of the comparison that was meant: these are printed as well."""
+    found = []
+    if sweep.guessed and len(sweep.arms) > 1:
+        found.append(
+            f"Nobody named the reference arm: {sweep.reference} was taken ({sweep.guessed}). Name it with "
+            f"--reference ARM, one of {_some(sorted(sweep.labels))}; where two settings vary, --within KEY compares "
+            "within each value of one."
+        )
+    if len(sweep.arms) == 1 and len(sweep.tasks) > 1:
+        found.append(
+            "Nothing but the experiment differs between these runs, and runs of different experiments are not "
+            "compared. Where the experiments are the arms, add --arms experiment."
+        )
+    return found
+
+
+def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
     found = []
     if sweep.partial:
         found.append(
             "Unfinished runs are compared, up to the budget that all of them have reached: all of this is provisional."
         )
+    found += notices(sweep)
     for task in sweep.tasks:
         name = f" in {task}" if len(sweep.tasks) > 1 else ""
         found += _different(
@@ -32,7 +65,7 @@ def warnings(sweep: Sweep) -> list[str]:
         found += _starts(sweep, task, name)
     for arm in sweep.arms:
         found += _mixed_settings(arm.label, arm.runs)
-    found += _power(sweep)
+    found += unscored(sweep, axes)
     if sweep.repeated:
         found.append(
             f"{len(sweep.repeated)} runs repeat an arm and seed and are left out: "
@@ -44,13 +77,14 @@ def warnings(sweep: Sweep) -> list[str]:
 def evaluation_set(run: Run) -> str:
     """What decides which held-out problems are scored, and how."""
     config = run.config
-    evaluation = {k: v for k, v in (config.get("evaluation") or {}).items() if k in ("limit", "seed", "temperature")}
-    dataset = config.get("dataset") or {}
-    held_out = {k: v for k, v in dataset.items() if not str(k).startswith("train")}
-    template = config.get("template")
-    return json.dumps(
-        {"evaluation": evaluation, "dataset": held_out, "template": template}, sort_keys=True, default=str
-    )
+    evaluation = {name: value for name, value in (config.get("evaluation") or {}).items() if name != "every"}
+    dataset = {
+        name: value for name, value in (config.get("dataset") or {}).items() if not str(name).startswith("train")
+    }
+    rollout = {name: (config.get("rollout") or {}).get(name) for name in ("max_new_tokens", "top_p")}
+    judged = {name: value for name, value in (config.get("reward") or {}).items() if name != "workers"}
+    parts = (evaluation, dataset, rollout, judged, config.get("eval"), config.get("template"))
+    return json.dumps(parts, sort_keys=True, default=str) if config else ""
 
 
 def planned_budget(run: Run) -> str:
@@ -130,33 +164,30 @@ def _starts(sweep: Sweep, task: str, name: str) -> list[str]:
 
 
 def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
-    first: tuple[Run, dict[str, Any]] | None = None
+    first: dict[str, tuple[Run, dict[str, Any]]] = {}
+    names: set[str] = set()
     for run in runs:
         leaves = {k: v for k, v in _leaves(run.config) if k != "seed" and run.decides_numbers(k)}
         if not leaves:
             continue
-        if first is not None and first[0].task == run.task:
-            seeds = (first[0].seed, run.seed)
-            pairs = {k: (first[1].get(k), leaves.get(k)) for k in {*leaves, *first[1]}}
-            # A seed that follows the run's own differs with it and is no other setting.
-            names = sorted(
-                k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)
-            )
-            if names:
-                return [f"The runs of {label} differ in more than the seed: {_some(names)}."]
-        first = first or (run, leaves)
-    return []
+        other, known = first.setdefault(run.task, (run, leaves))
+        seeds = (other.seed, run.seed)
+        pairs = {k: (known.get(k), leaves.get(k)) for k in {*leaves, *known}}
+        # A seed that follows the run's own differs with it and is no other setting.
+        names |= {k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)}
+    return [f"The runs of {label} differ in more than the seed: {_some(sorted(names))}."] if names else []
 
 
-def _power(sweep: Sweep) -> list[str]:
-    pairs = [sum(len(sweep.pairs(label, task)) for task in sweep.tasks) for label in sweep.others]
-    if not pairs or smallest_p(max(pairs)) * len(pairs) <= sweep.settings.alpha:
+def _power(sweeps: Sequence[Sweep]) -> list[str]:
+    pairs = [sum(len(sweep.pairs(label, task)) for task in sweep.tasks) for sweep in sweeps for label in sweep.others]
+    alpha = sweeps[0].settings.alpha
+    if not pairs or smallest_p(max(pairs)) * len(pairs) <= alpha:
         return []
-    needed = fewest_pairs(len(pairs), sweep.settings.alpha)
     noun = "pairs" if max(pairs) > 1 else "pair"
+    over = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
     return [
         f"With {max(pairs)} {noun} the sign-flip test cannot go below p = {smallest_p(max(pairs)):.2g}, so no arm can "
-        f"be supported at {sweep.settings.alpha:g} after correction for {len(pairs)} arms; it takes {needed} pairs."
+        f"be supported at {alpha:g} after correction for {over}; it takes {fewest_pairs(len(pairs), alpha)} pairs."
     ]
 
 

@@ -8,15 +8,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gainrl.app.report.arms import Arm
+from gainrl.app.report.blocked import make_sweeps
+from gainrl.app.report.checks import notices
 from gainrl.app.report.reader import AXES, Run, read_runs
-from gainrl.app.report.sweep import Settings, make_sweep
+from gainrl.app.report.sweep import Settings, Sweep
 
 _EXAMPLES = """
 examples
   gainrl-report runs/sweeps/curricula
   gainrl-report runs/sweeps/signals --reference random --smallest-effect 0.02
-  gainrl-report runs/sweeps/skew --axis updates --target-of gain --out reports/skew
+  gainrl-report runs/sweeps/skew --within dataset.skew --axis updates --target-of gain --out reports/skew
+  gainrl-report runs/sweeps/ablations --arms experiment --reference ablation_full
   gainrl-report runs/sweeps/seeds --partial            while the sweep is still running
   gainrl-report --watch runs/sweeps/seeds              how far it is, in one line, until it is over
   gainrl-report --wandb my-team/gainrl                 from a W&B project instead of directories
@@ -40,6 +42,28 @@ def parser() -> argparse.ArgumentParser:
     compared = made.add_argument_group("what is compared")
     compared.add_argument(
         "--reference", metavar="ARM", help="arm that the others are compared with (default: vanilla_grpo or uniform)"
+    )
+    compared.add_argument(
+        "--within",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="repeat the comparison within each value of a setting, such as algorithm.group_size: never pooled over "
+        "values (repeatable)",
+    )
+    compared.add_argument("--task", metavar="NAME", help="only the runs of this experiment")
+    compared.add_argument(
+        "--arms",
+        choices=("settings", "experiment"),
+        default=defaults.arms,
+        help="what makes an arm: settings within one experiment, or also the experiment itself (default: %(default)s)",
+    )
+    compared.add_argument(
+        "--primary",
+        choices=("final", "area"),
+        default=defaults.primary,
+        help="score that is judged: the final score, or the area under the curve over --axis; the others are shown "
+        "without verdicts (default: %(default)s)",
     )
     compared.add_argument("--metric", default=defaults.metric, help="score (default: %(default)s)")
     compared.add_argument(
@@ -119,6 +143,10 @@ def report(given: argparse.Namespace) -> Path:
         draws=given.draws,
         seed=given.seed,
         partial=given.partial,
+        primary=given.primary,
+        task=given.task,
+        within=tuple(dict.fromkeys(given.within)),
+        arms=given.arms,
     )
     runs: list[Run] = read_runs(given.folders)
     if given.wandb:
@@ -128,38 +156,45 @@ def report(given: argparse.Namespace) -> Path:
     out = (
         given.out or (given.folders[0] if given.folders else Path("reports") / given.wandb.replace("/", "_")) / "report"
     )
-    sweep = make_sweep(runs, settings)
+    sweeps, unscored = make_sweeps(runs, settings)
     title = given.title or given.wandb or given.folders[0].resolve().name
-    page = write_report(sweep, given.folders, out, title=title)
-    for line in _closing(sweep.arms, time.perf_counter() - begun):
+    page = write_report(sweeps, given.folders, out, title=title, known=runs, unscored=unscored)
+    for line in _closing(sweeps, time.perf_counter() - begun):
         print(line, file=sys.stderr)
     return page
 
 
-def write_report(sweep: object, folders: Sequence[Path], out: Path, *, title: str) -> Path:
+def write_report(
+    sweeps: Sequence[Sweep],
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    title: str,
+    known: Sequence[Run] = (),
+    unscored: Sequence[Run] = (),
+) -> Path:
     """``report.html``, ``report.md``, ``tables/`` and ``figures/`` below ``out``; returns the page."""
-    from gainrl.app.report import style
-    from gainrl.app.report.document import write_document
+    from gainrl.app.report.document import looks_of, write_document
     from gainrl.app.report.export import markdown, write_tables
     from gainrl.app.report.html import html
-    from gainrl.app.report.sweep import Sweep
 
-    assert isinstance(sweep, Sweep)
     figures, tables = out / "figures", out / "tables"
     figures.mkdir(parents=True, exist_ok=True)
     tables.mkdir(parents=True, exist_ok=True)
-    document = write_document(sweep, folders, figures, title=title)
+    document = write_document(sweeps, folders, figures, title=title, known=known, unscored=unscored)
     write_tables(document, tables)
     (out / "report.md").write_text(markdown(document, out))
     page = out / "report.html"
-    page.write_text(html(document, style.looks(sweep.labels, sweep.reference)))
+    page.write_text(html(document, looks_of(sweeps)))
     return page
 
 
-def _closing(arms: Sequence[Arm], seconds: float) -> list[str]:
-    runs = [run for arm in arms for run in arm.runs]
+def _closing(sweeps: Sequence[Sweep], seconds: float) -> list[str]:
+    runs = [run for sweep in sweeps for run in sweep.all_runs()]
+    arms = sum(len(sweep.arms) for sweep in sweeps)
     finished = sum(run.finished for run in runs)
-    return [f"{len(runs)} runs of {len(arms)} arms, {finished} finished; written in {seconds:.1f} s"]
+    told = dict.fromkeys(text for sweep in sweeps for text in notices(sweep))
+    return [*told, f"{len(runs)} runs of {arms} arms, {finished} finished; written in {seconds:.1f} s"]
 
 
 if __name__ == "__main__":

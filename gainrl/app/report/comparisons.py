@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gainrl.app.report.blocks import ranged
+from gainrl.app.report.blocks import p_value, ranged
 from gainrl.app.report.reader import AXES, Run
 from gainrl.app.report.summaries import area
 from gainrl.app.report.sweep import Settings, Sweep
@@ -22,29 +22,36 @@ from gainrl.functional.paired import (
 )
 from gainrl.functional.statistics import Interval, improvement_interval
 
+FINAL = "final score"
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One arm against the reference in one score. ``p_value``: sign-flip test; ``p_holm``: corrected over the arms.
+    """One arm against the reference in one score. ``p_value``: sign-flip test of this comparison alone.
 
-    ``needed``: pairs that would show the smallest effect with 80% power and that the test can decide on, None for
-    a single pair.
+    Of the ``primary`` score only: ``p_holm``, corrected over all primary comparisons of the report; ``verdict``; and
+    ``needed``, pairs that would show the smallest effect with 80% power and that the test can decide on. Else None.
     """
 
     label: str
     score: str
+    primary: bool
     differences: tuple[float, ...]
     interval: Interval
     p_value: float
-    p_holm: float
-    verdict: Verdict
-    worse: bool
     improvement: Interval
-    needed: int | None
+    p_holm: float | None = None
+    verdict: Verdict | None = None
+    worse: bool = False
+    needed: int | None = None
 
     @property
     def pairs(self) -> int:
         return len(self.differences)
+
+
+Draft = tuple[Comparison, list[np.ndarray]]
+"""A comparison that is not judged yet, and its differences by task."""
 
 
 def scores_of(sweep: Sweep, axes: tuple[str, ...]) -> dict[str, Callable[[Run], float]]:
@@ -52,63 +59,103 @@ def scores_of(sweep: Sweep, axes: tuple[str, ...]) -> dict[str, Callable[[Run], 
 
     Where arms pay for rollouts that they do not train on, over rollouts too: an arm may win by one and lose by another.
     """
-    chosen: dict[str, Callable[[Run], float]] = {"final score": sweep.final_score}
+    chosen: dict[str, Callable[[Run], float]] = {FINAL: sweep.final_score}
     wanted = ("generated_tokens", "updates", *(("rollouts",) if sweep.pays_extra_rollouts() else ()))
     for axis in dict.fromkeys([axes[0], *(name for name in wanted if name in axes)]):
         chosen[f"area over {AXES[axis]}"] = lambda run, axis=axis: area(sweep, run, axis)  # type: ignore[misc]
     return chosen
 
 
+def primary_score(sweep: Sweep, axes: tuple[str, ...]) -> str:
+    return FINAL if sweep.settings.primary == "final" else f"area over {AXES[axes[0]]}"
+
+
 def compare(sweep: Sweep, axes: tuple[str, ...]) -> list[Comparison]:
-    """All arms but the reference, for each score; Holm's correction runs over the arms of one score."""
-    return [row for name, score in scores_of(sweep, axes).items() for row in _compare_one(sweep, name, score)]
+    """All arms but the reference, for each score, judged as a report of this sweep alone."""
+    return judge([measure(sweep, axes)], sweep.settings)[0]
 
 
-def _compare_one(sweep: Sweep, name: str, score: Callable[[Run], float]) -> list[Comparison]:
-    settings = sweep.settings
+def measure(sweep: Sweep, axes: tuple[str, ...]) -> list[Draft]:
+    """Every difference with its interval and p-value, before any is judged. Arms without a pair are left out."""
+    primary = primary_score(sweep, axes)
     drafts = []
-    for label in sweep.others:
-        strata = [pairs for task in sweep.tasks if (pairs := sweep.pairs(label, task))]
-        if not strata:
-            continue
-        ours = [np.array([score(run) for run, _ in pairs]) for pairs in strata]
-        theirs = [np.array([score(reference) for _, reference in pairs]) for pairs in strata]
-        differences = [x - y for x, y in zip(ours, theirs, strict=True)]
-        pooled = np.concatenate(differences)
-        if np.isnan(pooled).any():
-            continue
-        interval = paired_interval(
-            differences, level=settings.level, draws=max(settings.draws, 1000), seed=settings.seed
-        )
-        improvement = improvement_interval(ours, theirs, level=settings.level, draws=settings.draws, seed=settings.seed)
-        drafts.append((label, pooled, interval, sign_flip_test(pooled, seed=settings.seed), improvement))
-    corrected = holm([p_value for *_, p_value, _ in drafts])
+    for name, score in scores_of(sweep, axes).items():
+        for label in sweep.others:
+            draft = _measure_one(sweep, label, name, score, primary=name == primary)
+            drafts += [] if draft is None else [draft]
+    return drafts
+
+
+def _measure_one(sweep: Sweep, label: str, name: str, score: Callable[[Run], float], *, primary: bool) -> Draft | None:
+    settings = sweep.settings
+    ours, theirs = [], []
+    for task in sweep.tasks:
+        values = np.array([(score(run), score(reference)) for run, reference in sweep.pairs(label, task)])
+        known = values[~np.isnan(values).any(1)] if len(values) else values
+        if len(known):
+            ours.append(known[:, 0])
+            theirs.append(known[:, 1])
+    if not ours:
+        return None
+    differences = [x - y for x, y in zip(ours, theirs, strict=True)]
+    pooled = np.concatenate(differences)
+    draws = max(settings.draws, 1000)
+    comparison = Comparison(
+        label=label,
+        score=name,
+        primary=primary,
+        differences=tuple(map(float, pooled)),
+        interval=paired_interval(differences, level=settings.level, draws=draws, seed=settings.seed),
+        p_value=sign_flip_test(pooled, seed=settings.seed),
+        improvement=improvement_interval(ours, theirs, level=settings.level, draws=settings.draws, seed=settings.seed),
+    )
+    return comparison, differences
+
+
+def judge(drafts: Sequence[Sequence[Draft]], settings: Settings) -> list[list[Comparison]]:
+    """The comparisons of each sweep; those of the primary score with a verdict, corrected over all sweeps (Holm)."""
+    family = [draft.p_value for part in drafts for draft, _ in part if draft.primary]
+    corrected = iter(holm(family))
     return [
-        Comparison(
-            label=label,
-            score=name,
-            differences=tuple(map(float, pooled)),
-            interval=interval,
-            p_value=p_value,
-            p_holm=float(p_holm),
-            verdict=verdict(interval, p_holm, smallest_effect=settings.smallest_effect, alpha=settings.alpha),
-            worse=interval.high < 0 and p_holm <= settings.alpha,
-            improvement=improvement,
-            needed=_needed(pooled, len(drafts), settings),
-        )
-        for (label, pooled, interval, p_value, improvement), p_holm in zip(drafts, corrected, strict=True)
+        [
+            _judged(draft, differences, float(next(corrected)), len(family), settings) if draft.primary else draft
+            for draft, differences in part
+        ]
+        for part in drafts
     ]
 
 
-def _needed(differences: np.ndarray, arms: int, settings: Settings) -> int | None:
-    if len(differences) < 2:
-        return None
-    by_spread = pairs_needed(differences, settings.smallest_effect, alpha=settings.alpha)
-    return max(by_spread, fewest_pairs(arms, settings.alpha))
+def _judged(
+    draft: Comparison, differences: list[np.ndarray], p_holm: float, comparisons: int, settings: Settings
+) -> Comparison:
+    judged = verdict(
+        draft.interval,
+        p_holm,
+        pairs=draft.pairs,
+        smallest_effect=settings.smallest_effect,
+        alpha=settings.alpha,
+    )
+    needed = None
+    if any(len(values) > 1 for values in differences):
+        by_spread = pairs_needed(differences, settings.smallest_effect, alpha=settings.alpha)
+        needed = max(by_spread, fewest_pairs(comparisons, settings.alpha))
+    worse = judged == "ruled out" and draft.interval.high < 0 and p_holm <= settings.alpha
+    return replace(draft, p_holm=p_holm, verdict=judged, worse=worse, needed=needed)
+
+
+def unscored(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
+    """One line per score and arm: compared runs that have no value in it, which leave out their pair."""
+    lines = []
+    for name, score in scores_of(sweep, axes).items():
+        for label in sweep.labels:
+            seeds = sorted({run.seed for run in sweep.chosen(label) if np.isnan(score(run))})
+            if seeds:
+                lines.append(f"{label} has no {name} for seed {', '.join(map(str, seeds))}: those pairs are left out.")
+    return lines
 
 
 def sentence(comparison: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -> str:
-    """The finding in words, with its interval; ``others``: its other scores, named where they say the opposite."""
+    """The finding in words, with its interval; ``others``: its other scores, named where they lie on the other side."""
     interval, effect = comparison.interval, sweep.settings.smallest_effect
     if comparison.verdict == "supported":
         judged = f"better than {sweep.reference}"
@@ -118,11 +165,14 @@ def sentence(comparison: Comparison, sweep: Sweep, others: Sequence[Comparison] 
         judged = f"an improvement of {effect:g} or more over {sweep.reference} is ruled out"
     else:
         judged = f"undecided at {comparison.pairs} pair{'s' if comparison.pairs > 1 else ''}"
-        if comparison.needed is not None and comparison.needed > comparison.pairs:
-            judged += f"; about {comparison.needed} would show a difference of {effect:g}"
+        if interval.low > 0 and comparison.p_holm is not None:
+            judged += f", its corrected p is {p_value(comparison.p_holm)}"
+        elif comparison.needed is not None and comparison.needed > comparison.pairs:
+            judged += f"; about {comparison.needed:,} would show a difference of {effect:g}"
     opposite = [
-        f"but {other.score} {ranged(other.interval, sign=True)}, {'worse' if other.worse else 'better'}"
+        f"but {'above' if comparison.worse else 'below'} zero in {other.score}, {ranged(other.interval, sign=True)}"
         for other in others
-        if (comparison.verdict == "supported" and other.worse) or (comparison.worse and other.verdict == "supported")
+        if (comparison.verdict == "supported" and other.interval.high < 0)
+        or (comparison.worse and other.interval.low > 0)
     ]
     return "; ".join([f"{comparison.label}: {ranged(interval, sign=True)}, {judged}", *opposite])

@@ -26,15 +26,25 @@ class OpenJob:
     folder: str
 
 
-def open_jobs(sweep: Sweep, folders: Sequence[Path], *, now: float | None = None) -> list[OpenJob]:
-    """Unfinished runs, jobs planned by a sweep's ``multirun.yaml`` without a directory, and seeds that an arm lacks."""
+def open_jobs(
+    sweeps: Sequence[Sweep],
+    folders: Sequence[Path],
+    *,
+    known: Sequence[Run] = (),
+    unscored: Sequence[Run] = (),
+    now: float | None = None,
+) -> list[OpenJob]:
+    """Unfinished runs, jobs planned by a sweep's ``multirun.yaml`` without a directory, and seeds that an arm lacks.
+
+    ``known``: all runs that were read, compared or not. ``unscored``: those of blocks in which nothing has a score.
+    """
     jobs = []
-    for arm in sweep.arms:
-        for run in sorted(arm.runs, key=lambda run: (run.task, run.seed)):
-            if not run.finished:
-                kind: BadgeKind = "running" if run.status == "running" else "failed"
-                jobs.append(OpenJob(arm.label, str(run.seed), run.status, kind, _detail(run, now), run.source))
-    planned = planned_but_absent(folders, sweep.all_runs() + sweep.repeated)
+    for sweep in sweeps:
+        for arm in sweep.arms:
+            runs = sorted((run for run in arm.runs if not run.finished), key=lambda run: (run.task, run.seed))
+            jobs += [_open(_name(sweep, arm.label), run, now) for run in runs]
+    jobs += [_open(run.arm, run, now) for run in unscored if not run.finished]
+    planned = planned_but_absent(folders, [run for sweep in sweeps for run in sweep.all_runs()] + [*known])
     jobs += [
         OpenJob(
             ", ".join(text for text in job if not text.startswith(("seed=", "sweep="))),
@@ -47,8 +57,17 @@ def open_jobs(sweep: Sweep, folders: Sequence[Path], *, now: float | None = None
         for job in planned
     ]
     if not planned:
-        jobs += _lacking(sweep)
+        jobs += [job for sweep in sweeps for job in _lacking(sweep)]
     return jobs
+
+
+def _name(sweep: Sweep, label: str) -> str:
+    return f"{label}, {sweep.block}" if sweep.block else label
+
+
+def _open(name: str, run: Run, now: float | None) -> OpenJob:
+    kind: BadgeKind = "running" if run.status == "running" else "failed"
+    return OpenJob(name, str(run.seed), run.status, kind, _detail(run, now), run.source)
 
 
 def _lacking(sweep: Sweep) -> list[OpenJob]:
@@ -58,7 +77,7 @@ def _lacking(sweep: Sweep) -> list[OpenJob]:
         for arm in sweep.arms:
             for seed in sorted(union - arm.seeds(task)):
                 detail = "other arms have this seed" + (f" of {task}" if len(sweep.tasks) > 1 else "")
-                missing.append(OpenJob(arm.label, str(seed), "missing", "missing", detail, ""))
+                missing.append(OpenJob(_name(sweep, arm.label), str(seed), "missing", "missing", detail, ""))
     return missing
 
 

@@ -37,6 +37,9 @@ _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, whe
 class Run:
     """One job. ``columns``: name to float array ``[rows]``, NaN where a row has no value.
 
+    ``experiment``: what was typed as such. ``task``: runs of different tasks are never paired; the experiment, unless
+    experiments are the arms.
+
     ``status`` is that of ``record.json``, or ``not begun`` where that cannot be read. ``overrides``: what the job's
     command line said, None where that is not known.
     """
@@ -46,6 +49,7 @@ class Run:
     seed: int
     status: str
     task: str = ""
+    experiment: str = ""
     fault: str = ""
     overrides: tuple[str, ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -117,6 +121,7 @@ def read_run(folder: Path) -> Run:
         seed=int(seed),
         status=status,
         task=str(settings.get("experiment") or ""),
+        experiment=str(settings.get("experiment") or ""),
         fault=str(record.get("fault") or ("" if record else "record.json cannot be read")),
         overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
         config=config,

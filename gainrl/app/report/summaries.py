@@ -9,7 +9,7 @@ import numpy as np
 from gainrl.app.report.reader import AXES, Run
 from gainrl.app.report.sweep import Sweep
 from gainrl.functional.budgets import area_under_curve, budget_ratio, budget_to_target, median_budget
-from gainrl.functional.statistics import Interval, bootstrap_interval
+from gainrl.functional.statistics import Interval, bootstrap_interval, interquartile_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +112,21 @@ def _median(values: list[float]) -> float:
 
 
 def target_scores(sweep: Sweep, task: str) -> dict[float, float]:
-    """Share to score: what the reference's mean final score, or its mean gain, makes of each share."""
+    """Share to score: each share of the interquartile mean of the reference's final scores, or of the way there.
+
+    The targets are taken as known: the intervals of the ratios do not hold what they would vary by over other seeds.
+    """
     runs = sweep.chosen(sweep.reference, task)
     if not runs:
         return {}
-    final = float(bootstrap_interval([np.array([sweep.final_score(run) for run in runs])], draws=100).estimate)
-    first = float(bootstrap_interval([np.array([sweep.first_score(run) for run in runs])], draws=100).estimate)
+    final = float(interquartile_mean(np.array([sweep.final_score(run) for run in runs])))
+    first = float(interquartile_mean(np.array([sweep.first_score(run) for run in runs])))
     start = first if sweep.settings.target_of == "gain" else 0.0
     return {share: start + share * (final - start) for share in sweep.settings.targets}
 
 
 def budgets_to_targets(sweep: Sweep, axes: tuple[str, ...]) -> list[TargetRow]:
-    """For every axis, arm and target; pairs of all tasks together, each against its own task's target.
+    """For every axis, arm and target; pairs of all tasks together, each with its task's target, resampled within it.
 
     Budgets of several tasks are divided by the task's common budget, so that medians over tasks have a meaning.
     """
@@ -132,14 +135,16 @@ def budgets_to_targets(sweep: Sweep, axes: tuple[str, ...]) -> list[TargetRow]:
     for axis in axes:
         for label in sweep.labels:
             for share in sweep.settings.targets:
-                ours, theirs = [], []
+                ours, theirs, sizes = [], [], []
                 for task in sweep.tasks:
-                    for run, reference in sweep.pairs(label, task):
+                    pairs = sweep.pairs(label, task)
+                    sizes += [len(pairs)] if pairs else []
+                    for run, reference in pairs:
                         ours.append(_spent(sweep, run, axis, targets[task][share]))
                         theirs.append(_spent(sweep, reference, axis, targets[task][share]))
                 if not ours:
                     continue
-                ratio = budget_ratio(ours, theirs, level=sweep.settings.level, seed=sweep.settings.seed)
+                ratio = budget_ratio(ours, theirs, sizes=sizes, level=sweep.settings.level, seed=sweep.settings.seed)
                 middle = float(median_budget(np.array([b for b, _ in theirs]), np.array([r for _, r in theirs])))
                 longest = max(budget for budget, _ in ours) / middle if middle > 0 else float("nan")
                 reached = sum(arrived for _, arrived in ours)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,7 +16,10 @@ class Settings:
     """What the reader of a report chooses. ``smallest_effect``: in units of ``metric``.
 
     ``last``: evaluations at the end over which the final score is averaged. ``target_of``: whether a target is a share
-    of the reference's final score (``level``) or of its way from first to final score (``gain``).
+    of the reference's final score (``level``) or of its way from first to final score (``gain``). ``primary``: the
+    score that is judged, ``final`` or the ``area`` over ``axis``; the others are shown beside it. ``task``: the one
+    experiment whose runs are compared. ``within``: settings in whose values the comparison is repeated, each with a
+    reference of its own. ``arms``: what makes an arm, ``settings`` or also the ``experiment``.
     """
 
     reference: str | None = None
@@ -30,6 +33,10 @@ class Settings:
     draws: int = 2000
     seed: int = 0
     partial: bool = False
+    primary: str = "final"
+    task: str | None = None
+    within: tuple[str, ...] = ()
+    arms: str = "settings"
 
     def __post_init__(self) -> None:
         if self.smallest_effect <= 0:
@@ -44,6 +51,12 @@ class Settings:
             )
         if not self.targets or not all(0 < share <= 1 for share in self.targets):
             raise ValueError(f"--targets={self.targets}: give shares in (0, 1], such as --targets 0.6 0.8 0.95")
+        for name, given, known in (
+            ("primary", self.primary, ("final", "area")),
+            ("arms", self.arms, ("settings", "experiment")),
+        ):
+            if given not in known:
+                raise ValueError(f"--{name}={given} is not known; type --{name} {' or '.join(known)}")
 
     @property
     def level(self) -> float:
@@ -52,13 +65,20 @@ class Settings:
 
 @dataclass(slots=True)
 class Sweep:
-    """Arms with the reference first and the others by final score; only runs that can be compared are in ``chosen``."""
+    """Arms with the reference first and the others by final score; only runs that can be compared are in ``chosen``.
+
+    ``guessed``: why the reference was taken, where nobody named it. ``block``: what all runs share where a comparison
+    is repeated, such as ``group_size=4``. ``only``: the one task that is looked at.
+    """
 
     settings: Settings
     arms: list[Arm]
     reference: str
     partial: bool
     repeated: list[Run]
+    guessed: str = ""
+    block: str = ""
+    only: str | None = None
     _common: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
@@ -71,7 +91,22 @@ class Sweep:
 
     @property
     def tasks(self) -> list[str]:
-        return sorted({run.task for arm in self.arms for run in arm.runs})
+        return sorted({run.task for arm in self.arms for run in arm.runs if self.only in (None, run.task)})
+
+    def of_task(self, task: str) -> Sweep:
+        """The same arms in one task."""
+        return replace(self, only=task)
+
+    def where(self, task: str | None = None) -> str:
+        """Words that follow a caption: the block, and the task where there are several."""
+        task = task if task is not None and len(self.tasks) > 1 else self.only
+        parts = [f" with {self.block}" if self.block else "", "" if task is None else f" in {task or 'no experiment'}"]
+        return "".join(parts)
+
+    def ending(self, task: str | None = None) -> str:
+        """The same for the name of a file."""
+        name = self.where(task).removeprefix(" with ").removeprefix(" in ").replace(" in ", "_")
+        return "_" + "".join(letter if letter.isalnum() else "_" for letter in name) if name else ""
 
     def all_runs(self) -> list[Run]:
         return [run for arm in self.arms for run in arm.runs]
@@ -79,6 +114,7 @@ class Sweep:
     def chosen(self, label: str, task: str | None = None) -> list[Run]:
         """Runs of an arm that are compared, by seed: finished and evaluated, or with ``partial`` all with a curve."""
         arm = next(arm for arm in self.arms if arm.label == label)
+        task = self.only if task is None else task
         return sorted(
             (run for run in arm.runs if task in (None, run.task) and self._counts(run)), key=lambda run: run.seed
         )
@@ -124,28 +160,33 @@ class Sweep:
         return float(run.evaluations("step", self.settings.metric)[1][0])
 
 
-def make_sweep(runs: Sequence[Run], settings: Settings) -> Sweep:
+def make_sweep(runs: Sequence[Run], settings: Settings, *, block: str = "") -> Sweep:
     """Groups runs into arms. Of two runs of one arm, task and seed, the finished one counts, else the later written.
 
     Where nothing has finished yet, unfinished runs are compared up to the budget that all of them have. Raises
     ValueError if no run has a score.
     """
-    arms = group_arms(runs)
+    by_experiment = settings.arms == "experiment"
+    if by_experiment:
+        runs = [replace(run, task="") for run in runs]
+    arms = group_arms(runs, without=settings.within, by_experiment=by_experiment)
     if not arms:
         raise ValueError("no runs found: the directory of a run that has begun holds record.json")
     repeated = [run for arm in arms for run in _drop_repeated(arm)]
-    sweep = Sweep(settings, arms, choose_reference(arms, settings.reference), settings.partial, repeated)
+    reference = choose_reference(arms, settings.reference)
+    sweep = Sweep(settings, arms, reference.label, settings.partial, repeated, reference.guessed, block)
     if not any(sweep.chosen(label) for label in sweep.labels):
         sweep.partial = True
     scores = {label: [sweep.final_score(run) for run in sweep.chosen(label)] for label in sweep.labels}
     if not any(scores.values()):
         seen = sorted({name for run in runs for name in run.columns if name.startswith("eval/")})
         raise ValueError(
-            f"no run has two evaluations with {settings.metric} yet; "
+            f"no run{sweep.where()} has two evaluations with {settings.metric} yet; "
             + (f"--metric can be {', '.join(seen[:12])}" if seen else "wait for the first two evaluations")
         )
     if not scores[sweep.reference] and settings.reference is None:
-        sweep.reference = max(sweep.labels, key=lambda label: len(scores[label]))
+        usual, sweep.reference = sweep.reference, max(sweep.labels, key=lambda label: len(scores[label]))
+        sweep.guessed = f"{usual} has no score yet, so it is the arm with most runs"
     means = {label: float(np.mean(values)) if values else -np.inf for label, values in scores.items()}
     sweep.arms.sort(key=lambda arm: (arm.label != sweep.reference, -means[arm.label], arm.label))
     return sweep

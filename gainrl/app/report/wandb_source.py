@@ -47,6 +47,7 @@ def _run(run: Any) -> Run:
         seed=int(config.get("seed", 0)),
         status=status,
         task=str(settings.get("experiment") or ""),
+        experiment=str(settings.get("experiment") or ""),
         overrides=tuple(map(str, settings["overrides"])) if isinstance(settings.get("overrides"), list) else None,
         fault="" if status in ("finished", "running") else f"W&B says {run.state}",
         config=config,

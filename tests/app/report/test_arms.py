@@ -1,6 +1,6 @@
 import pytest
 
-from gainrl.app.report.arms import choose_reference, group_arms
+from gainrl.app.report.arms import Reference, choose_reference, group_arms
 from gainrl.app.report.reader import Run
 
 
@@ -59,7 +59,7 @@ def test_without_known_overrides_the_name_of_the_arm_tells_them():
 
 def test_vanilla_grpo_is_the_reference_where_there_is_one():
     arms = group_arms([run("baseline=gain_rl"), run("baseline=vanilla_grpo")])
-    assert choose_reference(arms, None) == "vanilla_grpo"
+    assert choose_reference(arms, None) == Reference("vanilla_grpo")
 
 
 def test_uniform_sampling_is_recognised_by_what_it_runs():
@@ -68,17 +68,42 @@ def test_uniform_sampling_is_recognised_by_what_it_runs():
         "admission": {"_target_": "gainrl.admission.all.AdmitAll"},
     }
     arms = group_arms([run("x=1", config=uniform), run("x=2"), run("x=2", seed=1)])
-    assert choose_reference(arms, None) == "1" or choose_reference(arms, None) == "x=1"
+    assert choose_reference(arms, None) == Reference("1")
 
 
-def test_otherwise_the_arm_with_most_runs_is_the_reference():
+def test_otherwise_the_arm_with_most_runs_is_the_reference_and_says_that_it_is_a_guess():
     arms = group_arms([run("signal=a"), run("signal=b"), run("signal=b", seed=1)])
-    assert choose_reference(arms, None) == "b"
+    assert choose_reference(arms, None) == Reference(
+        "b", "no arm is vanilla GRPO or uniform draws, so it is the one with most runs"
+    )
+    assert choose_reference(group_arms([run("signal=a"), run("signal=b")]), None).guessed.endswith("the first by name")
+
+
+def test_of_several_uniform_arms_none_is_plainly_the_reference():
+    uniform = {
+        "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
+        "admission": {"_target_": "gainrl.admission.all.AdmitAll"},
+    }
+    arms = group_arms([run(f"algorithm.group_size={size}", config=uniform) for size in (2, 4)])
+    assert choose_reference(arms, None).guessed.startswith("2 arms draw uniformly")
+
+
+def test_experiments_are_arms_where_that_is_asked_for():
+    runs = [run(f"experiment={name}", seed=seed) for name in ("a", "b") for seed in (0, 1)]
+    for given in runs:
+        given.experiment = given.overrides[0].partition("=")[2]
+    assert [arm.label for arm in group_arms(runs)] == ["arm"]
+    assert [arm.label for arm in group_arms(runs, by_experiment=True)] == ["a", "b"]
+
+
+def test_a_setting_within_which_runs_are_compared_names_no_arm():
+    runs = [run("baseline=a", "x=1"), run("baseline=b", "x=1"), run("baseline=a"), run("baseline=b")]
+    assert [arm.label for arm in group_arms(runs, without=["x"])] == ["a", "b"]
 
 
 def test_part_of_a_label_is_enough_if_it_fits_one_arm():
     arms = group_arms([run("baseline=gain_rl"), run("baseline=random_order")])
-    assert choose_reference(arms, "random") == "random_order"
+    assert choose_reference(arms, "random") == Reference("random_order")
 
 
 def test_an_unknown_reference_is_answered_with_the_arms():

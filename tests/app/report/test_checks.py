@@ -1,8 +1,14 @@
+import pytest
 import yaml
 
-from gainrl.app.report.checks import warnings
+from gainrl.app.report import checks
 from gainrl.app.report.jobs import open_jobs
+from gainrl.app.report.summaries import axes_of
 from tests.app.report.synthetic import write_plan, write_run
+
+
+def warnings(sweep):
+    return checks.warnings([sweep], [axes_of(sweep)])
 
 
 def complete(tmp_path, arms=("vanilla_grpo", "gain_rl"), seeds=8, **options):
@@ -14,7 +20,7 @@ def complete(tmp_path, arms=("vanilla_grpo", "gain_rl"), seeds=8, **options):
 def test_a_complete_sweep_warns_of_nothing(tmp_path, sweep_of):
     complete(tmp_path)
     assert warnings(sweep_of()) == []
-    assert open_jobs(sweep_of(), [tmp_path]) == []
+    assert open_jobs([sweep_of()], [tmp_path]) == []
 
 
 def test_different_evaluation_sets_are_named(tmp_path, sweep_of):
@@ -48,7 +54,7 @@ def test_lacking_seeds_are_named_in_warnings_and_jobs(tmp_path, sweep_of):
     write_run(tmp_path, "gain_rl", 8)
     sweep = sweep_of()
     assert any("vanilla_grpo lacks 8" in text for text in warnings(sweep))
-    assert [(job.arm, job.seed, job.status) for job in open_jobs(sweep, [tmp_path])] == [
+    assert [(job.arm, job.seed, job.status) for job in open_jobs([sweep], [tmp_path])] == [
         ("vanilla_grpo", "8", "missing")
     ]
 
@@ -93,7 +99,9 @@ def test_failed_and_running_jobs_say_how_far_they_came(tmp_path, sweep_of):
     complete(tmp_path)
     write_run(tmp_path, "sec", 0, status="failed", fault="the loss is NaN", until=12)
     write_run(tmp_path, "sec", 1, status="running", until=30)
-    jobs = {job.seed: job for job in open_jobs(sweep_of(), [tmp_path]) if job.arm == "sec" and job.status != "missing"}
+    jobs = {
+        job.seed: job for job in open_jobs([sweep_of()], [tmp_path]) if job.arm == "sec" and job.status != "missing"
+    }
     assert jobs["0"].detail == "step 12 of 40; the loss is NaN"
     assert jobs["1"].detail.startswith("step 30 of 40; last row 0 min ago")
 
@@ -101,5 +109,57 @@ def test_failed_and_running_jobs_say_how_far_they_came(tmp_path, sweep_of):
 def test_jobs_that_a_sweep_planned_but_never_began_are_named(tmp_path, sweep_of):
     complete(tmp_path, seeds=2)
     write_plan(tmp_path, {"baseline": "vanilla_grpo,gain_rl,sec"}, ["seed=0,1"])
-    jobs = open_jobs(sweep_of(), [tmp_path])
+    jobs = open_jobs([sweep_of()], [tmp_path])
     assert [(job.arm, job.seed) for job in jobs] == [("baseline=sec", "0"), ("baseline=sec", "1")]
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"),
+    [
+        ("evaluation", "samples", 1),
+        ("rollout", "max_new_tokens", 2048),
+        ("reward", "_target_", "gainrl.rewards.math.MathReward"),
+        ("eval", "sets", {"math500": {}}),
+    ],
+)
+def test_whatever_else_decides_the_evaluation_is_compared(tmp_path, sweep_of, group, key, value):
+    complete(tmp_path)
+    change(tmp_path, "baseline-gain_rl/s*", group, key, value)
+    assert any("evaluation sets differ" in text for text in warnings(sweep_of()))
+
+
+def change(root, runs, group, key, value):
+    for path in root.glob(f"{runs}/config.yaml"):
+        config = yaml.safe_load(path.read_text())
+        config.setdefault(group, {})[key] = value
+        path.write_text(yaml.safe_dump(config))
+
+
+def test_how_often_is_evaluated_and_by_how_many_workers_makes_no_other_evaluation_set(tmp_path, sweep_of):
+    complete(tmp_path)
+    change(tmp_path, "baseline-gain_rl/s*", "reward", "workers", 8)
+    assert warnings(sweep_of()) == []
+
+
+def test_other_settings_are_found_in_every_task(tmp_path, sweep_of):
+    for task in ("gsm8k", "math"):
+        complete(tmp_path, experiment=task)
+    change(tmp_path, "math/gain_rl/s3", "curriculum", "width", 0.5)
+    assert "The runs of gain_rl differ in more than the seed: curriculum.width." in warnings(sweep_of())
+
+
+def test_a_reference_that_nobody_named_is_named_with_how_to_choose_another(tmp_path, sweep_of):
+    complete(tmp_path, arms=("b", "a"))
+    for path in tmp_path.glob("*/s*/config.yaml"):
+        path.write_text(path.read_text().replace("UniformCurriculum", "GainCurriculum"))
+    (text,) = warnings(sweep_of())
+    assert text.startswith("Nobody named the reference arm: a was taken (no arm is vanilla GRPO or uniform draws")
+    assert "--reference ARM, one of a, b" in text
+    assert warnings(sweep_of(reference="b")) == []
+
+
+def test_experiments_that_may_be_arms_are_pointed_out(tmp_path, sweep_of):
+    for name in ("ablation_full", "ablation_intra"):
+        complete(tmp_path, arms=["x"], experiment=name)
+    assert any("add --arms experiment" in text for text in warnings(sweep_of()))
+    assert not any("--arms" in text for text in warnings(sweep_of(arms="experiment", reference="ablation_full")))
