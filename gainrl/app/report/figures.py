@@ -176,7 +176,7 @@ def differences_figure(comparisons: Sequence[Comparison], looks: dict[str, Look]
                 )
         axis.set_title(score)
         axis.set_xlabel(f"difference to {shorten(sweep.reference, 24)}")
-        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.grid(axis="y", visible=False)
     axes[0, 0].set_yticks(range(len(labels)), [shorten(label, 34) for label in labels], fontsize=8, color=style.INK)
     axes[0, 0].set_ylim(len(labels) - 0.4, -0.6)
