@@ -104,12 +104,12 @@ def _signal(data: str, threads: int, prompts: int) -> list[str]:
 
 def heading() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return (
         "# Results of the benchmarks\n\n"
         f"Machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}. "
-        f"Python {platform.python_version()}, {packages}. Commit {commit.stdout.strip() or 'unknown'}. "
-        f"{time.strftime('%Y-%m-%d')}.\n\nWritten by `make bench`; every table has both sides of one run.\n"
+        f"Python {platform.python_version()}, {packages}.\n\n"
+        "Written by `make bench`; every table has both sides of one run. Each part says its command, how long it "
+        "took, its date and its commit; `--only` replaces the parts that it runs.\n"
     )
 
 
@@ -123,8 +123,18 @@ def run(benchmark: Benchmark, arguments: list[str]) -> tuple[str, int]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     seconds = time.perf_counter() - begun
     text = done.stdout.strip() if done.returncode == 0 else f"Failed with status {done.returncode}."
-    shown = " ".join(["python", *command[1:]])
-    return f"\n## {benchmark.title}\n\n`{shown}` ({seconds:.0f} s)\n\n{text}\n", done.returncode
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    made = f"{seconds:.0f} s, {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip() or 'unknown'}"
+    # What a path is called on this machine says nothing elsewhere.
+    shown = " ".join(f".../{Path(word).name}" if word.startswith("/") else word for word in ["python", *command[1:]])
+    return f"\n## {benchmark.title}\n\n`{shown}` ({made})\n\n{text}\n", done.returncode
+
+
+def parts_of(text: str, known: list[Benchmark]) -> dict[int, str]:
+    """The parts of a file of results, by the place of their benchmark; parts of none are left out."""
+    parts = {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
+    places = {benchmark.title: place for place, benchmark in enumerate(known)}
+    return {places[title]: f"\n## {part.rstrip()}\n" for title, part in parts.items() if title in places}
 
 
 def main(given: list[str] | None = None) -> int:
@@ -139,6 +149,8 @@ def main(given: list[str] | None = None) -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     known = benchmarks(options.peer_python, options.vllm_python, options.data)
     texts, failures = {-1: heading()}, 0
+    if options.only and options.output.exists():
+        texts |= parts_of(options.output.read_text(), known)
     # Those on two threads come last, so that the other core is wanted in the second half only.
     for place in sorted(range(len(known)), key=lambda place: "two threads" in known[place].title):
         arguments = known[place].smoke if options.smoke else known[place].full

@@ -22,7 +22,7 @@ def main(settings: dict) -> None:
     torch.set_num_threads(options.threads)
     engine = VLLMEngine(memory_gib=2.0)
     try:
-        figures = measure(rounds(engine, build_subject(), options), options.repeats)
+        ((_, figures),) = measure({"vLLM": rounds(engine, build_subject(), options)}, options.repeats)
     finally:
         engine.close()
     print(json.dumps({"figures": figures, "version": vllm.__version__}))

@@ -94,6 +94,11 @@ def test_the_runner_writes_what_benchmarks_print_and_reports_failures(tmp_path, 
     assert "## Missing" in written
     assert "Failed with status 1." in written
     assert "torch " in written
+    first = written.index("## Missing")
+    assert runner.main(["--smoke", "--only", "no_such_benchmark", "--output", str(output)]) == 1
+    again = output.read_text()  # the other part stays, in its place
+    assert again.count("## Good") == again.count("## Missing") == 1
+    assert again[:first] == written[:first]
 
 
 def test_both_sides_of_the_signal_pass_agree(monkeypatch, capsys, tmp_path):
