@@ -134,7 +134,7 @@ def parts_of(text: str, known: list[Benchmark]) -> dict[int, str]:
     """The parts of a file of results, by the place of their benchmark; parts of none are left out."""
     parts = {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
     places = {benchmark.title: place for place, benchmark in enumerate(known)}
-    return {places[title]: f"\n## {part.rstrip()}\n" for title, part in parts.items() if title in places}
+    return {places[title]: f"\n## {part}" for title, part in parts.items() if title in places}
 
 
 def main(given: list[str] | None = None) -> int:
