@@ -75,6 +75,7 @@ def draw_plot(rows: list[Row], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     names = list(dict.fromkeys(name for name, _, _ in rows))
     figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
@@ -84,6 +85,10 @@ def draw_plot(rows: list[Row], path: Path) -> None:
         axis.loglog(sizes, [seconds[-1] * size / sizes[-1] for size in sizes], ":", color="gray", label="linear")
         axis.set_xlabel({"refresh": "problems in the pool", "draw": "problems in the pool"}.get(name, name))
         axis.set_ylabel(f"seconds of a {name}" if name in ("refresh", "draw") else "seconds of a step")
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
