@@ -66,12 +66,8 @@ def build_parts(config: DictConfig) -> Parts:
         check_completions(
             truncated=algorithm.truncated, overlong=algorithm.overlong, reference_sync=algorithm.reference_sync
         )
-        if config.concentration is not None and config.concentration.tokens not in _PROBED:
-            raise ConfigError(
-                f"concentration.tokens={config.concentration.tokens!r} is unknown; use {' or '.join(_PROBED)}"
-            )
-        if config.concentration is not None and config.concentration.tokens == "prompt_and_completion":
-            _check_one_segment(config.concentration)
+        if config.concentration is not None:
+            _check_concentration(config.concentration)
         _check_optimizer(config)
         check_tracking(config)
         objective = instantiate(algorithm.objective)
@@ -212,13 +208,15 @@ def close_parts(*parts: Any) -> None:
             close()
 
 
-def _check_one_segment(concentration: DictConfig) -> None:
-    weights = {name: concentration.get(name, 1.0) for name in ("intra", "inter")}
-    if any(weight != 1 for weight in weights.values()):
-        given = ", ".join(f"concentration.{name}={weight}" for name, weight in weights.items() if weight != 1)
+def _check_concentration(concentration: DictConfig) -> None:
+    if concentration.tokens not in _PROBED:
+        raise ConfigError(f"concentration.tokens={concentration.tokens!r} is unknown; use {' or '.join(_PROBED)}")
+    weights = {f"concentration.{name}": concentration.get(name, 1.0) for name in ("intra", "inter")}
+    idle = [f"{name}={weight}" for name, weight in weights.items() if weight != 1]
+    if idle and concentration.tokens == "prompt_and_completion":
         raise ConfigError(
-            f"{given} would do nothing: concentration.tokens=prompt_and_completion measures prompt and completion as "
-            "one segment, without terms; leave the weights at 1, or type concentration.tokens=prompt"
+            f"{', '.join(idle)} would do nothing: concentration.tokens=prompt_and_completion measures prompt and "
+            "completion as one segment, without terms; leave the weights at 1, or type concentration.tokens=prompt"
         )
 
 

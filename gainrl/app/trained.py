@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gainrl.app.faults import ConfigError
 from gainrl.app.identity import RunRecord
 from gainrl.training.checkpoints import UnreadableCheckpoint, read_checkpoint
+from gainrl.training.run_state import frozen_names
 from gainrl.types import Policy
 
 _TAKEN = ("template", "reward", "dataset", "rollout", "data_dir")
@@ -93,7 +94,7 @@ def load_checkpoint(policy: Policy, path: Path) -> None:
         raise ConfigError(str(fault)) from fault
     weights = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     own = policy.model.state_dict()
-    frozen = {name for name, value in policy.model.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    frozen = frozen_names(policy.model)
     other = sorted(
         {name for name in own if name not in weights and name not in frozen}
         | {name for name, value in weights.items() if name not in own or own[name].shape != value.shape}

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
@@ -24,7 +25,7 @@ def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, A
     Parameters without gradients (the model below LoRA adapters) come from their source and are left out. Every rank
     must call it; where the optimizer's state is in shards, rank 0 alone gets all of it.
     """
-    frozen = _frozen(module)
+    frozen = frozen_names(module)
     data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     state: dict[str, Any] = {
@@ -48,7 +49,7 @@ def restore_state(
     ValueError if the weights do not belong to the model.
     """
     missing, unexpected = module.load_state_dict(state["weights"], strict=False)
-    missing = [name for name in missing if name not in _frozen(module)]
+    missing = [name for name in missing if name not in frozen_names(module)]
     if missing or unexpected:
         raise ValueError(f"the checkpoint belongs to another model: {_some(missing)} missing, {_some(unexpected)} new")
     module.on_load_checkpoint(dict(state))
@@ -72,7 +73,8 @@ def remaining_epochs(step: int, *, steps_per_epoch: int, total_steps: int) -> in
     return -(-total_steps // steps_per_epoch) - step // steps_per_epoch
 
 
-def _frozen(module: GRPOModule) -> set[str]:
+def frozen_names(module: nn.Module) -> set[str]:
+    """Parameters without a gradient, which checkpoints leave out."""
     return {name for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -91,13 +91,16 @@ class Scorer:
         Every rank scores the groups of some prompts, and all get the whole.
         """
         full = torch.zeros(experience.completion_ids.shape, device=self.policy.device)
-        rows = rows.cpu()
-        mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
-        for part, counts in passes(self.micro_batches(experience, mine), self.ranks, self.policy.model):
+        for part, counts in self.own_parts(experience, rows.cpu()):
             scored = score(experience, part)
             if counts:
                 full[part] = scored
         return self.ranks.sum(full)
+
+    def own_parts(self, experience: Experience, rows: Tensor) -> Iterator[tuple[Tensor, bool]]:
+        """The micro-batches of the groups in ``rows`` that this rank scores, as `sharding.passes` gives them."""
+        mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
+        return passes(self.micro_batches(experience, mine), self.ranks, self.policy.model)
 
     def micro_batches(self, experience: Experience, rows: Tensor) -> list[Tensor]:
         """Splits ``rows`` within the limits; groups stay together, so that their members share the prompt's forward."""

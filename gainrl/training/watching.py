@@ -12,7 +12,6 @@ from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
 from gainrl.training.experience import Experience
 from gainrl.training.ranks import Ranks
 from gainrl.training.scorer import Scorer
-from gainrl.training.sharding import passes
 
 
 class PromptWatch:
@@ -60,9 +59,7 @@ class PromptWatch:
     @torch.no_grad()
     def measure(self, experience: Experience, scorer: Scorer) -> float:
         """Mean concentration of a step that made no update, by forwards of their own; NaN where nothing is known."""
-        rows = torch.arange(len(experience.lengths))
-        mine = rows[(rows // experience.group_size) % scorer.ranks.size == scorer.ranks.rank]
-        for part, counts in passes(scorer.micro_batches(experience, mine), scorer.ranks, scorer.policy.model):
+        for part, counts in scorer.own_parts(experience, torch.arange(len(experience.lengths))):
             scorer.scored(scorer.policy, experience, part, watch=self.over(experience, part) if counts else None)
         self.note(experience)
         known = [group.concentration for group in experience.groups if not np.isnan(group.concentration)]

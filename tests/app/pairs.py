@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from tests.faults.lives import ROOT, Life
+from tests.faults.lives import ROOT, TINY, Life
 
 STEPS = 4
 SMALL = [
@@ -28,16 +28,8 @@ SMALL = [
     "rollout.max_new_tokens=8",
     "evaluation.every=2",
     "evaluation.limit=1",
-    "model.hidden_size=16",
-    "model.intermediate_size=32",
+    *TINY,
     "model.layers=2",
-    "model.heads=2",
-    "model.warm_start=null",
-    "optimizer.optimizer.lr=1e-2",
-    "dataset.train_per_level=8",
-    "dataset.held_out_per_level=4",
-    "reward=custom",
-    f"reward.path={ROOT}/tests/faults/coin.py:score",
 ]
 
 

@@ -187,6 +187,7 @@ def test_help_and_the_composed_configuration_are_readable(command):
         (("evaluation.every=0",), "evaluation.every=0"),
         (("optimizer.optimizer.lr=-1",), "learning rate"),
         (("concentration.tokens=all",), "concentration.tokens='all' is unknown"),
+        (("concentration.tokens=prompt_and_completion", "concentration.inter=0"), "concentration.inter=0 would do"),
         (("logger=wandb", "logger.wandb.mode=loud"), "logger.wandb.mode='loud' is unknown"),
         (("model=hub",), "model.source has no value"),
         (("model=hub", "model.source=/nowhere/at/all"), "model.source=/nowhere/at/all is no folder"),

@@ -1,4 +1,3 @@
-import io
 import json
 import shutil
 from pathlib import Path
@@ -12,9 +11,8 @@ import gainrl.rollouts.hf
 from gainrl.app.evaluate import run_evaluation
 from gainrl.app.evaluation_record import sample_counts
 from gainrl.app.faults import ConfigError, RunRefused
-from gainrl.app.train import run_job
 from gainrl.models.tiny import TinyModel
-from tests import composition
+from tests.app.finished import finished_run
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
@@ -106,20 +104,9 @@ def test_completions_of_other_settings_or_weights_are_never_mixed(tmp_path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The directory of a run that has ended, with a checkpoint of every step."""
+    own = ["rollout.max_new_tokens=5", "rollout.temperature=0.7", "optimizer.optimizer.lr=0.05"]
     folder = tmp_path_factory.mktemp("evaluated") / "run"
-    own = [
-        "logger=none",
-        "rollout.max_new_tokens=5",
-        "rollout.temperature=0.7",
-        "checkpoint.every_steps=1",
-        "optimizer.optimizer.lr=0.05",
-    ]
-    config = composition.composed(*composition.SMALL, *own, "checkpoint.keep=9", folder=folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAINRL_CACHE", str(folder.parent / "cache"))
-        patch.setattr("gainrl.app.run.draw_curves", lambda *given, **options: None)
-        run_job(config, Console(file=io.StringIO()))
-    return folder
+    return finished_run(folder, *own, "checkpoint.every_steps=1", "checkpoint.keep=9")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The observational figures: what they show, checked on numbers; that they are drawn, on a run of a few steps."""
 
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,12 +21,11 @@ from gainrl.app.observations.maps import block_means, cosine_maps, depth_taps, m
 from gainrl.app.observations.quartiles import completions, quartile_of, quartiles_table
 from gainrl.app.observe import observe
 from gainrl.app.paths import config_dir
-from gainrl.app.train import run_job
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.functional.angles import concentration
 from gainrl.models.tiny import TinyModel, tiny_tokenizer
 from gainrl.signals.activations import Tap, tapped
-from tests.composition import SMALL, composed
+from tests.app.finished import finished_run
 
 TINY = {"hidden_size": 16, "intermediate_size": 32, "layers": 3, "heads": 2, "max_length": 160}
 FEW = [
@@ -138,19 +136,8 @@ def observed(tmp_path):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The directory of a run of one epoch of four steps, with checkpoints of its second and its last step."""
-    folder = tmp_path_factory.mktemp("observed") / "run"
-    own = [
-        "logger=none",
-        "schedule.steps=4",
-        "schedule.steps_per_epoch=4",
-        "checkpoint.every_steps=2",
-        "evaluation.every=2",
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAINRL_CACHE", str(folder.parent / "cache"))
-        patch.setattr("gainrl.app.run.draw_curves", lambda *given, **options: None)
-        run_job(composed(*SMALL, *own, folder=folder), Console(file=io.StringIO()))
-    return folder
+    own = ["schedule.steps=4", "schedule.steps_per_epoch=4", "checkpoint.every_steps=2", "evaluation.every=2"]
+    return finished_run(tmp_path_factory.mktemp("observed") / "run", *own)
 
 
 def test_a_model_alone_gives_maps_and_gradients(observed):

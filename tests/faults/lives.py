@@ -25,6 +25,19 @@ _SERVER.set_forkserver_preload(
 )
 ROOT = Path(__file__).parents[2]
 
+# The smallest model and pool that learn something, whoever judges: no answer of a model without a warm start is right.
+TINY = (
+    "model.hidden_size=16",
+    "model.intermediate_size=32",
+    "model.heads=2",
+    "model.warm_start=null",
+    "optimizer.optimizer.lr=1e-2",
+    "dataset.train_per_level=8",
+    "dataset.held_out_per_level=4",
+    "reward=custom",
+    f"reward.path={ROOT}/tests/faults/coin.py:score",
+)
+
 # Name: where the process dies, and whether before the call, after it, or with half of its file written.
 POINTS: dict[str, tuple[str, str]] = {
     "rollout": ("gainrl.rollouts.hf:HFEngine.generate", "before"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gainrl.models.tiny import TinyModel
-from tests.faults.lives import ROOT, Life
+from tests.faults.lives import TINY, Life
 from tests.training.resumable import rollouts, same_run, table
 
 pytestmark = pytest.mark.faults
@@ -28,16 +28,8 @@ SMALL = [
     "rollout.max_new_tokens=8",
     "evaluation.every=4",
     "evaluation.limit=2",
-    "model.hidden_size=16",
-    "model.intermediate_size=32",
+    *TINY,
     "model.layers=1",
-    "model.heads=2",
-    "model.warm_start=null",
-    "optimizer.optimizer.lr=1e-2",
-    "dataset.train_per_level=8",
-    "dataset.held_out_per_level=4",
-    "reward=custom",
-    f"reward.path={ROOT}/tests/faults/coin.py:score",
     "checkpoint.every_steps=1",
 ]
 # Arm: its settings, and the named points of its deaths, one life after the other; calls are counted from 0 in each.

@@ -72,6 +72,20 @@ def test_in_the_first_inner_epoch_every_ratio_is_exactly_1_and_nothing_is_clippe
     assert len(moved) == len(first) * (inner_epochs - 1)
 
 
+@pytest.mark.parametrize("with_completions", [False, True])
+def test_a_step_without_an_update_has_the_concentration_that_its_update_would_have_shown(with_completions):
+    policy = tiny_policy()
+    probe = ConcentrationProbe(policy.model)
+    module = trained(policy=policy, probe=probe, probe_completions=with_completions, lr=0.0, micro_batch_size=5)
+    shown = np.array([group.concentration for group in module.experience.groups])
+    measured = module.learner.watch.measure(module.experience, module.learner.scorer)
+    again = np.array([group.concentration for group in module.experience.groups])
+    assert np.isfinite(shown).any()
+    assert np.isfinite(again).all()
+    np.testing.assert_allclose(again[np.isfinite(shown)], shown[np.isfinite(shown)], atol=1e-6)
+    assert measured == pytest.approx(again.mean())
+
+
 def test_later_minibatches_of_a_step_are_compared_with_the_policy_that_sampled(calls):
     module = trained(minibatch_prompts=2)
     first, second = (given for given, _ in calls)

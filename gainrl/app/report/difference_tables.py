@@ -24,10 +24,7 @@ def judged_table(sweep: Sweep, rows: Sequence[Comparison], comparisons: int) -> 
         columns=["arm", "pairs", "difference", "p", "p (Holm)", "verdict", "P(improvement)", "pairs needed"],
         rows=[
             [
-                Cell(row.label, arm=row.label),
-                Cell(str(row.pairs)),
-                Cell(ranged(row.interval, sign=True)),
-                Cell(p_value(row.p_value)),
+                *_cells(row),
                 Cell("–" if row.p_holm is None else p_value(row.p_holm)),
                 Cell(verdict_text(row), badge=verdict_badge(row)),
                 Cell(ranged(row.improvement, 2)),
@@ -60,10 +57,7 @@ def secondary_table(sweep: Sweep, rows: Sequence[Comparison]) -> Table:
         columns=["arm", "pairs", "difference", "p, uncorrected", "P(improvement)"],
         rows=[
             [
-                Cell(row.label, arm=row.label),
-                Cell(str(row.pairs)),
-                Cell(ranged(row.interval, sign=True)),
-                Cell(p_value(row.p_value)),
+                *_cells(row),
                 Cell(ranged(row.improvement, 2)),
             ]
             for row in rows
@@ -85,10 +79,7 @@ def tasks_table(sweep: Sweep, by_task: Mapping[str, Sequence[Comparison]]) -> Ta
         rows=[
             [
                 Cell(task or "no experiment"),
-                Cell(row.label, arm=row.label),
-                Cell(str(row.pairs)),
-                Cell(ranged(row.interval, sign=True)),
-                Cell(p_value(row.p_value)),
+                *_cells(row),
             ]
             for task, rows in by_task.items()
             for row in rows
@@ -96,6 +87,16 @@ def tasks_table(sweep: Sweep, by_task: Mapping[str, Sequence[Comparison]]) -> Ta
         data=[{"task": task, **_numbers(sweep, row)} for task, rows in by_task.items() for row in rows],
         left=2,
     )
+
+
+def _cells(row: Comparison) -> list[Cell]:
+    """What every table says of a comparison: arm, pairs, difference and p, uncorrected."""
+    return [
+        Cell(row.label, arm=row.label),
+        Cell(str(row.pairs)),
+        Cell(ranged(row.interval, sign=True)),
+        Cell(p_value(row.p_value)),
+    ]
 
 
 def _numbers(sweep: Sweep, row: Comparison) -> dict[str, object]:
