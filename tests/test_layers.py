@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gainrl"
 LAYERS = {
+    "files": 0,
     "functional": 0,
     "types": 1,
     **dict.fromkeys(("models", "datasets", "rewards", "rollouts", "signals", "curricula", "admission"), 2),
@@ -18,6 +19,7 @@ LAYERS = {
 BESIDE = {("signals", "models")}  # the one import between packages of a layer
 NUMBERS = {"numpy", "torch"}
 LIBRARIES = {
+    "files": set(),
     "functional": NUMBERS,
     "types": NUMBERS,
     "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.faults import RunRefused
+from gainrl.files import DRAFT, whole_file
 
 _PACKAGES = ("gainrl", "torch", "lightning", "transformers", "hydra-core", "datasets", "reasoning-gym", "math-verify")
 
@@ -47,9 +47,6 @@ def identity_part(plain: Mapping[str, Any]) -> dict[str, Any]:
 def fingerprint(plain: Mapping[str, Any]) -> str:
     text = json.dumps(identity_part(plain), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-_DRAFT = ".draft"
 
 
 class RunRecord:
@@ -92,10 +89,8 @@ class RunRecord:
 
 def _write_whole(path: Path, text: str) -> None:
     """Writes a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(_DRAFT)
-    draft.write_text(text)
-    os.replace(draft, path)
+    with whole_file(path) as draft:
+        draft.write_text(text)
 
 
 def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
@@ -107,7 +102,7 @@ def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
     mark = fingerprint(plain)
     if not record.content:
         strangers = (
-            [p.name for p in folder.iterdir() if p.name not in (".hydra", ".lock") and p.suffix not in (".log", _DRAFT)]
+            [p.name for p in folder.iterdir() if p.name not in (".hydra", ".lock") and p.suffix not in (".log", DRAFT)]
             if folder.exists()
             else []
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from gainrl.app.faults import ConfigError, RunRefused
 from gainrl.app.identity import differences, identity_part
 from gainrl.datasets.splits import DataSplits
+from gainrl.files import whole_file
 from gainrl.signals.cache import weights_hash
 from gainrl.training.callbacks.records import MetricsTable
 from gainrl.training.callbacks.refresh import SignalRefresh
@@ -22,7 +22,6 @@ from gainrl.training.checkpoints import (
     UnreadableCheckpoint,
     peek_checkpoint,
     read_checkpoint,
-    sync,
 )
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.types import Policy
@@ -208,12 +207,8 @@ def _copy(source: Path, target: Path, *, over: bool = False) -> None:
     """A file that appears whole or not at all; one that is there is kept unless ``over``."""
     if not source.exists() or (target.exists() and not over):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    shutil.copyfile(source, draft)
-    sync(draft)
-    os.replace(draft, target)
-    sync(target.parent)
+    with whole_file(target, durable=True) as draft:
+        shutil.copyfile(source, draft)
 
 
 def _texts(node: Any) -> Any:

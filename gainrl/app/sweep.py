@@ -19,6 +19,7 @@ from rich.table import Table
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import speaks
+from gainrl.files import whole_file
 
 _LISTING = "GAINRL_SWEEP"
 _failed: list[Path] = []
@@ -35,9 +36,8 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     if not listing or not Path(listing).is_dir():
         return
     name = blake2b(str(folder).encode(), digest_size=16).hexdigest()
-    draft = Path(listing) / f".{name}-{os.getpid()}"
-    draft.write_text(json.dumps([str(folder), fault]))
-    os.replace(draft, Path(listing) / name)
+    with whole_file(Path(listing) / name) as draft:
+        draft.write_text(json.dumps([str(folder), fault]))
 
 
 def announced_faults(root: Path) -> dict[str, str]:

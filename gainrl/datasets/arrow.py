@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import config
 
+from gainrl.files import whole_file
 from gainrl.types import Problem
 
 _SCHEMA = pa.schema(
@@ -110,21 +109,14 @@ class ArrowProblems:
 
 def write_problems(problems: Iterable[Problem], path: Path) -> None:
     """Writes problems to an Arrow file in one pass; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(digest_size=8)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
-    try:
-        with os.fdopen(handle, "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
+    # Another process may be reading what a third one wrote: both files appear whole, the problems last.
+    with whole_file(path) as draft:
+        with open(draft, "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
             for batch in _record_batches(problems, digest):
                 writer.write_batch(batch)
-        # Another process may be reading what a third one wrote: both files appear whole, the problems last.
-        label = Path(f"{draft}.fingerprint")
-        label.write_text(digest.hexdigest())
-        os.replace(label, path.with_suffix(".fingerprint"))
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+        with whole_file(path.with_suffix(".fingerprint")) as label:
+            label.write_text(digest.hexdigest())
 
 
 def cached_problems(

@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from gainrl.files import DRAFT, sync, whole_file
+
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -79,15 +81,11 @@ class CheckpointStore:
 
     def _mark_best(self, path: Path) -> None:
         """Makes ``path`` the content of ``best.ckpt``, without another copy where the file system has links."""
-        draft = self.folder / ".best.draft"
-        draft.unlink(missing_ok=True)
-        try:
-            os.link(path, draft)
-        except OSError:
-            shutil.copyfile(path, draft)
-            sync(draft)
-        os.replace(draft, self.folder / "best.ckpt")
-        sync(self.folder)
+        with whole_file(self.folder / "best.ckpt", durable=True) as draft:
+            try:
+                os.link(path, draft)
+            except OSError:
+                shutil.copyfile(path, draft)
 
     def newest(
         self, *, set_aside: bool = True, read: Callable[[Path], dict[str, Any]] | None = None
@@ -119,7 +117,7 @@ class CheckpointStore:
         for later, path in self.steps():
             if later > step:
                 path.unlink(missing_ok=True)
-        for draft in self.folder.glob(".*.draft"):
+        for draft in self.folder.glob(f".*{DRAFT}"):
             draft.unlink(missing_ok=True)
 
     def set_aside_after(self, step: int) -> None:
@@ -137,18 +135,8 @@ class CheckpointStore:
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """Raises TypeError, before anything is written, for values that weights-only loading would refuse."""
     check_plain(state)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with open(draft, "wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        sync(path.parent)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with whole_file(path, durable=True) as draft, open(draft, "wb") as file:
+        torch.save(dict(state), file)
 
 
 def _aside(path: Path) -> Path:
@@ -185,18 +173,6 @@ def _loaded(path: Path, *, mmap: bool) -> dict[str, Any]:
     if not isinstance(state, dict) or "counters" not in state:
         raise UnreadableCheckpoint(f"{path} is no checkpoint of a run")
     return state
-
-
-def sync(path: Path) -> None:
-    """Waits until a file or the entries of a folder are on the disk; a file that does not exist is passed over."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_plain(value: Any, where: str = "state") -> None:

@@ -50,14 +50,19 @@ def test_where_no_checkpoint_can_be_read_nothing_is_changed(tmp_path):
 def test_the_best_and_its_name_are_on_the_disk_before_the_save_returns(tmp_path, monkeypatch):
     """Also where the file system has no links, and the best is a copy."""
     synced: list[str] = []
-    monkeypatch.setattr("gainrl.training.checkpoints.sync", lambda path: synced.append(path.name))
+    monkeypatch.setattr("gainrl.files.sync", lambda path: synced.append(path.name))
 
     def without_links(*arguments):
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", without_links)
     CheckpointStore(tmp_path / "kept").save(state(1), 1, best=True)
-    assert synced == ["kept", ".best.draft", "kept"]
+    assert [name.split(".")[1] if "draft" in name else name for name in synced] == [
+        "step-000001",
+        "kept",
+        "best",
+        "kept",
+    ]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

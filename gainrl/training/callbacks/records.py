@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
+from gainrl.files import whole_file
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
@@ -64,12 +64,10 @@ class MetricsTable:
                 csv.DictWriter(file, self.columns, restval="").writerow(text)
 
     def _rewrite(self) -> None:
-        draft = self.path.with_suffix(".draft")
-        with open(draft, "w", newline="") as file:
+        with whole_file(self.path) as draft, open(draft, "w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(draft, self.path)
 
 
 def _text(value: float) -> str:
@@ -232,8 +230,7 @@ def _keep_lines_until(path: Path, step: int) -> None:
     if step == 0:
         path.unlink()
         return
-    draft = path.with_suffix(".draft")
-    with open(path) as source, open(draft, "w") as target:
+    with whole_file(path) as draft, open(path) as source, open(draft, "w") as target:
         for line in source:
             try:
                 late = json.loads(line)["step"] > step
@@ -242,4 +239,3 @@ def _keep_lines_until(path: Path, step: int) -> None:
             if late:
                 break
             target.write(line)
-    os.replace(draft, path)

@@ -6,7 +6,6 @@ written: any other hook leaves the first epoch with a stale order, or the checkp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
-from gainrl.training.checkpoints import sync
+from gainrl.files import whole_file
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.types import EpochFeedback, SignalScores
@@ -132,14 +131,8 @@ class SignalRefresh(Callback):
             module.ranks.first(partial(self._keep, self.scores, self._file))
 
     def _keep(self, scores: SignalScores, name: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{name}.draft"
-        with open(draft, "wb") as file:
+        with whole_file(self.folder / name, durable=True) as draft, open(draft, "wb") as file:
             np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, self.folder / name)
-        sync(self.folder)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
         with module.clock("refresh"):

@@ -137,7 +137,7 @@ def test_the_records_of_a_step_are_on_the_disk_before_its_checkpoint(tmp_path, m
     monkeypatch.setattr(files, "write_checkpoint", lambda state, path: (honest(state, path), order.append(path.name)))
     records = [tmp_path / "metrics.csv", tmp_path / "rollouts.jsonl"]
     CheckpointStore(tmp_path / "checkpoints").save({"counters": {"step": 1}}, 1, after=records)
-    assert order == ["metrics.csv", "rollouts.jsonl", "checkpoints", "step-000001.ckpt"]
+    assert order == ["metrics.csv", "rollouts.jsonl", "step-000001.ckpt"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Files that appear under their name whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DRAFT = ".draft"
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """The name of a draft beside ``path``, which replaces ``path`` when the block ends, and goes if the block fails.
+
+    Writers of one file, on any machine, have drafts of their own. ``durable`` waits until the file and its name are on
+    the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{DRAFT}")
+    try:
+        yield draft
+        if durable:
+            sync(draft)
+        os.replace(draft, path)
+        if durable:
+            sync(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or the entries of a folder are on the disk; a file that does not exist is passed over."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+"""A reader, or a process that dies, never meets half a file."""
+
+import os
+
+import pytest
+
+from gainrl.files import whole_file
+
+
+def test_the_old_content_stands_until_the_block_ends(tmp_path):
+    path = tmp_path / "below" / "name.json"
+    path.parent.mkdir()
+    path.write_text("old")
+    with whole_file(path) as draft:
+        draft.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
+    path = tmp_path / "name.json"
+    path.write_text("old")
+
+    def interrupted():
+        with whole_file(path) as draft:
+            draft.write_text("half of the ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_share_a_draft(tmp_path):
+    path = tmp_path / "name.json"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # the inner block ended before
+
+
+def test_a_durable_file_is_on_the_disk_before_it_gets_its_name_and_the_name_before_the_block_ends(
+    tmp_path, monkeypatch
+):
+    events = []
+    replace = os.replace
+    monkeypatch.setattr("gainrl.files.sync", lambda path: events.append(path.name))
+    monkeypatch.setattr(os, "replace", lambda *given: (events.append("replaced"), replace(*given)))
+    with whole_file(tmp_path / "name.json", durable=True) as draft:
+        draft.write_text("new")
+    assert events == [draft.name, "replaced", tmp_path.name]
