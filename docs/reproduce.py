@@ -163,8 +163,7 @@ def page() -> str:
             # The training problems of DeepCoder are on the hub only; what is in DIR are the evaluation sets.
             data = "data_dir=DIR dataset.data_dir=null" if name == "deepcoder_3b" else "data_dir=DIR"
             command = f"`gainrl-train -m experiment={name} baseline={arms} {SEEDS} {data}`"
-            embedded = row.get("ours, embedded", "none: the embedded model writes no programs")
-            lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {embedded} |")
+            lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {row['ours, embedded']} |")
     for artefact, same in ABLATIONS:
         command = f"`gainrl-train -m experiment=gsm8k_0.5b baseline={','.join(same)} {SEEDS} data_dir=DIR`"
         named = ", ".join(f"`{name}`" for name in same.values())

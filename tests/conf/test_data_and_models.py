@@ -93,6 +93,7 @@ def test_procedural_tasks_of_the_configuration_draw(tmp_path):
         (("jsonl",), "boxed", "math"),
         (("reasoning_gym",), "boxed", "procedural"),
         (("arithmetic",), "arithmetic", "procedural"),
+        (("small_programs",), "small_programs", "code"),
     ],
 )
 def test_a_data_set_brings_the_template_and_the_reward_that_suit_it(names, template, reward):

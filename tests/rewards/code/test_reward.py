@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from gainrl.datasets.small_programs import small_programs
 from gainrl.rewards.code import CodeOutcome, CodeReward, SandboxUnavailable
 from gainrl.rewards.code.reward import FEW_ERRORS
 from gainrl.types import Judgement, Problem
@@ -167,3 +168,15 @@ def test_stdin_programs_of_codecontests(reward, published):
     books, powers = by_id["codecontests-000"], by_id["codecontests-140"]
     verdicts = reward.score([SORTED_BOOKS, SQUARES_AND_CUBES, SORTED_BOOKS], [books, powers, powers])
     assert [verdict.detail.partition(":")[0] for verdict in verdicts] == ["pass", "pass", "runtime_error"]
+
+
+def test_generated_programs_are_judged_by_what_they_compute_and_not_by_how_they_are_written(reward, tmp_path):
+    splits = small_programs(steps=[2, 6], train_per_level=8, held_out_per_level=2, cache_dir=str(tmp_path))
+    problems = list(splits.train)
+    assert {verdict.judgement for verdict in reward.score([p.solution for p in problems], problems)} == {
+        Judgement.CORRECT
+    }
+    in_one_line = [p.solution.replace("\n ", ";").replace("def f(a):;", "def f(a): ") for p in problems]
+    assert {verdict.judgement for verdict in reward.score(in_one_line, problems)} == {Judgement.CORRECT}
+    returns_the_argument = [p.solution.rpartition("return ")[0] + "return a\n```" for p in problems]
+    assert {verdict.judgement for verdict in reward.score(returns_the_argument, problems)} == {Judgement.WRONG}
