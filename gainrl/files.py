@@ -12,14 +12,16 @@ DRAFT = ".draft"
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False, contested: bool = False) -> Iterator[Path]:
     """The name of a draft beside ``path``, which replaces ``path`` when the block ends, and goes if the block fails.
 
-    Writers of one file, on any machine, have drafts of their own. ``durable`` waits until the file and its name are on
-    the disk.
+    ``durable`` waits until the file and its name are on the disk. The draft of a writer that died is removed by the
+    next one; where several may write the file at once, on any machine, ``contested`` gives each a draft of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{DRAFT}")
+    mark = f".{uuid.uuid4().hex[:12]}" if contested else ""
+    draft = path.with_name(f".{path.name}{mark}{DRAFT}")
+    draft.unlink(missing_ok=True)  # it may be a link to a file that must not change
     try:
         yield draft
         if durable:

@@ -33,9 +33,23 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_dead_writer_left_is_replaced_and_what_it_is_linked_to_stays_as_it_is(tmp_path):
+    path, other = tmp_path / "name.json", tmp_path / "other.json"
+    other.write_text("other")
+    with whole_file(path) as draft:
+        pass_on = draft
+        draft.write_text("first")
+    os.link(other, pass_on)
+    with whole_file(path) as draft:
+        assert draft == pass_on
+        draft.write_text("second")
+    assert (path.read_text(), other.read_text()) == ("second", "other")
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
 def test_two_writers_of_one_file_do_not_share_a_draft(tmp_path):
     path = tmp_path / "name.json"
-    with whole_file(path) as first, whole_file(path) as second:
+    with whole_file(path, contested=True) as first, whole_file(path, contested=True) as second:
         first.write_text("first")
         second.write_text("second")
     assert path.read_text() == "first"  # the inner block ended before

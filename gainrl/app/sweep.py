@@ -36,7 +36,7 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     if not listing or not Path(listing).is_dir():
         return
     name = blake2b(str(folder).encode(), digest_size=16).hexdigest()
-    with whole_file(Path(listing) / name) as draft:
+    with whole_file(Path(listing) / name, contested=True) as draft:
         draft.write_text(json.dumps([str(folder), fault]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from operator import itemgetter
 from string import ascii_lowercase
 from typing import Literal, get_args
 
@@ -16,12 +17,12 @@ import numpy as np
 from reasoning_gym.factory import create_dataset
 
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
+from gainrl.datasets.levels import check_growing, check_sizes, distinct
 from gainrl.datasets.running_totals import TASK
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import stream_key
 from gainrl.types import Problem, ProblemSet
 
-_PATIENCE = 2_000  # draws in a row without a new question, after which a level counts as exhausted
 _ROOM = 1_000_000
 _DOTS_PER_TERM = "..."
 _SKEW_RATIO = 2.0  # between neighbouring levels of a skewed pool
@@ -50,19 +51,8 @@ def arithmetic(
     Raises ValueError for sizes below 1, terms that do not grow, or a level without a training problem.
     """
     terms = list(terms)
-    sizes = {
-        "largest_total": largest_total,
-        "train_per_level": train_per_level,
-        "held_out_per_level": held_out_per_level,
-    }
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"dataset.{name}={value} leaves no problems; give 1 or more")
-    if not terms or min(terms) < 2 or max(terms) > len(ascii_lowercase) or terms != sorted(set(terms)):
-        raise ValueError(
-            f"dataset.terms={terms} must be growing numbers of terms from 2 to {len(ascii_lowercase)}; type "
-            "dataset.terms=[2,3,4,5]"
-        )
+    check_sizes(largest_total=largest_total, train_per_level=train_per_level, held_out_per_level=held_out_per_level)
+    check_growing("terms", terms, 2, len(ascii_lowercase))
 
     def problems(part: str, skew: Skew = skew) -> ArrowProblems:
         sizes_by_level = level_sizes(len(terms), train_per_level, skew)
@@ -127,15 +117,7 @@ def _distinct(terms: int, largest_total: int, wanted: int, seed: int) -> list[di
         size=_ROOM,
         seed=stream_key(seed, "arithmetic", terms) % 2**31,
     )
-    found: dict[str, dict] = {}
-    since_new = 0
-    for index in range(_ROOM):
-        entry = source[index]
-        since_new = 0 if entry["question"] not in found else since_new + 1
-        found.setdefault(entry["question"], entry)
-        if len(found) == wanted or since_new == _PATIENCE:
-            break
-    return list(found.values())
+    return distinct((source[index] for index in range(_ROOM)), wanted, key=itemgetter("question"))
 
 
 def _problem(entry: dict, level: int, name: str, dots: str) -> Problem:

@@ -111,11 +111,11 @@ def write_problems(problems: Iterable[Problem], path: Path) -> None:
     """Writes problems to an Arrow file in one pass; a reader never sees half of it."""
     digest = hashlib.blake2b(digest_size=8)
     # Another process may be reading what a third one wrote: both files appear whole, the problems last.
-    with whole_file(path) as draft:
+    with whole_file(path, contested=True) as draft:
         with open(draft, "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
             for batch in _record_batches(problems, digest):
                 writer.write_batch(batch)
-        with whole_file(path.with_suffix(".fingerprint")) as label:
+        with whole_file(path.with_suffix(".fingerprint"), contested=True) as label:
             label.write_text(digest.hexdigest())
 
 

@@ -13,11 +13,13 @@ steps. As in MBPP, `Problem.extra` holds the tests as assertions, so that ``rewa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from string import ascii_lowercase
 
 import numpy as np
 
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
+from gainrl.datasets.levels import check_growing, check_sizes, distinct
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import generator
 from gainrl.types import Problem
@@ -32,7 +34,6 @@ _OPERATIONS: dict[str, tuple[str, Callable[[int, int], int]]] = {
     "mod": ("{0}%{1}", lambda value, digit: value % digit),
 }
 _ARGUMENTS = (-9, -4, -1, 0, 1, 2, 3, 5, 8, 13, 40)  # on both sides of every cap, floor and modulus
-_PATIENCE = 2_000  # draws in a row without a new question, after which a level counts as exhausted
 
 Step = tuple[str, int]
 
@@ -50,14 +51,8 @@ def small_programs(
     Raises ValueError for sizes below 1, steps that do not grow, or a level without a training problem.
     """
     steps = list(steps)
-    for name, value in (("train_per_level", train_per_level), ("held_out_per_level", held_out_per_level)):
-        if value < 1:
-            raise ValueError(f"dataset.{name}={value} leaves no problems; give 1 or more")
-    if not steps or min(steps) < 1 or max(steps) >= len(ascii_lowercase) or steps != sorted(set(steps)):
-        raise ValueError(
-            f"dataset.steps={steps} must be growing numbers of steps from 1 to {len(ascii_lowercase) - 1}; type "
-            "dataset.steps=[2,3,4,5]"
-        )
+    check_sizes(train_per_level=train_per_level, held_out_per_level=held_out_per_level)
+    check_growing("steps", steps, 1, len(ascii_lowercase) - 1)
 
     def problems(part: str) -> ArrowProblems:
         def build() -> Iterator[Problem]:
@@ -81,13 +76,7 @@ def small_programs(
 def _distinct(count: int, wanted: int, seed: int) -> list[tuple[Step, ...]]:
     """Up to ``wanted`` different chains of ``count`` steps, in the order of their draw."""
     draw = generator(seed, "small_programs", count)
-    found: dict[tuple[Step, ...], None] = {}
-    since_new = 0
-    while len(found) < wanted and since_new < _PATIENCE:
-        chain = tuple(_step(draw) for _ in range(count))
-        since_new = since_new + 1 if chain in found else 0
-        found[chain] = None
-    return list(found)
+    return distinct((tuple(_step(draw) for _ in range(count)) for _ in repeat(None)), wanted, key=tuple)
 
 
 def _step(draw: np.random.Generator) -> Step:

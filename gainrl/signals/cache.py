@@ -101,5 +101,5 @@ class ValueStore:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    with whole_file(path) as draft, open(draft, "wb") as file:
+    with whole_file(path, contested=True) as draft, open(draft, "wb") as file:
         np.save(file, array)

@@ -49,7 +49,8 @@ def restore_state(
     ValueError if the weights do not belong to the model.
     """
     missing, unexpected = module.load_state_dict(state["weights"], strict=False)
-    missing = [name for name in missing if name not in frozen_names(module)]
+    frozen = frozen_names(module)
+    missing = [name for name in missing if name not in frozen]
     if missing or unexpected:
         raise ValueError(f"the checkpoint belongs to another model: {_some(missing)} missing, {_some(unexpected)} new")
     module.on_load_checkpoint(dict(state))

@@ -57,12 +57,7 @@ def test_the_best_and_its_name_are_on_the_disk_before_the_save_returns(tmp_path,
 
     monkeypatch.setattr(os, "link", without_links)
     CheckpointStore(tmp_path / "kept").save(state(1), 1, best=True)
-    assert [name.split(".")[1] if "draft" in name else name for name in synced] == [
-        "step-000001",
-        "kept",
-        "best",
-        "kept",
-    ]
+    assert synced == [".step-000001.ckpt.draft", "kept", ".best.ckpt.draft", "kept"]
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

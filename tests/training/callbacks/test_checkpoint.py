@@ -7,6 +7,7 @@ import csv
 import pytest
 import torch
 
+import gainrl.files
 from gainrl.training import checkpoints as files
 from gainrl.training.callbacks import checkpoint as callback
 from gainrl.training.callbacks.checkpoint import Checkpoints
@@ -133,11 +134,13 @@ def test_a_checkpoint_of_a_run_loads_with_weights_only(tmp_path):
 def test_the_records_of_a_step_are_on_the_disk_before_its_checkpoint(tmp_path, monkeypatch):
     order = []
     honest = files.write_checkpoint
-    monkeypatch.setattr(files, "sync", lambda path: order.append(path.name))
+    for module in (files, gainrl.files):
+        monkeypatch.setattr(module, "sync", lambda path: order.append(path.name))
     monkeypatch.setattr(files, "write_checkpoint", lambda state, path: (honest(state, path), order.append(path.name)))
     records = [tmp_path / "metrics.csv", tmp_path / "rollouts.jsonl"]
     CheckpointStore(tmp_path / "checkpoints").save({"counters": {"step": 1}}, 1, after=records)
-    assert order == ["metrics.csv", "rollouts.jsonl", "step-000001.ckpt"]
+    draft = ".step-000001.ckpt.draft"
+    assert order == ["metrics.csv", "rollouts.jsonl", draft, "checkpoints", "step-000001.ckpt"]
 
 
 @pytest.mark.parametrize(
