@@ -20,7 +20,7 @@ from benchmarks.tables import print_table
 from benchmarks.workload import build_model, build_policy, build_prompts
 from gainrl.functional.logprobs import selective_logprobs
 from gainrl.models.scoring import completion_scores
-from gainrl.training.peak import PeakMemory
+from gainrl.training.upkeep.peak import PeakMemory
 
 
 def run_side(side: str, options: argparse.Namespace, results: Any) -> None:

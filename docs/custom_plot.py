@@ -5,9 +5,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from gainrl.app.report.reader import read_runs
-from gainrl.app.report.series import score_curves
-from gainrl.app.report.sweep import Settings, make_sweep
+from gainrl.report.reader import read_runs
+from gainrl.report.series import score_curves
+from gainrl.report.sweep import Settings, make_sweep
 
 sweep = make_sweep(read_runs([Path(sys.argv[1])]), Settings())
 for curve in score_curves(sweep, "generated_tokens", task=sweep.tasks[0]):

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.identity import fingerprint, plain_config
 from gainrl.app.paths import config_dir
-from gainrl.app.resolvers import arm_name
 from gainrl.app.validate import validate
+from gainrl.report.plan import arm_name
 from gainrl.types import Problem
 
 CONF = config_dir()

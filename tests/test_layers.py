@@ -14,7 +14,8 @@ LAYERS = {
     "types": 1,
     **dict.fromkeys(("models", "datasets", "rewards", "rollouts", "signals", "curricula", "admission"), 2),
     "training": 3,
-    "app": 4,
+    "report": 4,
+    "app": 5,
 }
 BESIDE = {("signals", "models")}  # the one import between packages of a layer
 NUMBERS = {"numpy", "torch"}
@@ -30,6 +31,7 @@ LIBRARIES = {
     "curricula": NUMBERS,
     "admission": NUMBERS,
     "training": NUMBERS | {"lightning", "rich"},
+    "report": NUMBERS | {"hydra", "yaml", "rich", "pandas", "matplotlib", "jinja2", "wandb", "wandb_workspaces"},
     "app": NUMBERS
     | {
         "hydra",

@@ -9,16 +9,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from gainrl.app.measures import make_probe
-from gainrl.app.parts import Parts
+from gainrl.app.components import Parts
 from gainrl.app.paths import cache_dir
+from gainrl.app.signal_wiring import make_probe
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.models.tiny import load_saved
 from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.nonfinite import NonfiniteGuard
-from gainrl.training.ranks import Ranks
-from gainrl.training.warm_start import warm_started
+from gainrl.training.upkeep.nonfinite import NonfiniteGuard
+from gainrl.training.warm_start.cache import warm_started
 from gainrl.types import Policy, ProblemSet
 
 

@@ -22,13 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.build import load_policy
+from gainrl.app.components import close_parts
+from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.evaluation_parts import EvaluationParts, build_evaluation_parts
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
-from gainrl.app.faults import ConfigError, RunRefused
 from gainrl.app.identity import RunRecord, open_run, plain_config
-from gainrl.app.judges import stamps
-from gainrl.app.parts import close_parts
 from gainrl.app.paths import config_dir
+from gainrl.app.reward_checks import stamps
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
 from gainrl.signals.cache import weights_hash

@@ -9,9 +9,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from gainrl.app.faults import ConfigError, first_cause
-from gainrl.app.judges import require_judgeable
-from gainrl.app.parts import build_evaluation_sets, context_room, fitting
+from gainrl.app.components import build_evaluation_sets, context_room, fitting
+from gainrl.app.errors import ConfigError, first_cause
+from gainrl.app.reward_checks import require_judgeable
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.training.evaluation import EvaluationSet, EvaluationSettings
 from gainrl.types import ProblemSet, RolloutEngine

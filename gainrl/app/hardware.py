@@ -15,11 +15,11 @@ from gainrl.functional.footprint import readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.distributed.strategies import strategy_of
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.peak import PeakMemory, expected_footprint
-from gainrl.training.ranks import Ranks
-from gainrl.training.strategies import strategy_of
 from gainrl.training.threads import available_threads, check_threads, faster_threads, training_pass
+from gainrl.training.upkeep.peak import PeakMemory, expected_footprint
 from gainrl.types import Policy
 
 _SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from gainrl.app.faults import RunRefused
+from gainrl.app.errors import RunRefused
 from gainrl.files import DRAFT, whole_file
 
 _PACKAGES = ("gainrl", "torch", "lightning", "transformers", "hydra-core", "datasets", "reasoning-gym", "math-verify")

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gainrl.app.faults import EXIT_INTERRUPTED
+from gainrl.app.errors import EXIT_INTERRUPTED
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.runtime import quieten
 
 if TYPE_CHECKING:  # what needs torch is imported when the processes meet: a finished run returns without it
-    from gainrl.training.ranks import Ranks
+    from gainrl.training.distributed.ranks import Ranks
 
 _ENGINES_OF_ONE_PROCESS = {
     "paged": "it draws all completions of a call with one generator, and what a prompt gets would depend on how many "
@@ -82,7 +82,7 @@ def connect(trainer: DictConfig, *, meeting: str) -> Ranks:
 
     ``meeting`` names what they meet for, so that the jobs of a sweep do not find each other's addresses.
     """
-    from gainrl.training.ranks import Ranks
+    from gainrl.training.distributed.ranks import Ranks
 
     if trainer.strategy == "single":
         return Ranks()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from gainrl.app.faults import RunRefused
+from gainrl.app.errors import RunRefused
 
 RENEW_SECONDS = 30.0
 STALE_SECONDS = 300.0

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.observations.epochs import draw_epochs, of_fixed_prompts, of_trained_prompts
 from gainrl.app.observations.gradients import associations, draw_gradients, gradients_table
 from gainrl.app.observations.maps import cosine_maps, depth_taps, draw_maps, maps_table, tokens_table

@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.expansion import expand_jobs
 from gainrl.app.identity import RunRecord, fingerprint, plain_config
 from gainrl.app.paths import config_dir
-from gainrl.app.report.blocks import duration
+from gainrl.report.blocks import duration
+from gainrl.report.plan import expand_jobs
 
 TIMED_STEPS = 6
 _FLAGS = ("-m", "--multirun", "--dry-run", "--time-every-arm")

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
-from gainrl.app.faults import ConfigError
 from gainrl.app.paths import cache_dir, config_dir
 from gainrl.app.ranking import compare, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
@@ -33,7 +33,7 @@ from gainrl.datasets.templates import BoundTemplate
 from gainrl.models.tiny import load_saved
 from gainrl.signals.extraction import Extraction, extract
 from gainrl.signals.protocol import Signal
-from gainrl.training.warm_start import warm_started
+from gainrl.training.warm_start.cache import warm_started
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from gainrl.app.faults import EXIT_INTERRUPTED
+from gainrl.app.errors import EXIT_INTERRUPTED
 
 _exit_code = 0
 

@@ -10,20 +10,20 @@ from typing import Any
 
 from rich.console import Console
 
-from gainrl.app.faults import ConfigError, RunRefused
+from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.identity import differences, identity_part
 from gainrl.datasets.splits import DataSplits
 from gainrl.files import whole_file
 from gainrl.signals.cache import weights_hash
 from gainrl.training.callbacks.records import MetricsTable
 from gainrl.training.callbacks.refresh import SignalRefresh
-from gainrl.training.checkpoints import (
+from gainrl.training.evaluation import EvaluationSet
+from gainrl.training.upkeep.checkpoints import (
     CheckpointStore,
     UnreadableCheckpoint,
     peek_checkpoint,
     read_checkpoint,
 )
-from gainrl.training.evaluation import EvaluationSet
 from gainrl.types import Policy
 
 _RECORDS = ("rollouts.jsonl", "metrics.csv")  # the table last: it tells whether all have come

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.build import build_datamodule, build_module, load_policy
-from gainrl.app.curves import draw_curves
+from gainrl.app.components import Parts, close_parts
 from gainrl.app.hardware import (
     check_hardware,
     make_trainer,
@@ -24,23 +24,23 @@ from gainrl.app.hardware import (
     will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
-from gainrl.app.judges import stamps
-from gainrl.app.measures import concentration_measure, signal_measure
-from gainrl.app.parts import Parts, close_parts
 from gainrl.app.resume import find_checkpoint, run_identity
+from gainrl.app.reward_checks import stamps
 from gainrl.app.runtime import quieten
+from gainrl.app.signal_wiring import concentration_measure, signal_measure
 from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
+from gainrl.report.curves import draw_curves
 from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
-from gainrl.training.checkpoints import CheckpointStore
 from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.interruption import StopRequest
-from gainrl.training.ranks import Ranks
-from gainrl.training.reward_failures import RewardFailures
-from gainrl.training.run_state import remaining_epochs, restore_state
+from gainrl.training.upkeep.checkpoints import CheckpointStore
+from gainrl.training.upkeep.failures import RewardFailures
+from gainrl.training.upkeep.interruption import StopRequest
+from gainrl.training.upkeep.state import remaining_epochs, restore_state
 
 
 def train(

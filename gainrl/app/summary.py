@@ -13,7 +13,7 @@ from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
-    from gainrl.app.parts import Parts
+    from gainrl.app.components import Parts
 
 
 def print_opening(console: Console, config: DictConfig, parts: Parts, formula: str, remarks: list[str]) -> None:

@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import uuid
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +20,8 @@ from rich.table import Table
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import speaks
 from gainrl.files import whole_file
+from gainrl.report.plan import PLAN
+from gainrl.report.watch import progress_line, sweep_progress
 
 _LISTING = "GAINRL_SWEEP"
 _failed: list[Path] = []
@@ -38,17 +40,6 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     name = blake2b(str(folder).encode(), digest_size=16).hexdigest()
     with whole_file(Path(listing) / name, contested=True) as draft:
         draft.write_text(json.dumps([str(folder), fault]))
-
-
-def announced_faults(root: Path) -> dict[str, str]:
-    """Directories of jobs that failed or were refused, with the reasons, in the sweep under way in a directory."""
-    listings = sorted(root.glob(".jobs-*"), key=lambda path: path.stat().st_mtime)  # a killed sweep leaves its own
-    found: dict[str, str] = {}
-    for file in listings[-1].glob("[!.]*") if listings else ():
-        with suppress(OSError, json.JSONDecodeError):  # the sweep ends, or a file is being written
-            folder, fault = json.loads(file.read_text())
-            found |= {folder: fault} if fault else {}
-    return found
 
 
 def failed_jobs() -> list[Path]:
@@ -107,3 +98,17 @@ class SweepTable(Callback):
             folder, fault = json.loads(file.read_text())
             jobs[Path(folder)] = fault
         return jobs
+
+
+class SweepProgress(Callback):
+    """A Hydra callback: keeps the plan of a multirun beside its jobs, and prints how far it is after each of them."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / PLAN)  # some sweepers leave none
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+            console = Console(soft_wrap=True)
+            console.print(progress_line(sweep_progress(Path(config.hydra.sweep.dir))), style="bold", highlight=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.identity import fingerprint, plain_config
 
 _MODES = ("auto", "online", "offline", "disabled")

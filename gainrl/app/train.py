@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.faults import (
+from gainrl.app.errors import (
     EXIT_INTERRUPTED,
     JobFailed,
     RunFailedBefore,
@@ -117,12 +117,12 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
     """Trains here and in the processes that join, with the directory's lock; ``repeats`` as of `StopRequest`."""
+    from gainrl.app.components import build_parts
     from gainrl.app.launch import connect
-    from gainrl.app.parts import build_parts
     from gainrl.app.resume import check_given
     from gainrl.app.run import train
-    from gainrl.training.interruption import Interrupted, StopRequest
-    from gainrl.training.ranks import OtherRankFailed
+    from gainrl.training.distributed.ranks import OtherRankFailed
+    from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
     folder = record.folder
     stop = StopRequest(repeats=repeats)

@@ -9,10 +9,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.identity import RunRecord
-from gainrl.training.checkpoints import UnreadableCheckpoint, read_checkpoint
-from gainrl.training.run_state import frozen_names
+from gainrl.training.upkeep.checkpoints import UnreadableCheckpoint, read_checkpoint
+from gainrl.training.upkeep.state import frozen_names
 from gainrl.types import Policy
 
 _TAKEN = ("template", "reward", "dataset", "rollout", "data_dir")

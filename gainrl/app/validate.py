@@ -1,7 +1,7 @@
 """Checks of the configuration before anything is built: missing values, unknown keys, numbers that are none.
 
 Other values out of range and settings that contradict each other are found by the constructors, all of which run before
-a weight is loaded (`app.parts`).
+a weight is loaded (`app.components`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 
 _LEAST = {
     "seed": 0,

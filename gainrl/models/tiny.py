@@ -57,7 +57,8 @@ class TinyModel:
     """A freshly initialised model of 0.1 to 1 million parameters; a warm start makes it useful.
 
     ``words``: pieces of the vocabulary longer than a character. ``seed`` fixes the initial weights.
-    ``warm_start``: settings of the supervised phase that follows (`training.warm_start`), or None to start from noise.
+    ``warm_start``: settings of the supervised phase that follows (`training.warm_start`), or None to start from
+    noise.
     Raises ValueError for an unknown architecture or a width that the heads do not divide.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,11 +16,20 @@ from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.training.clock import PhaseClock
+from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.distributed.shares import Judged, in_shares
 from gainrl.training.experience import Experience, outcomes
-from gainrl.training.judging import judge
-from gainrl.training.ranks import Ranks
-from gainrl.training.shares import Judged, in_shares
-from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
+from gainrl.types import (
+    Admission,
+    Policy,
+    Problem,
+    PromptBatch,
+    Reward,
+    Rollout,
+    RolloutEngine,
+    SamplingParams,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +105,19 @@ class Collector:
                 )
         with self.clock("reward"):
             return rollout, *judge(self.policy, self.reward, rollout, batch.problems)
+
+
+def judge(
+    policy: Policy, reward: Reward, rollout: Rollout, problems: Sequence[Problem]
+) -> tuple[list[str], list[Verdict]]:
+    """Texts and verdicts of the ``B = P * G`` completions of a rollout; ``problems``: one per prompt.
+
+    Special tokens are left out of the texts. A reward that asks for lengths gets them in tokens.
+    """
+    ids = zip(rollout.completion_ids, rollout.lengths.tolist(), strict=True)
+    texts = policy.tokenizer.batch_decode([row[:length] for row, length in ids], skip_special_tokens=True)
+    repeated = [problem for problem in problems for _ in range(rollout.group_size)]
+    scorer: Any = reward
+    if getattr(reward, "uses_lengths", False):
+        return texts, scorer.score(texts, repeated, lengths=rollout.lengths.tolist())
+    return texts, scorer.score(texts, repeated)

@@ -18,7 +18,7 @@ import torch
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.evaluation import average_at_k, majority_at_k, pass_at_k
 from gainrl.functional.streams import stream_key
-from gainrl.training.judging import judge
+from gainrl.training.collection import judge
 from gainrl.types import Judgement, Policy, ProblemSet, Reward, RolloutEngine, SamplingParams
 
 GREEDY = -1

@@ -10,7 +10,7 @@ Departures from DeepSeekMath (arXiv 2402.03300):
    effective formula is printed at the start and stored with the run.
 2. Completions whose judge failed leave their group, and groups without a spread of rewards have exact zero advantages.
 3. A mini-batch in which no completion has a gradient takes no optimizer step: momentum alone moves nothing.
-4. An update whose loss or gradient is not finite is skipped (`training.nonfinite`).
+4. An update whose loss or gradient is not finite is skipped (`training.upkeep.nonfinite`).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.objectives import Objective
 from gainrl.signals.live import ConcentrationProbe
+from gainrl.training.advantages import Weigher
 from gainrl.training.checks import check_batches, check_completions
 from gainrl.training.clock import PhaseClock
 from gainrl.training.collection import Collector
+from gainrl.training.concentration import PromptWatch
 from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic, CriticSettings
+from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.distributed.sharding import give_weights, is_sharded, shard
 from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
 from gainrl.training.mismatch import Mismatch
-from gainrl.training.nonfinite import NonfiniteGuard
-from gainrl.training.ranks import Ranks
 from gainrl.training.reference import Reference
 from gainrl.training.scorer import MicroBatchLimits, Scorer
-from gainrl.training.sharding import give_weights, is_sharded, shard
-from gainrl.training.watching import PromptWatch
-from gainrl.training.weighing import Weigher
+from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
 

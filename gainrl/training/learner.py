@@ -14,20 +14,19 @@ from torch import Tensor, nn
 
 from gainrl.functional.objectives import Objective, ObjectiveResult, add_sums, policy_objective, step_metrics
 from gainrl.signals.live import ConcentrationWatch
+from gainrl.training.advantages import Weights
 from gainrl.training.clock import PhaseClock
+from gainrl.training.concentration import PromptWatch
 from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic
+from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.distributed.sharding import is_sharded, passes, sum_over_ranks, whole
 from gainrl.training.experience import Experience
-from gainrl.training.memory import within_memory
 from gainrl.training.mismatch import Mismatch
-from gainrl.training.nonfinite import NonfiniteGuard, Update
-from gainrl.training.ranks import Ranks
 from gainrl.training.scorer import Scorer
-from gainrl.training.sharding import is_sharded, passes, whole
-from gainrl.training.summing import sum_over_ranks, with_all_micro_batches
-from gainrl.training.update import MiniBatch, plan_minibatches
-from gainrl.training.watching import PromptWatch
-from gainrl.training.weighing import Weights
+from gainrl.training.update import MiniBatch, Update, plan_minibatches
+from gainrl.training.upkeep.memory import within_memory
+from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 
 
 class Learner:
@@ -159,7 +158,7 @@ class Learner:
                 counters.nonfinite_updates += 1
                 counters.nonfinite_in_a_row += 1
                 self.guard.note(
-                    with_all_micro_batches(update, self.ranks),
+                    update.with_all_micro_batches(self.ranks),
                     loss,
                     whole(self.model.state_dict(), keep=self.ranks.leads),
                     None if self.critic is None else self.critic.state_dict(),

@@ -18,7 +18,7 @@ class CurriculumSampler(Sampler[list[int]]):
     before it; the loader must have no workers. An epoch interrupted after ``done`` steps goes on with the next one.
 
     Every rank runs the same curriculum and draws the whole step; the work on it is shared later
-    (`training.ranks`). The curriculum's order would otherwise depend on the number of ranks.
+    (`training.distributed.ranks`). The curriculum's order would otherwise depend on the number of ranks.
     """
 
     def __init__(self, curriculum: Curriculum, pool: PromptPool) -> None:

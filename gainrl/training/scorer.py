@@ -13,9 +13,9 @@ from gainrl.functional.batching import pack_by_tokens
 from gainrl.models.scoring import Scored, completion_scores
 from gainrl.signals.live import ConcentrationWatch
 from gainrl.training.critic import Critic
+from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.distributed.sharding import inside, is_sharded, passes
 from gainrl.training.experience import Experience
-from gainrl.training.ranks import Ranks
-from gainrl.training.sharding import inside, is_sharded, passes
 from gainrl.types import Policy
 
 

@@ -7,7 +7,7 @@ same micro-batches as the update, so that the ratio of the first update is exact
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from torch import Tensor
 from gainrl.functional.aggregation import Normalizer
 from gainrl.functional.batching import pack_by_tokens
 from gainrl.functional.objectives import Objective
+from gainrl.training.advantages import Weights
+from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.experience import Experience
-from gainrl.training.ranks import Ranks
 
 
 @dataclass(slots=True)
@@ -36,6 +37,32 @@ class MiniBatch:
             return False
         self.micro_batches = [half for rows in self.micro_batches for half in rows.tensor_split(2) if len(half)]
         return True
+
+
+@dataclass(slots=True)
+class Update:
+    """What one optimizer step learns from (`training.learner`).
+
+    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one; ``noted_BT``:
+    where the forwards leave theirs, for passes to come; ``watched``: whether the concentration is read off its
+    forwards; ``token_budget``: what the step's micro-batches began with.
+    """
+
+    plan: MiniBatch
+    experience: Experience
+    weights: Weights
+    old_BT: Tensor | None
+    noted_BT: Tensor | None = None
+    watched: bool = False
+    token_budget: int = 1
+
+    def with_all_micro_batches(self, ranks: Ranks) -> Update:
+        """The update with the micro-batches of all ranks, so that one process can recompute it."""
+        if ranks.size == 1:
+            return self
+        micro = [rows for part in ranks.gather(self.plan.micro_batches) for rows in part]
+        old_BT = None if self.old_BT is None else ranks.sum(self.old_BT.clone())
+        return replace(self, plan=replace(self.plan, micro_batches=micro), old_BT=old_BT)
 
 
 def trainable_rows(advantages_BT: Tensor, mask_BT: Tensor, objective: Objective) -> Tensor:

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 import gainrl.rollouts.hf
+from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.evaluate import run_evaluation
 from gainrl.app.evaluation_record import sample_counts
-from gainrl.app.faults import ConfigError, RunRefused
 from gainrl.models.tiny import TinyModel
 from tests.app.finished import finished_run
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from gainrl.app.faults import RunRefused
+from gainrl.app.errors import RunRefused
 from gainrl.app.identity import RunRecord, differences, fingerprint, git_commit, open_run, plain_config
 from tests.composition import composed
 

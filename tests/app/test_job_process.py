@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from gainrl.app.faults import EXIT_INTERRUPTED
+from gainrl.app.errors import EXIT_INTERRUPTED
 from gainrl.app.job_process import ended_by, requeue, run_apart
-from gainrl.training.interruption import StopRequest
+from gainrl.training.upkeep.interruption import StopRequest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs have processes of their own on Linux only")
 

@@ -2,7 +2,7 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.launch import check_engine, check_processes, launched_by, layout, speaks
 from gainrl.app.train import run_job
 from tests.composition import composed

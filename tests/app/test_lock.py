@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from gainrl.app import lock
-from gainrl.app.faults import RunRefused
+from gainrl.app.errors import RunRefused
 from gainrl.app.lock import alive, owner, run_lock
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.observations.epochs import of_trained_prompts
 from gainrl.app.observations.gradients import associations
 from gainrl.app.observations.maps import block_means, cosine_maps, depth_taps, maps_table, tokens_table

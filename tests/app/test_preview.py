@@ -7,8 +7,8 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from gainrl.app.expansion import expand_jobs, read_plan
 from gainrl.app.preview import Job, estimate, list_jobs, preview, scale
+from gainrl.report.plan import expand_jobs, read_plan
 from tests.composition import whole
 
 HAS_OPTUNA = any(plugin.__name__ == "OptunaSweeper" for plugin in Plugins.instance().discover(Sweeper))

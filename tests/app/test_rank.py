@@ -6,8 +6,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
-from gainrl.app.faults import ConfigError
 from gainrl.app.paths import config_dir
 from gainrl.app.rank import rank
 from gainrl.models.tiny import TinyModel

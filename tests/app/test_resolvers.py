@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from gainrl.app.resolvers import arm_name
+from gainrl.report.plan import arm_name
 
 
 def test_an_arm_is_named_after_its_overrides():

@@ -8,12 +8,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from gainrl.app.faults import ConfigError, RunRefused
+from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.resume import check_given, find_checkpoint, given_checkpoint, run_identity
 from gainrl.datasets.splits import DataSplits
 from gainrl.models.tiny import TinyModel
-from gainrl.training.checkpoints import CheckpointStore, read_checkpoint
 from gainrl.training.evaluation import EvaluationSet
+from gainrl.training.upkeep.checkpoints import CheckpointStore, read_checkpoint
 from tests.training.resumable import problems
 
 POLICY = TinyModel(hidden_size=8, intermediate_size=8, layers=1, heads=2).load()

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from gainrl.app.faults import ConfigError, RunInterrupted
+from gainrl.app.errors import ConfigError, RunInterrupted
 from gainrl.app.identity import RunRecord
 from gainrl.app.train import run_job
 from gainrl.training.grpo import GRPOModule

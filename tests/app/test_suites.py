@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+from gainrl.app.errors import ConfigError
 from gainrl.app.evaluate import run_evaluation
-from gainrl.app.faults import ConfigError
 from gainrl.app.train import run_job
 from gainrl.rewards.code import SandboxUnavailable
 from tests.composition import CONF, composed

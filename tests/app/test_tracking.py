@@ -1,7 +1,7 @@
 import pytest
 import wandb
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.identity import fingerprint, plain_config
 from gainrl.app.tracking import close_logger, make_logger, wandb_mode
 from tests.app.wandb_file import read_offline

@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from gainrl.app.faults import ConfigError
+from gainrl.app.errors import ConfigError
 from gainrl.app.validate import validate
 from tests.composition import composed
 

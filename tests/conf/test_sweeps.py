@@ -11,11 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
-from gainrl.app.report.blocked import make_sweeps
-from gainrl.app.report.cli import parser
-from gainrl.app.report.reader import Run
-from gainrl.app.report.sweep import Settings
 from gainrl.functional.paired import sign_flip_test
+from gainrl.report.blocked import make_sweeps
+from gainrl.report.cli import parser
+from gainrl.report.reader import Run
+from gainrl.report.sweep import Settings
 from tests.composition import ROOT, content, options, settings, validated, whole
 
 NAMES = options("sweep")

@@ -4,7 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from tests.app.report.synthetic import write_run
+from tests.report.synthetic import write_run
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "custom_plot.py"
 

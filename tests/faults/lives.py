@@ -61,7 +61,7 @@ POINTS: dict[str, tuple[str, str]] = {
     "checkpoint": ("gainrl.training.callbacks.checkpoint:collect_state", "before"),
     "half a checkpoint": ("torch:save", "torn"),
     "draft of a checkpoint": ("os:replace", "before"),
-    "after a checkpoint": ("gainrl.training.checkpoints:CheckpointStore.save", "after"),
+    "after a checkpoint": ("gainrl.training.upkeep.checkpoints:CheckpointStore.save", "after"),
     "export": ("gainrl.app.run:export_policy", "before"),
     "after export": ("gainrl.app.run:export_policy", "after"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gainrl.training.checkpoints import read_checkpoint
+from gainrl.training.upkeep.checkpoints import read_checkpoint
 from tests.faults.lives import Life
 from tests.faults.offline_runs import offline_runs
 from tests.faults.test_kills import SMALL, STEPS, final_state, log, record

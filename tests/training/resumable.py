@@ -28,10 +28,10 @@ from gainrl.rollouts.hf import HFEngine
 from gainrl.signals.live import ConcentrationProbe
 from gainrl.training import GRPOModule, PromptDataModule
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records, SignalRefresh
-from gainrl.training.checkpoints import CheckpointStore
-from gainrl.training.nonfinite import NonfiniteGuard
-from gainrl.training.run_state import collect_state, remaining_epochs, restore_state
 from gainrl.training.schedules import warmup_then_constant
+from gainrl.training.upkeep.checkpoints import CheckpointStore
+from gainrl.training.upkeep.nonfinite import NonfiniteGuard
+from gainrl.training.upkeep.state import collect_state, remaining_epochs, restore_state
 from gainrl.types import Judgement, Problem, SamplingParams, SignalScores, Verdict
 
 STEPS, EPOCH, PROMPTS = 7, 3, 4

@@ -10,6 +10,7 @@ from gainrl.models.tiny import tiny_tokenizer
 from gainrl.rewards.math import MathReward
 from gainrl.training.callbacks.evaluation import Evaluation
 from gainrl.training.clock import PhaseClock
+from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.evaluation import (
     GREEDY,
     EvaluationSet,
@@ -18,7 +19,6 @@ from gainrl.training.evaluation import (
     evaluate,
     scores,
 )
-from gainrl.training.ranks import Ranks
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
 
 TOKENIZER = tiny_tokenizer(["\\boxed{"])

@@ -10,12 +10,12 @@ import torch
 
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.values import ValueSettings
-from gainrl.training import interruption
+from gainrl.training.upkeep import interruption
 from gainrl.training.critic import CriticSettings
-from gainrl.training.interruption import Interrupted, StopRequest
 from gainrl.training.mismatch import Mismatch
-from gainrl.training.nonfinite import Diverged, NonfiniteGuard, read_bundle
 from gainrl.training.update import MiniBatch
+from gainrl.training.upkeep.interruption import Interrupted, StopRequest
+from gainrl.training.upkeep.nonfinite import Diverged, NonfiniteGuard, read_bundle
 from tests.training import resumable
 from tests.training.resumable import STEPS, run, same_run, table
 from tests.training.rig import data_of, fit, module_of, tiny_policy

@@ -6,7 +6,7 @@ import torch
 import gainrl.training.clock as clock_module
 from gainrl.training.checks import check_batches, check_completions
 from gainrl.training.clock import PhaseClock
-from gainrl.training.judging import judge
+from gainrl.training.collection import judge
 from gainrl.training.schedules import warmup_then_constant, warmup_then_cosine
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of

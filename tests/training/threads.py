@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gainrl.training.ranks import Ranks
+from gainrl.training.distributed.ranks import Ranks
 
 
 class ThreadRanks(Ranks):

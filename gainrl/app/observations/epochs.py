@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gainrl.app.observations.subject import Stage, Subject
-from gainrl.app.report.style import MUTED, figure_style
+from gainrl.report.style import MUTED, figure_style
 from gainrl.signals.activations import Activation
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.extraction import extract

@@ -16,9 +16,9 @@ import pandas as pd
 
 from gainrl.app.observations.epochs import term_signals
 from gainrl.app.observations.subject import Subject
-from gainrl.app.report.style import INK, MUTED, figure_style
 from gainrl.functional.association import average_ranks, rank_residual, spearman
 from gainrl.functional.streams import generator
+from gainrl.report.style import INK, MUTED, figure_style
 from gainrl.signals.activations import Activation
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.extraction import extract

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gainrl.app.report.style import INK, MUTED, figure_style
+from gainrl.report.style import INK, MUTED, figure_style
 from gainrl.signals.activations import Activation, Tap, decoder_and_blocks, evaluating, tapped
 from gainrl.types import Policy, PromptTokens
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from gainrl.app.build import load_policy
-from gainrl.app.faults import ConfigError, first_cause
+from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.trained import load_checkpoint
 from gainrl.datasets.checks import clean
 from gainrl.datasets.splits import training_problems

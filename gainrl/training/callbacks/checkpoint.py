@@ -13,11 +13,11 @@ from typing import Any, Literal
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from gainrl.training.checkpoints import CheckpointStore, Saved
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.interruption import Interrupted, Stopped, StopRequest
-from gainrl.training.run_state import collect_state, restore_optimizers
+from gainrl.training.upkeep.checkpoints import CheckpointStore, Saved
+from gainrl.training.upkeep.interruption import Interrupted, Stopped, StopRequest
+from gainrl.training.upkeep.state import collect_state, restore_optimizers
 
 
 class Checkpoints(Callback):

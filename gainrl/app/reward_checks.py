@@ -1,0 +1,32 @@
+"""Rewards seen from a run: can they judge its problems, and what of them belongs into its record?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from gainrl.app.errors import ConfigError
+from gainrl.types import ProblemSet, Reward
+
+_LOOKED_AT = 20
+
+
+def require_judgeable(reward: Reward, problems: ProblemSet) -> None:
+    """Raises ConfigError if a reward can judge none of the first problems of a set.
+
+    A reward says so through ``unjudgeable(problem)``: why no completion can be judged, or None. One without this
+    method is taken to judge anything.
+    """
+    unjudgeable = getattr(reward, "unjudgeable", None)
+    if unjudgeable is None:
+        return
+    reasons = [unjudgeable(problem) for problem in islice(problems, _LOOKED_AT)]
+    if reasons and all(reasons):
+        raise ConfigError(f"{type(reward).__name__} can judge nothing of {problems.name}. {reasons[0]}")
+
+
+def stamps(rewards: Iterable[tuple[str, Reward]]) -> dict[str, Any]:
+    """What rewards want on record, by the name of what they judge: how generated programs are isolated."""
+    found = {name: getattr(reward, "stamp", None) for name, reward in rewards}
+    return {name: dict(stamp) for name, stamp in found.items() if isinstance(stamp, Mapping) and stamp}

@@ -1,0 +1,93 @@
+"""The peak of memory: what a run is expected to need, and what it needed."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
+from gainrl.models.scoring import CHUNK_ENTRIES
+from gainrl.training.grpo import GRPOModule
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def model_sizes(model: Any) -> ModelSizes:
+    """The sizes of a transformers model."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    width = config.hidden_size
+    head_width = getattr(config, "head_dim", None) or width // heads
+    return ModelSizes(
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        trained=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        layers=config.num_hidden_layers,
+        hidden_width=width,
+        inner_width=getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width,
+        key_value_width=(getattr(config, "num_key_value_heads", None) or heads) * head_width,
+        vocabulary=config.vocab_size,
+        bytes_per_float=next(model.parameters()).element_size(),
+    )
+
+
+def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 1) -> Footprint:
+    """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`.
+
+    ``shards``: ranks that share what trains; each also holds one whole copy of the weights (see
+    `training.distributed.sharding`).
+    """
+    group_size, completion = module.sampling.group_size, module.sampling.max_new_tokens
+    step = module.prompts_per_step * (prompt_tokens + group_size * completion)
+    completions = module.prompts_per_step * group_size
+    own_trunk = module.critic is not None and module.critic.trunk is not None
+    copied_reference = module.reference is not None and not hasattr(module.model, "disable_adapter")
+    sizes = BatchSizes(
+        micro_batch_tokens=min(module.limits.tokens, step),
+        chunk_entries=CHUNK_ENTRIES,
+        decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion,
+        group_size=group_size,
+        frozen_copies=int(copied_reference) + int(own_trunk),
+        shards=shards,
+        checkpointing=any(getattr(part, "gradient_checkpointing", False) for part in module.model.modules()),
+    )
+    return footprint(model_sizes(module.model), sizes)
+
+
+class PeakMemory:
+    """Bytes that were held at most since it was made: of the GPU where ``cuda``, else of this process.
+
+    ``before``: what was held already. Where the system cannot forget an earlier peak of the process (other than Linux),
+    the peak is that of its whole life.
+    """
+
+    def __init__(self, *, cuda: bool) -> None:
+        self.cuda = cuda
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+            return
+        with contextlib.suppress(OSError):
+            _RESET.write_text("5")  # proc(5): the peak becomes what is resident now
+        self.before = _status("VmRSS") or 0
+
+    def most(self) -> int:
+        """The peak in bytes, what was there before included."""
+        if self.cuda:
+            return torch.cuda.max_memory_allocated()
+        unit = 1 if sys.platform == "darwin" else 1024
+        return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _status(name: str) -> int | None:
+    """A size of this process in bytes, None where the system has no such file."""
+    if not _STATUS.exists():
+        return None
+    lines = [line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(lines[0].split()[1]) * 1024 if lines else None

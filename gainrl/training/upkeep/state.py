@@ -1,0 +1,83 @@
+"""All that moves in a run, as one plain dict, and back again.
+
+The state belongs to the border between two steps, and there are no generators in it: all randomness is a function of
+seed and counters (`functional.streams`). Lightning's own loop counters are left out on purpose: the sampler goes on in
+the middle of an epoch by `PromptPool.step`, and the trainer is given the epochs that remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.distributed.sharding import in_shards, whole
+from gainrl.training.grpo import GRPOModule
+
+
+def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, Any]:
+    """Weights that train, optimizers, schedules, counters, pool, curriculum and callbacks.
+
+    Parameters without gradients (the model below LoRA adapters) come from their source and are left out. Every rank
+    must call it; where the optimizer's state is in shards, rank 0 alone gets all of it.
+    """
+    frozen = frozen_names(module)
+    data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    state: dict[str, Any] = {
+        "weights": {name: value for name, value in module.state_dict().items() if name not in frozen},
+        "optimizers": [whole(optimizer.state_dict(), keep=module.ranks.leads) for optimizer in trainer.optimizers],
+        "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
+        "precision": trainer.precision_plugin.state_dict(),
+        "data": data.state_dict(),
+        "callbacks": {callback.state_key: held for callback in callbacks if (held := callback.state_dict())},
+    }
+    module.on_save_checkpoint(state)
+    return state
+
+
+def restore_state(
+    state: Mapping[str, Any], module: GRPOModule, data: PromptDataModule, callbacks: Sequence[Callback]
+) -> None:
+    """Everything but optimizers and schedules, which the trainer creates later (`restore_optimizers`).
+
+    Call it before the fit, on a module whose reference policy has been made from the weights at the start. Raises
+    ValueError if the weights do not belong to the model.
+    """
+    missing, unexpected = module.load_state_dict(state["weights"], strict=False)
+    frozen = frozen_names(module)
+    missing = [name for name in missing if name not in frozen]
+    if missing or unexpected:
+        raise ValueError(f"the checkpoint belongs to another model: {_some(missing)} missing, {_some(unexpected)} new")
+    module.on_load_checkpoint(dict(state))
+    data.load_state_dict(state["data"])
+    for callback in callbacks:
+        if callback.state_key in state["callbacks"]:
+            callback.load_state_dict(state["callbacks"][callback.state_key])
+
+
+def restore_optimizers(state: Mapping[str, Any], trainer: lightning.Trainer) -> None:
+    """Call it when the trainer has made its optimizers and moved the model to its device."""
+    for optimizer, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(in_shards(stored, optimizer))  # type: ignore[arg-type]
+    for config, stored in zip(trainer.lr_scheduler_configs, state["schedules"], strict=True):
+        config.scheduler.load_state_dict(stored)
+    trainer.precision_plugin.load_state_dict(state["precision"])
+
+
+def remaining_epochs(step: int, *, steps_per_epoch: int, total_steps: int) -> int:
+    """Epochs that a run at ``step`` has before it, the rest of the current one included."""
+    return -(-total_steps // steps_per_epoch) - step // steps_per_epoch
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Parameters without a gradient, which checkpoints leave out."""
+    return {name for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) or "nothing"

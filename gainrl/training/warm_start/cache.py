@@ -1,0 +1,74 @@
+"""The supervised phase that brings a model from noise into the range where reinforcement learning has something to do.
+
+The model learns to write the worked solutions of the training problems, easy levels more often, and stops while the
+levels are graded: the lowest solved, the next ones sometimes, the rest not yet. The result is cached under a
+fingerprint of all that decides it, so that every arm and seed of a study starts from the same weights at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gainrl.datasets.templates import BoundTemplate
+from gainrl.training.warm_start.supervised import WarmStart, train_supervised
+from gainrl.types import Policy, ProblemSet
+
+_FORMAT = 1  # raise it when the procedure changes, so that old caches are not served
+
+
+def warm_start_fingerprint(
+    settings: WarmStart, model_identity: dict[str, Any], template: BoundTemplate, problems: ProblemSet
+) -> str:
+    """Changes with everything that decides the warm-started weights, the version of torch included."""
+    parts = [
+        _FORMAT,
+        asdict(settings),
+        model_identity,
+        template.fingerprint,
+        problems.fingerprint,
+        torch.__version__.split("+")[0],
+    ]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def warm_started(
+    load: Callable[[], Policy],
+    settings: WarmStart,
+    model_identity: dict[str, Any],
+    template: BoundTemplate,
+    problems: ProblemSet,
+    *,
+    cache_dir: Path,
+    announce: Callable[[], None] = lambda: None,
+) -> Path:
+    r"""The folder of the warm-started model; it appears whole or not at all.
+
+    Unless the cache has it, ``load``\ s the model now, after ``announce``, and trains it.
+    """
+    folder = cache_dir / "warm_start" / warm_start_fingerprint(settings, model_identity, template, problems)
+    if folder.exists():
+        return folder
+    announce()
+    policy = load()
+    train_supervised(policy, settings, template, problems)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
+    policy.model.save_pretrained(draft)
+    policy.tokenizer.save_pretrained(draft)
+    try:
+        os.replace(draft, folder)
+    except OSError:  # another process was faster and its result is the same
+        shutil.rmtree(draft, ignore_errors=True)
+        if not folder.exists():
+            raise
+    return folder

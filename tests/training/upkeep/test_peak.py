@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from gainrl.functional.footprint import BatchSizes, footprint
+from gainrl.training.upkeep.peak import PeakMemory, expected_footprint, model_sizes
+from tests.training.rig import module_of, tiny_policy
+
+
+def test_sizes_are_those_of_the_model():
+    model = tiny_policy().model
+    sizes = model_sizes(model)
+    assert sizes.parameters == sizes.trained == sum(weight.numel() for weight in model.parameters())
+    assert (sizes.layers, sizes.hidden_width, sizes.inner_width, sizes.key_value_width) == (1, 16, 32, 16)
+    assert sizes.vocabulary == len(model.get_input_embeddings().weight)
+    model.requires_grad_(False)
+    assert model_sizes(model).trained == 0
+
+
+def test_a_run_is_expected_to_need_what_its_step_holds():
+    module = module_of(prompts_per_step=4)  # groups of 4, completions of 6 tokens
+    sizes = BatchSizes(
+        micro_batch_tokens=4 * (10 + 4 * 6),
+        chunk_entries=1 << 23,
+        decoding=16,
+        prompt_tokens=10,
+        completion_tokens=6,
+        group_size=4,
+    )
+    found = expected_footprint(module_of(prompts_per_step=4), 10)
+    assert found == footprint(model_sizes(module.model), sizes)
+
+
+def test_a_reference_policy_counts_as_weights():
+    plain, with_reference = (expected_footprint(module_of(objective={"beta": beta}), 10) for beta in (0.0, 0.1))
+    assert with_reference.weights == 2 * plain.weights
+
+
+def test_a_smaller_limit_on_tokens_means_fewer_activations():
+    small, large = (expected_footprint(module_of(micro_batch_tokens=limit), 10) for limit in (10, 20))
+    assert large.activations == 2 * small.activations
+
+
+def test_the_peak_of_the_process_holds_what_was_freed_again():
+    peak = PeakMemory(cuda=False)
+    if peak.before == 0:
+        pytest.skip("this system does not tell what a process holds")
+    block = torch.ones(64 << 20, dtype=torch.uint8)
+    del block
+    assert peak.most() - peak.before >= 60 << 20
