@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.curricula.scorers import rank_difficulty
@@ -30,7 +31,7 @@ from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
 
-class AdaRFTCurriculum:
+class AdaRFTCurriculum(CurriculumDefaults):
     """Trains on the prompts whose difficulty in [0, 100] is nearest to a moving target.
 
     ``difficulty``: ``label`` takes the data's own, ``signal`` the ranks of the run's signal scaled to [0, 100], the end

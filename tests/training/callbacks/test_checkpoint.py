@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import gainrl.files
-from gainrl.training.upkeep import checkpoints as files
 from gainrl.training.callbacks import checkpoint as callback
 from gainrl.training.callbacks.checkpoint import Checkpoints
+from gainrl.training.upkeep import checkpoints as files
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from tests.training.resumable import STEPS, run
 
@@ -28,8 +28,9 @@ def with_metric(values):
         honest = module.training_step
 
         def step(*arguments):
-            honest(*arguments)
-            module.row["wanted"] = left.pop(0)
+            outputs = honest(*arguments)
+            module.log_step({"wanted": left.pop(0)})
+            return outputs
 
         module.training_step = step
 
