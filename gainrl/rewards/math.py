@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import Extraction, Fallback, answer_key, check_fallback, final_answer
 from gainrl.rewards.numerals import fast_number
 from gainrl.rewards.workers import Outcome, WorkerPool
@@ -35,9 +36,10 @@ class MathReward:
     ``workers``: processes that compare. ``time_limit_seconds``: wall clock per answer, enforced by killing the worker.
     ``batch_limit_seconds``: wall clock after which no further answer of a call to `score` is begun.
     ``memory_limit_megabytes``: what a worker may allocate. ``fallback``: what to read where there is neither a box nor
-    ``####``, ``none`` or ``last_number``. ``alternatives``: whether ``alt_answers`` count. The three values are what
-    trains for a correct, a wrong (or timed out) and an unreadable answer. ``cache_size``: verdicts remembered.
-    Raises ValueError for an unknown fallback and limits that are not positive.
+    ``####``, ``none`` or ``last_number``. ``alternatives``: whether ``alt_answers`` count. ``thinking`` and
+    ``prompt_opens_thinking``: see `functional.thinking.Thinking`. The three values are what trains for a correct, a
+    wrong (or timed out) and an unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown
+    fallback, settings of thinking that contradict each other, and limits that are not positive.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class MathReward:
         memory_limit_megabytes: int = 1024,
         fallback: Fallback = "none",
         alternatives: bool = True,
+        thinking: ThinkingMode = "optional",
+        prompt_opens_thinking: bool = False,
         correct_value: float = 1.0,
         wrong_value: float = 0.0,
         unparsable_value: float = 0.0,
@@ -59,6 +63,7 @@ class MathReward:
             raise ValueError(f"cache_size={cache_size} is no number of verdicts. Give 0 to remember none.")
         self.fallback = fallback
         self.alternatives = alternatives
+        self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         self.cache_size = cache_size
         self._values = {
             Judgement.CORRECT: correct_value,
@@ -81,7 +86,7 @@ class MathReward:
         questions: list[Question | None] = []
         known: dict[Question, tuple[Judgement, str]] = {}
         unknown: dict[Question, None] = {}  # ordered, each once: the completions of a group often agree
-        found = [final_answer(text, fallback=self.fallback) for text in completions]
+        found = [final_answer(text, fallback=self.fallback, thinking=self.thinking) for text in completions]
         for answer, problem in zip(found, problems, strict=True):
             question = self._question(answer, problem)
             questions.append(question)
@@ -112,7 +117,7 @@ class MathReward:
 
     def answer_key(self, completion: str) -> str | None:
         """What the completion votes for in a majority vote; None where it gives no answer."""
-        found = final_answer(completion, fallback=self.fallback)
+        found = final_answer(completion, fallback=self.fallback, thinking=self.thinking)
         return None if found is None else answer_key(found.text)
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def own_verdict(completion: str, problem: Problem) -> Verdict:
 
 
 def test_an_import_path_works_too() -> None:
-    reward = CustomReward(path="gainrl.rewards.extraction:visible_text")
+    reward = CustomReward(path="gainrl.rewards.extraction:last_box")
     assert reward.score(["1.0"], [PROBLEM])[0].judgement is Judgement.ERROR  # it takes one argument
 
 

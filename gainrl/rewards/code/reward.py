@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Literal
 
+from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.code.extraction import assemble
 from gainrl.rewards.code.inside.confine import Limits
 from gainrl.rewards.code.isolation import INSTALL, SandboxUnavailable
@@ -35,7 +36,8 @@ class CodeReward:
     ``time_limit_seconds``: CPU time of a run, i.e. of all assertions together or of one input;
     ``wall_clock_seconds``: None for thrice that and two seconds. ``memory_mb``: address space. ``output_limit_kb``:
     printed or returned by a run. ``disk_mb``: scratch space, gone after the run. ``import_paths``: folders of
-    packages that programs may import. ``cache_size``: programs whose verdict is remembered. ``max_error_rate``:
+    packages that programs may import. ``thinking`` and ``prompt_opens_thinking``: see
+    `functional.thinking.Thinking`. ``cache_size``: programs whose verdict is remembered. ``max_error_rate``:
     share of sandbox failures among the last 200 programs beyond which `score` raises.
 
     Raises ValueError for limits that make no sense and SandboxUnavailable, before anything is scored, if the probes
@@ -53,6 +55,8 @@ class CodeReward:
         output_limit_kb: int = 1024,
         disk_mb: int = 16,
         import_paths: Sequence[str] = (),
+        thinking: ThinkingMode = "optional",
+        prompt_opens_thinking: bool = False,
         cache_size: int = 50_000,
         max_error_rate: float = 0.1,
     ) -> None:
@@ -73,6 +77,7 @@ class CodeReward:
                 raise ValueError(f"{name}={value} leaves a program no room: use at least {least}")
         if not 0 <= max_error_rate <= 1:
             raise ValueError(f"max_error_rate={max_error_rate} is not a share: use a number from 0 to 1")
+        self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         limits = Limits(time_limit_seconds, wall_clock_seconds, memory_mb, output_limit_kb, disk_mb)
         self._runner = contained_runner(isolation, workers, limits, import_paths)
         self.stamp: dict[str, Any] = self._runner.stamp
@@ -106,7 +111,7 @@ class CodeReward:
             suite = suite_of(problem)
         except ValueError as error:
             return CodeResult(CodeOutcome.UNSUPPORTED_TEST, str(error))
-        program = assemble(completion, problem)
+        program = assemble(completion, problem, self.thinking)
         if program is None:
             return CodeResult(CodeOutcome.NO_CODE)
         key = key_of(program, suite)
