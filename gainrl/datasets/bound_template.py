@@ -146,8 +146,8 @@ class BoundTemplate:
             raise ValueError(f"every prompt ends in an opened thinking part ({self.closing_text[-40:]!r}): {advice}")
         if declared and not shown:
             raise ValueError(
-                f"template.opens_thinking=true, but prompts end in {self.closing_text[-40:]!r}, which opens no thinking "
-                "part: type template.opens_thinking=false, or let the chat template (model.chat_template=<file>) or "
+                f"template.opens_thinking=true, but prompts end in {self.closing_text[-40:]!r}, which opens no "
+                "thinking part: type template.opens_thinking=false, or let the chat template (model.chat_template=<file>) or "
                 "template.plain_form end in <think>"
             )
 

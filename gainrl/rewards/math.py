@@ -21,6 +21,7 @@ from typing import Any
 from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import Extraction, Fallback, answer_key, check_fallback, final_answer
 from gainrl.rewards.numerals import fast_number
+from gainrl.rewards.verdicts import check_setting
 from gainrl.rewards.workers import Outcome, WorkerPool
 from gainrl.types import Judgement, Problem, Verdict
 
@@ -39,7 +40,7 @@ class MathReward:
     ``####``, ``none`` or ``last_number``. ``alternatives``: whether ``alt_answers`` count. ``thinking`` and
     ``prompt_opens_thinking``: see `functional.thinking.Thinking`. The three values are what trains for a correct, a
     wrong (or timed out) and an unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown
-    fallback, settings of thinking that contradict each other, and limits that are not positive.
+    fallback, settings of thinking that contradict each other, values that are no finite numbers, and limits that are not positive.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class MathReward:
         self.alternatives = alternatives
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         self.cache_size = cache_size
+        wrong = check_setting("wrong_value", wrong_value)
         self._values = {
-            Judgement.CORRECT: correct_value,
-            Judgement.WRONG: wrong_value,
-            Judgement.TIMEOUT: wrong_value,
-            Judgement.UNPARSABLE: unparsable_value,
+            Judgement.CORRECT: check_setting("correct_value", correct_value),
+            Judgement.WRONG: wrong,
+            Judgement.TIMEOUT: wrong,
+            Judgement.UNPARSABLE: check_setting("unparsable_value", unparsable_value),
         }
         self._cache: OrderedDict[Question, tuple[Judgement, str]] = OrderedDict()
         self._cache_lock = threading.Lock()

@@ -16,6 +16,7 @@ from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.functional.thinking import TAG
+from gainrl.rewards.verdicts import checked
 from gainrl.training.clock import PhaseClock
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.shares import Judged, in_shares
@@ -125,12 +126,12 @@ def judge(
     """Texts and verdicts of the ``B = P * G`` completions of a rollout; ``problems``: one per prompt.
 
     Special tokens are left out of the texts, except the tags of thinking, without which a judge could not tell a
-    thought from an answer. A reward that asks for lengths gets them in tokens.
+    thought from an answer. A reward that asks for lengths gets them in tokens. Verdicts that cannot train become error
+    verdicts (`rewards.verdicts.checked`).
     """
     ids = zip(rollout.completion_ids.tolist(), rollout.lengths.tolist(), strict=True)
     texts = completion_texts(policy.tokenizer, [row[:length] for row, length in ids])
     repeated = [problem for problem in problems for _ in range(rollout.group_size)]
     scorer: Any = reward
-    if getattr(reward, "uses_lengths", False):
-        return texts, scorer.score(texts, repeated, lengths=rollout.lengths.tolist())
-    return texts, scorer.score(texts, repeated)
+    lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
+    return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)
