@@ -147,8 +147,8 @@ class BoundTemplate:
         if declared and not shown:
             raise ValueError(
                 f"template.opens_thinking=true, but prompts end in {self.closing_text[-40:]!r}, which opens no "
-                "thinking part: type template.opens_thinking=false, or let the chat template (model.chat_template=<file>) or "
-                "template.plain_form end in <think>"
+                "thinking part: type template.opens_thinking=false, or let the chat template "
+                "(model.chat_template=<file>) or template.plain_form end in <think>"
             )
 
     def _prefix_edges(self) -> dict[str, int]:

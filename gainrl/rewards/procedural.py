@@ -36,8 +36,8 @@ class ProceduralReward:
     """Scores completions with the scorer of the reasoning-gym task that made each problem.
 
     ``extract``: what the scorer reads, ``boxed`` or ``full``. ``partial_credit``: whether the value that trains is the
-    task's own score in [0, 1], or 1 for a full score and 0 for any other. ``thinking`` and ``prompt_opens_thinking``: see
-    `functional.thinking.Thinking`. The limits are those of `workers.WorkerPool`. Raises ValueError for an unknown
+    task's own score in [0, 1], or 1 for a full score and 0 for any other. ``thinking`` and ``prompt_opens_thinking``:
+    see `functional.thinking.Thinking`. The limits are those of `workers.WorkerPool`. Raises ValueError for an unknown
     ``extract``, settings of thinking that contradict each other, and limits that are not positive.
     """
 
