@@ -2,7 +2,7 @@ r"""The reward of mathematical answers: our extraction and verdicts around math-
 
 Decisions beyond those of `extraction`, `notation`, `numerals` and `equivalence`:
 
-1. ``problem.extra`` may hold ``alt_answers`` (further accepted answers, unless ``alternatives`` is false),
+1. A reference answer that is a whole worked solution is read by `references`. ``problem.extra`` may hold ``alt_answers`` (further accepted answers, unless ``alternatives`` is false),
    ``tolerance`` (absolute, as OlympiadBench publishes it) and ``is_multiple_answer`` (commas separate answers).
 2. A text identical to the reference is correct even where math-verify reads neither.
 3. Plain integers and decimals are compared here, exactly; all else goes to the workers. Verdicts are remembered by
@@ -21,6 +21,7 @@ from typing import Any
 from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import Extraction, Fallback, answer_key, check_fallback, final_answer
 from gainrl.rewards.numerals import fast_number
+from gainrl.rewards.references import final_part
 from gainrl.rewards.verdicts import check_setting
 from gainrl.rewards.workers import Outcome, WorkerPool
 from gainrl.types import Judgement, Problem, Verdict
@@ -116,6 +117,12 @@ class MathReward:
         """Why no completion of a problem can be judged; None if some can."""
         if any(self._references(problem)):
             return None
+        if problem.reference_answer.strip():
+            return (
+                f"The reference answer of problem {problem.id!r} is a text of many words without a final answer "
+                f"({problem.reference_answer.strip()[:60]!r}...). Name the field of the final answers with "
+                "dataset.answer=<field>, or put each of them into \\boxed{} or after ####."
+            )
         return f"Problem {problem.id!r} has no reference answer; reward=code runs tests, reward=custom is your own."
 
     def answer_key(self, completion: str) -> str | None:
@@ -143,7 +150,8 @@ class MathReward:
 
     def _references(self, problem: Problem) -> tuple[str, ...]:
         further = problem.extra.get("alt_answers") or () if self.alternatives else ()
-        return tuple(dict.fromkeys([problem.reference_answer.strip(), *(str(text).strip() for text in further)]))
+        read = (final_part(text) for text in (problem.reference_answer, *map(str, further)))
+        return tuple(dict.fromkeys(text for text in read if text is not None))
 
     def _verdict(self, judgement: Judgement, detail: str, answer: Extraction | None) -> Verdict:
         read = f"{answer.rule}: {answer.text[:200]}; " if answer is not None else ""
@@ -169,7 +177,7 @@ def decide_here(question: Question) -> tuple[Judgement, str] | None:
     """The judgement of plain numbers, for which math-verify's verdict is equality of values; None for all else."""
     answer, references, tolerance, is_list = question
     if not any(references):
-        return Judgement.GOLD_UNPARSABLE, "the reference answer is empty"
+        return Judgement.GOLD_UNPARSABLE, "there is no reference answer, or one of many words without a final answer"
     if is_list or tolerance is not None:
         return None
     value = fast_number(answer)
