@@ -24,8 +24,8 @@ def add_adapter(
 
     ``alpha`` scales the adapter by ``alpha / rank`` (twice the rank if not given). ``targets`` are names of linear
     modules, or ``all-linear`` for all but the output head. ``seed`` decides the random half of the adapter: equal
-    arguments give equal weights in every process. PyTorch's global generator is left as it was. Raises ValueError for a rank below 1, unknown targets, or
-    if peft is not installed.
+    arguments give equal weights in every process, and PyTorch's global generator stays as it was. Raises ValueError for
+    a rank below 1, unknown targets, or if peft is not installed.
     """
     if rank < 1:
         raise ValueError(f"lora_rank={rank} must be at least 1; use lora_rank=0 to train the whole model")
