@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.components import Parts
-from gainrl.app.paths import cache_dir
 from gainrl.app.signal_wiring import make_probe
 from gainrl.datasets.templates import BoundTemplate
+from gainrl.files import cache_dir
 from gainrl.models.tiny import load_saved
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks

@@ -23,13 +23,14 @@ from rich.console import Console
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
-from gainrl.app.paths import cache_dir, config_dir
+from gainrl.app.paths import config_dir
 from gainrl.app.ranking import compare, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import BoundTemplate
+from gainrl.files import cache_dir
 from gainrl.models.tiny import load_saved
 from gainrl.signals.extraction import Extraction, extract
 from gainrl.signals.protocol import Signal
