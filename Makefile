@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup train test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
+.PHONY: setup docs train test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -59,6 +59,9 @@ check: setup ## lint, format and types
 	$(BIN)/ruff check gainrl tests benchmarks
 	$(BIN)/ruff format --check gainrl tests benchmarks
 	$(BIN)/mypy
+
+docs: setup ## build the site of docs/ into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo build/site/index.html
 
 format: setup ## apply the formatter
 	$(BIN)/ruff check --fix gainrl tests benchmarks
