@@ -2,8 +2,9 @@ r"""The reward of mathematical answers: our extraction and verdicts around math-
 
 Decisions beyond those of `extraction`, `notation`, `numerals` and `equivalence`:
 
-1. A reference answer that is a whole worked solution is read by `references`. ``problem.extra`` may hold ``alt_answers`` (further accepted answers, unless ``alternatives`` is false),
-   ``tolerance`` (absolute, as OlympiadBench publishes it) and ``is_multiple_answer`` (commas separate answers).
+1. A reference answer that is a whole worked solution is read by `references`. ``problem.extra`` may hold
+   ``alt_answers`` (further accepted answers, unless ``alternatives`` is false), ``tolerance`` (absolute, as
+   OlympiadBench publishes it) and ``is_multiple_answer`` (commas separate answers).
 2. A text identical to the reference is correct even where math-verify reads neither.
 3. Plain integers and decimals are compared here, exactly; all else goes to the workers. Verdicts are remembered by
    (answer, references), timeouts among them: the same hostile answer costs one worker, not one per step.
