@@ -57,12 +57,11 @@ def test_accuracies_are_compared_by_family(tmp_path):
 
 
 def test_answers_that_are_too_long_are_drawn_again(tmp_path):
-    splits = made(tmp_path, {"word_sequence_reversal": [{"min_words": 2, "max_words": 8}]}, longest_answer=20)
-    lengths = [len(problem.reference_answer) for problem in splits.train]
-    assert max(lengths) <= 20 < max(
-        len(problem.reference_answer)
-        for problem in made(tmp_path, {"word_sequence_reversal": [{"min_words": 2, "max_words": 8}]}, longest_answer=99).train
-    )
+    def longest(limit):
+        families = {"word_sequence_reversal": [{"min_words": 2, "max_words": 8}]}
+        return max(len(problem.reference_answer) for problem in made(tmp_path, families, longest_answer=limit).train)
+
+    assert longest(20) <= 20 < longest(99)
 
 
 def test_the_problems_are_a_function_of_the_settings_and_the_seed(tmp_path):

@@ -12,7 +12,7 @@ WIDTH, INNER, HEADS, LAYERS = 32, 64, 4, 2
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-def write_gguf(path: Path, *, architecture: str = "llama", quantized: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
+def write_gguf(path: Path, *, architecture: str = "llama", seed: int = 0) -> dict[str, np.ndarray]:
     """Writes the file; returns its weights as they are to be read, by their names there."""
     vocabulary = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     merges = ["a b", "c d"]
@@ -53,7 +53,7 @@ def write_gguf(path: Path, *, architecture: str = "llama", quantized: bool = Tru
     for name, shape in shapes.items():
         weight = (1.0 if len(shape) == 1 else 0.0) + draw.normal(0, 0.1, shape).astype(np.float32)
         weight = weight.astype(np.float32)
-        if quantized and len(shape) == 2:
+        if len(shape) == 2:
             kind = gguf.GGMLQuantizationType.Q8_0
             packed = gguf.quantize(weight, kind)
             writer.add_tensor(name, packed, raw_dtype=kind)

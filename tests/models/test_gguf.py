@@ -83,7 +83,7 @@ def test_an_architecture_that_is_unknown_is_refused_with_its_name(cache, tmp_pat
 
 
 def test_a_missing_file_and_a_missing_package_are_named(file, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="is not a file; give the path of a .gguf file"):
+    with pytest.raises(ValueError, match=r"is not a file; give the path of a \.gguf file"):
         HubModel(source=str(tmp_path / "none.gguf")).check()
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     path = tmp_path / "new.gguf"

@@ -2,8 +2,8 @@
 
 A tiny model comes from noise, a pretrained one learns the form of the answers. The model learns to write the worked
 solutions of the training problems, easy levels more often, and stops while the levels are graded: the lowest solved,
-the next ones sometimes, the rest not yet. The result is cached under a fingerprint of all that decides it, so that every
-arm and seed of a study starts from the same weights at once.
+the next ones sometimes, the rest not yet. The result is cached under a fingerprint of all that decides it, so that
+every arm and seed of a study starts from the same weights at once.
 """
 
 from __future__ import annotations
