@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gainrl.app.errors import ConfigError, first_cause
+from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.tracking import check_tracking
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
@@ -113,6 +114,7 @@ def build_parts(config: DictConfig) -> Parts:
         splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
+        signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
     return Parts(
@@ -129,7 +131,7 @@ def build_parts(config: DictConfig) -> Parts:
         critic=critic,
         sampling=sampling,
         mismatch=mismatch,
-        findings=[str(finding) for finding in findings],
+        findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
         evaluation=build_evaluation(config, evaluation_sets),
     )

@@ -22,7 +22,7 @@ def settle_precision(config: DictConfig, folder: Path, console: Console) -> None
         return
     # Imported when they are needed: a finished run returns without torch.
     from gainrl.app.hardware import will_use_cuda
-    from gainrl.training.precision import choose_precision, has_bfloat16
+    from gainrl.training.precision_choice import choose_precision, has_bfloat16
 
     if kept:
         slow = not has_bfloat16(cuda=will_use_cuda(config))

@@ -35,9 +35,9 @@ class HubModel:
     (`models.packaged`). ``warm_start``: settings of a supervised phase before anything else (`training.warm_start`), or
     None. ``dtype`` is that of the weights (``auto``: as stored); with small steps
     they should be float32 and the forward pass mixed. ``attention=auto`` takes the fastest that the architecture and
-    PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights. ``chat_template`` is a file
-    that replaces the tokenizer's template, ``stop_tokens`` are further tokens that end an answer.
-    Raises ValueError for an unknown ``dtype``.
+    PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights, whose first values
+    ``lora_seed`` decides. ``chat_template`` is a file that replaces the tokenizer's template, ``stop_tokens`` are
+    further tokens that end an answer. Raises ValueError for an unknown ``dtype``.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class HubModel:
         lora_rank: int = 0,
         lora_alpha: int | None = None,
         lora_targets: Sequence[str] | str = "all-linear",
+        lora_seed: int = 0,
         chat_template: str | None = None,
         stop_tokens: Sequence[str] = (),
         warm_start: Any = None,
@@ -59,7 +60,8 @@ class HubModel:
             raise ValueError(f"model.dtype={dtype!r} is not known; use one of {', '.join(_DTYPES)}")
         self.source, self.revision, self.chat_template = source, revision, chat_template
         self.dtype, self.attention, self.gradient_checkpointing = dtype, attention, gradient_checkpointing
-        self.lora_rank, self.lora_alpha, self.lora_targets = lora_rank, lora_alpha, lora_targets
+        self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
+        self.lora_targets, self.lora_seed = lora_targets, lora_seed
         self.stop_tokens = tuple(stop_tokens)
         self.warm_start = warm_start
         self._folder: str | None = None
@@ -128,7 +130,9 @@ class HubModel:
         pad_id = choose_pad(tokenizer, stop_ids)
         model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
         if self.lora_rank:
-            model = add_adapter(model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets)
+            model = add_adapter(
+                model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets, seed=self.lora_seed
+            )
         model.train()
         if self.gradient_checkpointing:
             enable_checkpointing(model)

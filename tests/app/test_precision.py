@@ -4,10 +4,10 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-import gainrl.training.precision as measured
+import gainrl.training.precision_choice as measured
 from gainrl.app.identity import RunRecord, fingerprint, plain_config
 from gainrl.app.precision import settle_precision
-from gainrl.training.precision import PrecisionChoice
+from gainrl.training.precision_choice import PrecisionChoice
 
 
 @pytest.fixture

@@ -1,51 +1,54 @@
-import pytest
+"""Rollouts, evaluation and signals run in the precision of training."""
+
+import numpy as np
 import torch
 
-import gainrl.training.precision as precision
-from gainrl.training.precision import choose_precision, has_bfloat16
+from gainrl.training.callbacks import Evaluation, SignalRefresh
+from gainrl.types import EpochFeedback, SignalScores
+from tests.training.rig import FollowSignal, RecordingEngine, data_of, fit, module_of
 
 
-def processor(monkeypatch, *, amx=False, avx512=False):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+class Noting(RecordingEngine):
+    """Keeps, per limit on tokens, whether autocast was on."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def generate(self, policy, prompts, sampling, keys):
+        self.seen.add((sampling.max_new_tokens, torch.is_autocast_enabled("cpu")))
+        return super().generate(policy, prompts, sampling, keys)
 
 
-def seconds(monkeypatch, *, full, mixed):
-    monkeypatch.setattr(precision, "_layer_seconds", lambda **given: mixed if given["mixed"] else full)
+def phases(tmp_path, precision):
+    """Phase to whether autocast was on in it."""
+    engine, seen = Noting(), {}
+
+    def measure(data, module, rows):
+        seen["signal" if rows is None else "live signal"] = torch.is_autocast_enabled("cpu")
+        values = np.arange(16.0)
+        return SignalScores("given", values if rows is None else values[rows])
+
+    def concentration(data, module, rows):
+        seen["concentration"] = torch.is_autocast_enabled("cpu")
+        return 0.5
+
+    class Asking(FollowSignal):
+        def start(self, pool, signal, seed):
+            super().start(pool, signal, seed)
+            self.pool = pool
+
+        def end_epoch(self, feedback: EpochFeedback):
+            self.pool.measure(np.array([0]))
+
+    module = module_of(engine=engine)
+    data = data_of(module, curriculum=Asking(), steps=3, epoch=2)
+    refresh = SignalRefresh(measure=measure, folder=tmp_path, every_epochs=1, measure_concentration=concentration)
+    fit(module, data, [refresh, Evaluation(every=2, samples=0, max_new_tokens=4)], precision=precision)
+    return seen | {{6: "rollout", 4: "evaluation"}[limit]: on for limit, on in engine.seen}
 
 
-@pytest.mark.parametrize(("amx", "avx512"), [(True, False), (False, True)])
-def test_bfloat16_is_taken_where_the_processor_has_it_and_is_faster(monkeypatch, amx, avx512):
-    processor(monkeypatch, amx=amx, avx512=avx512)
-    seconds(monkeypatch, full=0.020, mixed=0.010)
-    choice = choose_precision(cuda=False)
-    assert choice.precision == "bf16-mixed"
-    assert str(choice) == "bf16-mixed (a layer's pass took 20.0 ms in float32, 10.0 ms in bfloat16)"
-
-
-def test_a_difference_that_noise_could_make_leaves_float32(monkeypatch):
-    processor(monkeypatch, amx=True)
-    seconds(monkeypatch, full=0.0105, mixed=0.0100)
-    assert choose_precision(cuda=False).precision == "32-true"
-
-
-def test_without_hardware_nothing_is_measured(monkeypatch):
-    processor(monkeypatch)
-    monkeypatch.setattr(precision, "_layer_seconds", lambda **given: pytest.fail("measured"))
-    choice = choose_precision(cuda=False)
-    assert choice.precision == "32-true"
-    assert "neither AMX nor AVX512-BF16" in choice.reason
-
-
-@pytest.mark.parametrize("has", [True, False])
-def test_a_gpu_is_asked_and_not_timed(monkeypatch, has):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
-    assert choose_precision(cuda=True).precision == ("bf16-mixed" if has else "32-true")
-
-
-def test_both_precisions_can_be_timed_and_a_torch_without_the_question_has_none(monkeypatch):
-    for mixed in (False, True):
-        assert precision._layer_seconds(mixed=mixed, seconds=0.0) > 0
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert has_bfloat16(cuda=False) is False
+def test_evaluation_and_signals_run_in_the_precision_of_training(tmp_path):
+    names = {"signal", "live signal", "concentration", "rollout", "evaluation"}
+    assert phases(tmp_path / "mixed", "bf16-mixed") == dict.fromkeys(names, True)
+    assert phases(tmp_path / "full", "32-true") == dict.fromkeys(names, False)

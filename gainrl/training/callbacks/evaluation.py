@@ -19,6 +19,7 @@ from gainrl.training.evaluation import (
     scores,
 )
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.precision import in_training_precision
 
 
 class Evaluation(Callback):
@@ -88,7 +89,7 @@ class Evaluation(Callback):
 
     def _run(self, trainer: lightning.Trainer, module: GRPOModule) -> None:
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        with module.clock("evaluation"):
+        with module.clock("evaluation"), in_training_precision(trainer):
             metrics = self.measure(module, data)
         if metrics:
             self.latest = metrics
