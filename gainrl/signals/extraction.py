@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from gainrl.signals.cache import ValueStore, answers_hash, data_hash, prompts_hash, text_hash, weights_hash
 from gainrl.signals.context import FittedPrompts, OverlongRule, answer_lengths, context_length, fit_prompts
@@ -51,12 +52,14 @@ def extract(
     rank: int = 0,
     world_size: int = 1,
     gather: Gather | None = None,
+    step: int = 0,
 ) -> Extraction:
     """All ``signals`` of all ``problems``; ``prompts[i]`` are the tokens of problem ``i``.
 
     Under ``cache_dir`` values are kept by signal settings, weights, prompt tokens, data and rule; signals that draw
-    rollouts only with ``rollout_key``, the text of all settings of ``engine`` and ``reward``. An interrupted call
-    made again continues. With ``world_size`` ranks each measures a share and ``gather`` brings them together.
+    rollouts only with ``rollout_key``, the text of all settings of ``engine`` and ``reward``, and by ``step`` (see
+    `Signal.compute`). An interrupted call made again continues. With ``world_size`` ranks each measures a share and
+    ``gather`` brings them together.
     Raises ValueError if problems and prompts do not belong together, or ``gather`` is missing.
     """
     if len(problems) != len(prompts):
@@ -76,7 +79,18 @@ def extract(
         fitted = fit_prompts(prompts, context_length(policy.model), overlong, reserve)
         lengths = np.array([len(prompt) for prompt in fitted.prompts], np.int64)
         work = _Work(
-            problems, fitted, policy, engine, reward, tokens_per_batch, progress, rank, world_size, gather, lengths
+            problems=problems,
+            fitted=fitted,
+            policy=policy,
+            engine=engine,
+            reward=reward,
+            tokens_per_batch=tokens_per_batch,
+            progress=progress,
+            rank=rank,
+            world_size=world_size,
+            gather=gather,
+            lengths=lengths,
+            step=step,
         )
         stores = {} if cache_dir is None else _stores(Path(cache_dir), paid, work, rollout_key)
         kept = _kept_everywhere(stores, work)
@@ -117,6 +131,7 @@ class _Work:
     world_size: int
     gather: Gather | None
     lengths: np.ndarray  # [N] tokens of each prompt
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +206,15 @@ def _batches(signals: list[Signal], rows: np.ndarray, work: _Work) -> Iterator[t
         part = slice(start, start + _COMPUTED_AT_ONCE)
         chosen = [problems[place] for place in range(len(rows))[part]]
         columns = [
-            signal.compute(chosen, prompts[part], work.policy, engine=work.engine, reward=work.reward, rows=rows[part])
+            signal.compute(
+                chosen,
+                prompts[part],
+                work.policy,
+                engine=work.engine,
+                reward=work.reward,
+                rows=rows[part],
+                step=work.step,
+            )
             for signal in signals
         ]
         yield rows[part], np.stack(columns)
@@ -200,6 +223,9 @@ def _batches(signals: list[Signal], rows: np.ndarray, work: _Work) -> Iterator[t
 def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_key: str | None) -> dict[str, ValueStore]:
     common = [weights_hash(work.policy.model), prompts_hash(work.fitted.prompts), data_hash(work.problems)]
     common.append(text_hash(map(str, np.flatnonzero(work.fitted.dropped))))
+    device = work.policy.device.type
+    if torch.is_autocast_enabled(device):
+        common.append(str(torch.get_autocast_dtype(device)))
     stores = {}
     for text, signal in signals.items():
         parts = [text, *common]
@@ -208,7 +234,7 @@ def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_ke
         if signal.cost == "rollouts":
             if rollout_key is None:
                 continue
-            parts.append(rollout_key)
+            parts += [rollout_key, str(work.step)]
         stores[text] = ValueStore(folder, f"{signal.name}-{text_hash(parts)}")
     return stores
 
