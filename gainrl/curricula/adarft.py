@@ -40,7 +40,7 @@ class AdaRFTCurriculum:
     """Trains on the prompts whose difficulty in [0, 100] is nearest to a moving target.
 
     ``difficulty``: ``published`` reads the difficulties of the data, ``pass_rate`` is ``100 (1 - p)`` with the pass
-    rates that ``signal=pass_rate`` measured, ``rank`` the ranks of any signal scaled to [0, 100], the end that is learnt
+    rates that ``signal=pass_rate`` measured, ``rank`` the ranks of any signal scaled to [0, 100], the end learnt
     first being easy. Ranks are not pass rates, so the published constants need not settle on them. ``auto`` is
     ``published`` where the data has difficulties and ``pass_rate`` elsewhere; numbers that repeat the levels, or lie
     outside [0, 100], do not count as difficulties.

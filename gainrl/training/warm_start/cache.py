@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from gainrl.datasets.templates import BoundTemplate
+from gainrl.training.warm_start.shipped import find_shipped, load_shipped
 from gainrl.training.warm_start.supervised import WarmStart, train_supervised
 from gainrl.types import Policy, ProblemSet
 
@@ -53,14 +54,21 @@ def warm_started(
 ) -> Path:
     r"""The folder of the warm-started model; it appears whole or not at all.
 
-    Unless the cache has it, ``load``\ s the model now, after ``announce``, and trains it.
+    Unless the cache has it, ``load``\ s the model now and gives it the weights that the package ships for this recipe, or,
+    after ``announce``, trains it.
     """
-    folder = cache_dir / "warm_start" / warm_start_fingerprint(settings, model_identity, template, problems)
+    base = find_shipped(load, settings, model_identity, template, problems)
+    mark = warm_start_fingerprint(settings, model_identity, template, problems)
+    folder = cache_dir / "warm_start" / (mark if base is None else f"{base.name}-{base.sha256[:16]}")
     if folder.exists():
         return folder
-    announce()
-    policy = load()
-    train_supervised(policy, settings, template, problems)
+    if base is None:
+        announce()
+        policy = load()
+        train_supervised(policy, settings, template, problems)
+    else:
+        policy = load()
+        load_shipped(base, policy)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
     policy.model.save_pretrained(draft)

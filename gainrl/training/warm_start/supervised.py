@@ -31,6 +31,8 @@ class WarmStart:
     bare boxed answer, as in data where long solutions are rare (arXiv 2510.11495): whether to work a problem out is
     left for reinforcement to learn. The learning rate rises over ``warmup_steps`` and then stays.
 
+    ``shipped``: take the result from the package where it has one for this recipe (`warm_start.shipped`).
+
     Raises ValueError for values out of range.
     """
 
@@ -45,6 +47,7 @@ class WarmStart:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     seed: int = 0
+    shipped: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.sequences < 1:
