@@ -163,14 +163,15 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
     common = instantiate(node.reward, _convert_="all") if node.sets and node.reward is not None else reward
     sets = []
     for name, settings in node.sets.items():
-        problems = instantiate(settings, _convert_="all").held_out
+        splits = instantiate(settings, _convert_="all")
+        problems = splits.held_out
         if problems is None or not len(problems):
             raise ConfigError(f"eval.sets.{name} holds out no problems; type '~eval.sets.{name}' to leave it out")
         own = instantiate(node.rewards[name], _convert_="all") if name in node.rewards else common
         if own is None:
             raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
         require_judgeable(own, problems)
-        sets.append(EvaluationSet(str(name), problems, own))
+        sets.append(EvaluationSet(str(name), problems, own, splits.compare_by))
     return sets
 
 

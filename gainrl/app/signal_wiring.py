@@ -12,7 +12,7 @@ from rich.console import Console
 from gainrl.app.components import Parts
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
-from gainrl.app.paths import cache_dir
+from gainrl.files import cache_dir
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.extraction import extract
 from gainrl.signals.live import ConcentrationProbe

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from gainrl.signals.cache import ValueStore, answers_hash, data_hash, prompts_hash, text_hash, weights_hash
 from gainrl.signals.context import FittedPrompts, OverlongRule, answer_lengths, context_length, fit_prompts
@@ -222,6 +223,9 @@ def _batches(signals: list[Signal], rows: np.ndarray, work: _Work) -> Iterator[t
 def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_key: str | None) -> dict[str, ValueStore]:
     common = [weights_hash(work.policy.model), prompts_hash(work.fitted.prompts), data_hash(work.problems)]
     common.append(text_hash(map(str, np.flatnonzero(work.fitted.dropped))))
+    device = work.policy.device.type
+    if torch.is_autocast_enabled(device):
+        common.append(str(torch.get_autocast_dtype(device)))
     stores = {}
     for text, signal in signals.items():
         parts = [text, *common]

@@ -252,3 +252,13 @@ def test_calls_that_cannot_work_are_refused(policy, problems, prompts):
         extract({"angle": AngleSignal()}, problems, prompts, policy, world_size=2)
     with pytest.raises(ValueError, match="model="):
         extract({"angle": AngleSignal()}, problems, prompts)
+
+
+def test_values_of_one_precision_are_not_taken_for_those_of_another(policy, problems, prompts, tmp_path):
+    signals = {"angle": AngleSignal(), "perplexity": PerplexitySignal()}
+    exact = extract(signals, problems, prompts, policy, cache_dir=tmp_path).values
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = extract(signals, problems, prompts, policy, cache_dir=tmp_path).values
+    for name in signals:
+        assert not np.array_equal(exact[name], mixed[name])
+        np.testing.assert_allclose(mixed[name], exact[name], rtol=0.05)
