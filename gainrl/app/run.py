@@ -21,6 +21,7 @@ from gainrl.app.hardware import (
     optional_kernels,
     print_expectations,
     settle_threads,
+    threads_for_warm_start,
     will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
@@ -93,6 +94,7 @@ def train(
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
+        threads_for_warm_start(config, parts.model_source)
         policy = ranks.in_turn(
             partial(load_policy, parts.model_source, parts.template, parts.splits.warm_start, console)
         )
