@@ -127,7 +127,6 @@ class GRPOModule(lightning.LightningModule):
             admission=admission,
             sampling=sampling,
             prompts_per_step=prompts_per_step,
-            truncated=truncated,
             overlong=overlong,
             seed=seed,
             clock=self.clock,
@@ -177,7 +176,8 @@ class GRPOModule(lightning.LightningModule):
         self.experience, kept, self.row = self.collector.collect(batch, data, counters.step)
         weights = self.weigher.weigh(self.experience, kept)
         self.advantages = weights.per_completion
-        self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
+        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        self.row |= self.learner.update(self.experience, kept, weights) | weights.metrics
         if is_sharded(self.trained.model):
             give_weights(self.trained.model, self.model)
         self.row |= {
