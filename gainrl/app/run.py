@@ -34,7 +34,7 @@ from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves
-from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
+from gainrl.training.callbacks import Checkpoints, Evaluation, Heartbeat, ProgressDisplay, Records, SignalRefresh, Trace
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
@@ -87,6 +87,7 @@ def train(
         ),
         parts.evaluation,
         ProgressDisplay(console=console),
+        Heartbeat(console=console),
         Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker, gauges=gauges),
     ]
     if config.profile and ranks.leads:
