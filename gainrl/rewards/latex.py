@@ -16,19 +16,77 @@ _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[0-9]+|[A-Za-z]+|\s+|.", re.DOTALL)
 TEXT = r"\text"
 _TEXTS = {
     rf"\{name}"
-    for name in "text textrm textbf textit textsf texttt textsc textnormal textup mbox hbox mathrm rm".split()
+    for name in [
+        "text",
+        "textrm",
+        "textbf",
+        "textit",
+        "textsf",
+        "texttt",
+        "textsc",
+        "textnormal",
+        "textup",
+        "mbox",
+        "hbox",
+        "mathrm",
+        "rm",
+    ]
 }
 _DROPPED = {
     rf"\{name}"
-    for name in (
-        "left right middle displaystyle textstyle scriptstyle limits nolimits big Big bigg Bigg bigl bigr Bigl Bigr biggl "
-        "biggr Biggl Biggr ensuremath underline boxed fbox emph boldsymbol bm mathbf mathsf mathit mathtt bf it sf tt "
-        "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small"
-    ).split()
+    for name in [
+        "left",
+        "right",
+        "middle",
+        "displaystyle",
+        "textstyle",
+        "scriptstyle",
+        "limits",
+        "nolimits",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "Biggl",
+        "Biggr",
+        "ensuremath",
+        "underline",
+        "boxed",
+        "fbox",
+        "emph",
+        "boldsymbol",
+        "bm",
+        "mathbf",
+        "mathsf",
+        "mathit",
+        "mathtt",
+        "bf",
+        "it",
+        "sf",
+        "tt",
+        "boldmath",
+        "unboldmath",
+        "cancel",
+        "mathstrut",
+        "strut",
+        "hfill",
+        "allowbreak",
+        "nonumber",
+        "large",
+        "Large",
+        "small",
+    ]
 }
 # The first argument goes, what follows stays: \textcolor{blue}{7}.
 _DROPPED_WITH_ARGUMENT = {
-    rf"\{name}" for name in "textcolor color phantom hphantom vphantom hspace vspace label tag".split()
+    rf"\{name}"
+    for name in ["textcolor", "color", "phantom", "hphantom", "vphantom", "hspace", "vspace", "label", "tag"]
 }
 _SPACES = {r"\,", r"\:", r"\;", r"\>", r"\ ", r"\quad", r"\qquad", r"\enspace", r"\thinspace", r"\space", "~"}
 _SYNONYMS = {
@@ -50,7 +108,30 @@ _DEGREE = {r"\circ", r"\degree", r"\textdegree", r"\deg"}
 # The number of arguments that get braces.
 _WITH_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\mathbb": 1, r"\overline": 1}
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log exp gcd lcm max min lim sqrt frac".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "ln",
+        "log",
+        "exp",
+        "gcd",
+        "lcm",
+        "max",
+        "min",
+        "lim",
+        "sqrt",
+        "frac",
+    ]
 )
 _UPRIGHT = {"i": "i", "e": "e", "d": "d", "pi": r"\pi"}
 

@@ -180,16 +180,10 @@ class GRPOModule(lightning.LightningModule):
             self.whole.release()
         weights = self.weigher.weigh(self.experience, kept)
         self.advantages = weights.per_completion
-<<<<<<< HEAD
         # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
         self.row |= self.learner.update(self.experience, kept, weights) | weights.metrics
-        if is_sharded(self.trained.model):
-            give_weights(self.trained.model, self.model)
-=======
-        self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
         if self.whole is not None:
             self.whole.fill()
->>>>>>> gpu
         self.row |= {
             "nonfinite_updates": float(counters.nonfinite_updates),
             "skipped_updates": float(counters.skipped_updates),
