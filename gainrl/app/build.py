@@ -16,9 +16,9 @@ from rich.console import Console
 
 from gainrl.app.components import Components
 from gainrl.app.errors import ConfigError, first_cause
-from gainrl.app.paths import cache_dir
+from gainrl.app.extraction_progress import reporter
 from gainrl.datasets.templates import BoundTemplate
-from gainrl.models.tiny import load_saved
+from gainrl.files import cache_dir
 from gainrl.training.callbacks import Checkpoints, Records, SignalRefresh
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
@@ -43,10 +43,17 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
         )
 
     folder = warm_started(
-        source.load, settings, source.identity(), template, problems, cache_dir=cache_dir(), announce=announce
+        source.load,
+        settings,
+        source.identity(),
+        template,
+        problems,
+        cache_dir=cache_dir(),
+        announce=announce,
+        progress=reporter(console),
     )
     console.print(f"[dim]warm-started weights: {folder}[/dim]", highlight=False)
-    return load_saved(str(folder))
+    return source.load(folder)
 
 
 def build_datamodule(config: DictConfig, components: Components, runtime: Runtime) -> PromptDataModule:

@@ -12,7 +12,7 @@ from rich.console import Console
 from gainrl.app.components import Components
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
-from gainrl.app.paths import cache_dir
+from gainrl.files import cache_dir
 from gainrl.signals.extraction import extract
 from gainrl.signals.protocol import Signal
 from gainrl.training.callbacks.refresh import Measure, MeasureConcentration
@@ -47,6 +47,7 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
                 rank=module.ranks.rank,
                 world_size=module.ranks.size,
                 gather=module.ranks.gather,
+                step=module.counters.step,
             )
             values = found.values[signal.name]
             if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
@@ -95,6 +96,7 @@ def _values_of_rows(
             engine=components.engine,
             reward=components.reward,
             rows=rows[list(places)],
+            step=module.counters.step,
         )
         return values.tolist()
 

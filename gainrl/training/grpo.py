@@ -28,7 +28,7 @@ from gainrl.training.algorithm import Algorithm
 from gainrl.training.collection import Collector
 from gainrl.training.concentration import Concentration, PromptWatch, by_row
 from gainrl.training.critic import Critic
-from gainrl.training.distributed.sharding import give_weights, is_sharded, shard
+from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
@@ -87,7 +87,7 @@ class GRPOModule(lightning.LightningModule):
         self.runtime = runtime = runtime or Runtime()
         self.seed, self.clock, self.counters, self.ranks = runtime.seed, runtime.clock, runtime.counters, runtime.ranks
         self.limits = MicroBatchLimits(algorithm.micro_batch_tokens, algorithm.micro_batch_size)
-        self.reference = Reference(policy) if algorithm.objective.needs_reference else None
+        self.reference = Reference(self.trained, deferred=True) if algorithm.objective.needs_reference else None
         self.critic = Critic(policy, algorithm.critic) if algorithm.critic is not None else None
         self.collector = Collector(policy, engine, reward, admission, algorithm, sampling, prompts_per_step, runtime)
         scorer = Scorer(
@@ -115,21 +115,26 @@ class GRPOModule(lightning.LightningModule):
             runtime=runtime,
         )
         self.learner.mismatch.check(sampling)
+        self.whole: WholeCopy | None = None  # of what trains in shards
+        self._configured = False
         self.experience: Experience | None = None  # of the last step, for callbacks
         self.advantages_B: np.ndarray | None = None
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.experience, kept, metrics = self.collector.collect(batch, data)
+        if self.whole is not None:
+            self.whole.release()
         advantages = self.advantage_estimator.estimate(self.experience, kept)
         self.advantages_B = advantages.per_completion
         learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
-        if is_sharded(self.trained.model):
-            give_weights(self.trained.model, self.model)
+        if self.whole is not None:
+            self.whole.fill()
         self.count_step()
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
-        metrics |= advantages.metrics | learned | self.upkeep_metrics()
+        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
         self.log_step(metrics)
         if self.counters.step >= data.pool.total_steps:
@@ -174,10 +179,21 @@ class GRPOModule(lightning.LightningModule):
             self.reference.sync(float(sync["mixing"]))
 
     def configure_model(self) -> None:
+        if self._configured:
+            return
+        self._configured = True
         mesh = self.device_mesh  # there is one where the trainer asks for shards
-        if mesh is not None and not is_sharded(self.trained.model):
-            self.trained.model = shard(self.model, mesh["data_parallel"])
+        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        if mesh is not None:
+            part = mesh["data_parallel"]
+            self.trained.model = shard(self.model, part, mixed=mixed)
+            if self.reference is not None:
+                self.reference.put_in_shards(self.model, part, mixed)
+            self.whole = WholeCopy(self.trained.model, self.model, mixed=mixed)
             self.learner.watch.follow(self.trained.model)
+        elif self.reference is not None:
+            # A reference that moves is kept in float32: its steps would be rounded away.
+            self.reference.keep(mixed if self.algorithm.reference_sync is None else None)
 
     def configure_optimizers(self) -> Any:
         policy = [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
@@ -194,13 +210,17 @@ class GRPOModule(lightning.LightningModule):
         # or not, and grows by one a step, so that their x-axis is the rollout step as well.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.counters.step + 1
 
+    def on_train_end(self) -> None:
+        if self.whole is not None:  # what is exported are the weights that trained, not what rollouts read of them
+            self.whole.take_masters(keep=self.ranks.leads)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()
         checkpoint["phase_seconds"] = dict(self.clock.seconds)
         checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
         if self.reference is not None and self.algorithm.reference_sync is not None:
-            checkpoint["reference"] = self.reference.state_dict()
+            checkpoint["reference"] = self.reference.state_dict(keep=self.ranks.leads)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.counters.load_state_dict(checkpoint["counters"])

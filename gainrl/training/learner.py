@@ -84,6 +84,7 @@ class Learner:
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
         applied: list[dict[str, float]] = []  # gradient norms and the like of each optimizer step that was not refused
+        tokens = 0  # that train in those steps, whether they went through the model or not
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:
@@ -101,9 +102,10 @@ class Learner:
                     sums = add_sums(sums, minibatch_sums)
                     if step_norms is not None:
                         applied.append(step_norms)
+                        tokens += plan.normalizer.tokens
         concentrations_P, metrics = self.watch.take()
         if sums:
-            means = step_metrics(sums)
+            means = step_metrics(sums, tokens=tokens)
             for name in {"policy_loss", "kl_loss"} & set(means):
                 means[name] /= max(1, self.inner_epochs * len(plans))
             metrics |= means | self.mismatch.metrics(sums)
