@@ -77,7 +77,9 @@ def test_a_base_counts_once_however_many_seeds_it_has():
 def test_three_arms_make_a_share_of_a_gain():
     arm, reference, oracle = runs("arm", 6), runs("reference", 6), runs("oracle", 6)
     shift = contrast([arm, reference, oracle], (1.0, -0.5, -0.5))
-    assert shift.value == pytest.approx(arm[0].mean() - reference[0].mean() - 0.5 * (oracle[0].mean() - reference[0].mean()))
+    assert shift.value == pytest.approx(
+        arm[0].mean() - reference[0].mean() - 0.5 * (oracle[0].mean() - reference[0].mean())
+    )
     assert shift.error**2 == pytest.approx(
         sum(w**2 * cell[0].var(ddof=1) / 6 for w, cell in zip((1, 0.5, 0.5), (arm, reference, oracle), strict=True))
     )

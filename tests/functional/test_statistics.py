@@ -16,7 +16,9 @@ def test_tails_are_those_of_scipy(quantile, freedom):
 
 @given(st.floats(0.5, 0.9999), st.floats(1, 1e4))
 def test_quantiles_are_those_of_scipy(probability, freedom):
-    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-5, abs=1e-6)
+    assert student_quantile(probability, freedom) == pytest.approx(
+        stats.t.ppf(probability, freedom), rel=1e-5, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(

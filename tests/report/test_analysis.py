@@ -10,7 +10,6 @@ from gainrl.report.series import level_shares, running_mean, score_curves
 from gainrl.report.summaries import area, axes_of, budgets_to_targets, summarise, target_scores
 from tests.report.synthetic import write_run
 
-
 HOW = ("paired", "unpaired")
 
 
