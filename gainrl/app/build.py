@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.components import Parts
-from gainrl.app.paths import cache_dir
+from gainrl.app.extraction_progress import reporter
 from gainrl.app.signal_wiring import make_probe
 from gainrl.datasets.templates import BoundTemplate
-from gainrl.models.tiny import load_saved
+from gainrl.files import cache_dir
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
@@ -37,10 +37,17 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
         )
 
     folder = warm_started(
-        source.load, settings, source.identity(), template, problems, cache_dir=cache_dir(), announce=announce
+        source.load,
+        settings,
+        source.identity(),
+        template,
+        problems,
+        cache_dir=cache_dir(),
+        announce=announce,
+        progress=reporter(console),
     )
     console.print(f"[dim]warm-started weights: {folder}[/dim]", highlight=False)
-    return load_saved(str(folder))
+    return source.load(folder)
 
 
 def build_datamodule(config: DictConfig, parts: Parts) -> PromptDataModule:

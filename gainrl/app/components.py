@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gainrl.app.errors import ConfigError, first_cause
+from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.tracking import check_tracking
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
@@ -113,6 +114,7 @@ def build_parts(config: DictConfig) -> Parts:
         splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=schedule.prompts_per_step)
         require_judgeable(reward, train)
+        signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
     return Parts(
@@ -129,7 +131,7 @@ def build_parts(config: DictConfig) -> Parts:
         critic=critic,
         sampling=sampling,
         mismatch=mismatch,
-        findings=[str(finding) for finding in findings],
+        findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
         evaluation=build_evaluation(config, evaluation_sets),
     )
@@ -161,14 +163,15 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
     common = instantiate(node.reward, _convert_="all") if node.sets and node.reward is not None else reward
     sets = []
     for name, settings in node.sets.items():
-        problems = instantiate(settings, _convert_="all").held_out
+        splits = instantiate(settings, _convert_="all")
+        problems = splits.held_out
         if problems is None or not len(problems):
             raise ConfigError(f"eval.sets.{name} holds out no problems; type '~eval.sets.{name}' to leave it out")
         own = instantiate(node.rewards[name], _convert_="all") if name in node.rewards else common
         if own is None:
             raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
         require_judgeable(own, problems)
-        sets.append(EvaluationSet(str(name), problems, own))
+        sets.append(EvaluationSet(str(name), problems, own, splits.compare_by))
     return sets
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from gainrl.app.components import Parts
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
-from gainrl.app.paths import cache_dir
+from gainrl.files import cache_dir
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.extraction import extract
 from gainrl.signals.live import ConcentrationProbe
@@ -48,6 +48,7 @@ def signal_measure(config: DictConfig, parts: Parts, console: Console) -> Measur
                 rank=module.ranks.rank,
                 world_size=module.ranks.size,
                 gather=module.ranks.gather,
+                step=module.counters.step,
             )
             values = found.values[signal.name]
             if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
@@ -100,7 +101,13 @@ def _values_of_rows(
     def compute(places: Sequence[int]) -> list[float]:
         some, their_prompts = [problems[place] for place in places], [prompts[place] for place in places]
         values = signal.compute(
-            some, their_prompts, module.policy, engine=parts.engine, reward=parts.reward, rows=rows[list(places)]
+            some,
+            their_prompts,
+            module.policy,
+            engine=parts.engine,
+            reward=parts.reward,
+            rows=rows[list(places)],
+            step=module.counters.step,
         )
         return values.tolist()
 

@@ -10,6 +10,7 @@ import numpy as np
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts, one_of
+from gainrl.functional.rounding import floor_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -33,7 +34,7 @@ def level_probabilities(
     k = np.arange(levels)
     smallest = 2 / (levels * (levels + 1)) if floor else 0.0
     if schedule == "classic":
-        return (k == min(int(progress * levels), levels - 1)).astype(float)
+        return (k == min(floor_product(progress, levels), levels - 1)).astype(float)
     if schedule == "balanced":
         return np.full(levels, 1 / levels)
     if schedule == "cosine":

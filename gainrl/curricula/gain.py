@@ -37,6 +37,7 @@ from gainrl.functional.centers import (
     center_move,
 )
 from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
+from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -91,7 +92,7 @@ class GainCurriculum:
 
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         self._pool, self._seed = pool, seed
-        self._kept = math.ceil(self.keep_fraction * pool.size)
+        self._kept = ceil_product(self.keep_fraction, pool.size)
         need_prompts(pool, self._kept, pool.prompts_per_step)
         self._unit = 1 if self.absolute else self._kept
         self._step = pool.prompts_per_epoch / 2 if self.step_scale is None else self.step_scale * self._unit

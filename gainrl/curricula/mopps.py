@@ -1,15 +1,14 @@
 """MoPPS: a Beta belief about each prompt's pass rate, and Thompson sampling towards a target (arXiv 2507.04632).
 
 From ``factor * n`` random candidates, each given a draw ``p ~ Beta(a, b)``, the step takes those whose draw is nearest
-to ``target`` (``topk``), or random ones among those with a draw in [0.3, 0.7] (``threshold``). A group with ``k`` of
-``G`` correct then gives::
+to ``target`` (``topk``), or random ones among those whose draw lies within 0.2 of it (``threshold``; at the paper's
+target of 0.5 that is its band from 0.3 to 0.7). A group with ``k`` of ``G`` correct then gives::
 
     a <- memory a + (1 - memory) + k        b <- memory b + (1 - memory) + G - k
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,10 +18,11 @@ import torch
 from gainrl.curricula.pickers import best, candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, one_of
+from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
-_BAND = 0.2  # the paper's threshold rule accepts draws within 0.5 +- 0.2
+_BAND = 0.2  # the paper's threshold rule accepts draws within 0.5 +- 0.2; here the band follows the target
 
 
 class MoPPSCurriculum:
@@ -58,7 +58,7 @@ class MoPPSCurriculum:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "mopps", self._draws)
         self._draws += 1
-        rows = candidates(self._pool.size, math.ceil(self.factor * n), exclude, stream)
+        rows = candidates(self._pool.size, ceil_product(self.factor, n), exclude, stream)
         distance = np.abs(stream.beta(*self._beliefs[:, rows]) - self.target)
         if self.pick == "threshold":
             distance = np.maximum(distance, _BAND)  # within the band all are equal and the random order decides

@@ -6,7 +6,6 @@ are charged to the run. The rule is that of LILO (arXiv 2502.12272: 4 times as m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from gainrl.curricula.pickers import best, candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.curricula.scorers import learnability
+from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -48,7 +48,7 @@ class OracleCurriculum:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "oracle", self._draws)
         self._draws += 1
-        rows = candidates(self._pool.size, math.ceil(self.factor * n), exclude, stream)
+        rows = candidates(self._pool.size, ceil_product(self.factor, n), exclude, stream)
         rates = np.nan_to_num(np.asarray(self._measure(rows), float))
         self._measured += len(rows)
         self._mean_rate = float(rates.mean())

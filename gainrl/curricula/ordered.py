@@ -17,6 +17,7 @@ import numpy as np
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
 from gainrl.functional.ranking import rank_order, reversed_order
+from gainrl.functional.rounding import simplest_fraction
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
@@ -51,7 +52,7 @@ class OrderedCurriculum:
             return self._nearest(float(self._ranks[np.asarray(exclude, np.int64)].mean()), n, exclude)
         if self.mode == "stretched":
             share = min(self._pool.step / max(self._pool.total_steps - 1, 1), 1.0)
-            first = round(share * (self._pool.size - n))
+            first = round(simplest_fraction(share) * (self._pool.size - n))
             return self._order[first : first + n]
         number, offset = divmod(self._position, self._part)
         rows = self._epoch_part(number)[offset : offset + n]

@@ -59,7 +59,9 @@ def segment_sums(hidden: Tensor, masks: Tensor) -> DirectionSums:
     weights = torch.where(directed, 1.0 / lengths.masked_fill(lengths == 0, 1.0)[..., None, :], 0.0)
     if not bool(torch.isfinite(lengths).all()):  # padding may hold nan, which a weight of 0 would let through
         states = states.masked_fill(~masks.any(-2)[..., None], 0.0)
-    return DirectionSums(weights @ states, masks.sum(-1), directed.sum(-1))
+    with torch.autocast(hidden.device.type, enabled=False):  # which would take the sums in bfloat16
+        total = weights @ states
+    return DirectionSums(total, masks.sum(-1), directed.sum(-1))
 
 
 def intra_concentration(question: DirectionSums, *, diagonal: bool = True) -> Tensor:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from gainrl.admission.metrics import admission_metrics
-from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
+from gainrl.functional.thinking import TAG
+from gainrl.rewards.verdicts import checked
 from gainrl.training.clock import PhaseClock
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.shares import Judged, in_shares
@@ -42,7 +43,6 @@ class Collector:
     admission: Admission
     sampling: SamplingParams
     prompts_per_step: int
-    truncated: TruncatedRule
     overlong: dict[str, float] | None
     seed: int
     clock: PhaseClock
@@ -84,7 +84,7 @@ class Collector:
             limit = self.sampling.max_new_tokens
             buffer = max(1, round(self.overlong["buffer_fraction"] * limit))
             rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
-        groups = outcomes(batch, rollout, verdicts, rewards, step=step, exclude_truncated=self.truncated == "exclude")
+        groups = outcomes(batch, rollout, verdicts, rewards, step=step)
         experience.add(batch, rollout, texts, verdicts, groups)
 
     def completions(self, batch: PromptBatch, *, step: int) -> Judged:
@@ -107,17 +107,29 @@ class Collector:
             return rollout, *judge(self.policy, self.reward, rollout, batch.problems)
 
 
+def completion_texts(tokenizer: Any, completions: Sequence[Sequence[int]]) -> list[str]:
+    """The texts of token ids, without special tokens other than the tags of thinking parts."""
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    tags = {token for token in special if TAG.fullmatch(tokenizer.added_tokens_decoder[token].content)}
+    if not tags:
+        return tokenizer.batch_decode(completions, skip_special_tokens=True)
+    hidden = special - tags
+    shown = [[token for token in row if token not in hidden] for row in completions]
+    return tokenizer.batch_decode(shown, skip_special_tokens=False)
+
+
 def judge(
     policy: Policy, reward: Reward, rollout: Rollout, problems: Sequence[Problem]
 ) -> tuple[list[str], list[Verdict]]:
     """Texts and verdicts of the ``B = P * G`` completions of a rollout; ``problems``: one per prompt.
 
-    Special tokens are left out of the texts. A reward that asks for lengths gets them in tokens.
+    Special tokens are left out of the texts, except the tags of thinking, without which a judge could not tell a
+    thought from an answer. A reward that asks for lengths gets them in tokens. Verdicts that cannot train become error
+    verdicts (`rewards.verdicts.checked`).
     """
-    ids = zip(rollout.completion_ids, rollout.lengths.tolist(), strict=True)
-    texts = policy.tokenizer.batch_decode([row[:length] for row, length in ids], skip_special_tokens=True)
+    ids = zip(rollout.completion_ids.tolist(), rollout.lengths.tolist(), strict=True)
+    texts = completion_texts(policy.tokenizer, [row[:length] for row, length in ids])
     repeated = [problem for problem in problems for _ in range(rollout.group_size)]
     scorer: Any = reward
-    if getattr(reward, "uses_lengths", False):
-        return texts, scorer.score(texts, repeated, lengths=rollout.lengths.tolist())
-    return texts, scorer.score(texts, repeated)
+    lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
+    return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)

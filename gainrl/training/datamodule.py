@@ -39,6 +39,7 @@ class PromptDataModule(lightning.LightningDataModule):
         super().__init__()
         self.problems: ProblemSet = training_problems(splits, prompts_per_step=prompts_per_step)
         self.held_out = splits.held_out
+        self.compare_by = splits.compare_by
         self.template = template
         self.curriculum = curriculum
         self.seed = seed

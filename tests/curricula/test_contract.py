@@ -18,7 +18,7 @@ from tests.curricula.simulated import easy_first, one_step, pool_for, run, stair
 
 VARIANTS = {
     "adarft frozen": {"frozen_per_epoch": True, "unseen_first": True},
-    "adarft label": {"difficulty": "label"},
+    "adarft rank": {"difficulty": "rank"},
     "e2h gaussian": {"schedule": "gaussian"},
     "gain half": {"keep_fraction": 0.5, "reversed": True},
     "gain released": {"update": "released_trl", "bounded": False},

@@ -188,3 +188,10 @@ def test_settings_out_of_range_are_refused(settings, message):
 def test_a_run_without_signal_is_refused():
     with pytest.raises(ValueError, match="add signal=angle"):
         GainCurriculum(**PAPER).start(PromptPool(100, 10, 4, 100, 8), None, 0)
+
+
+@pytest.mark.parametrize(("keep_fraction", "kept"), [(0.55, 55), (0.28, 28), (0.07, 7), (0.555, 56)])
+def test_the_kept_share_is_counted_as_typed(keep_fraction, kept):
+    curriculum = started(size=100, prompts=5, keep_fraction=keep_fraction)
+    assert curriculum.metrics()["center_fraction"] == 0
+    assert curriculum._kept == kept

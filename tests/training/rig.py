@@ -193,13 +193,16 @@ def refresh_of(folder, *values: np.ndarray, **settings) -> SignalRefresh:
     return SignalRefresh(measure=measure, folder=folder, **settings)
 
 
-def fit(module: GRPOModule, data: PromptDataModule, callbacks: Sequence = ()) -> lightning.Trainer:
+def fit(
+    module: GRPOModule, data: PromptDataModule, callbacks: Sequence = (), *, precision: str = "32-true"
+) -> lightning.Trainer:
     if not any(isinstance(callback, SignalRefresh) for callback in callbacks):
         data.bind(None)
     steps = data.pool.total_steps
     trainer = lightning.Trainer(
         max_epochs=-(-steps // data.pool.steps_per_epoch),
         accelerator="cpu",
+        precision=precision,
         logger=False,
         callbacks=list(callbacks),
         use_distributed_sampler=False,

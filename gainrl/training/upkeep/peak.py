@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
-from gainrl.models.scoring import CHUNK_ENTRIES
+from gainrl.models.scoring import chunk_entries
 from gainrl.training.grpo import GRPOModule
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -48,7 +48,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 
     copied_reference = module.reference is not None and not hasattr(module.model, "disable_adapter")
     sizes = BatchSizes(
         micro_batch_tokens=min(module.limits.tokens, step),
-        chunk_entries=CHUNK_ENTRIES,
+        chunk_entries=chunk_entries(module.policy.device),
         decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion,

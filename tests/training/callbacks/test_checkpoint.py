@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import gainrl.files
-from gainrl.training.upkeep import checkpoints as files
 from gainrl.training.callbacks import checkpoint as callback
 from gainrl.training.callbacks.checkpoint import Checkpoints
+from gainrl.training.upkeep import checkpoints as files
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from tests.training.resumable import STEPS, run
 
