@@ -50,6 +50,10 @@ def parse_expression(text: str) -> sympy.Expr:
     return found
 
 
+def _is_digits(token: str) -> bool:
+    return token.isascii() and token.isdigit()
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens: list[str] = []
@@ -105,7 +109,7 @@ class _Parser:
     def factors(self, *, functions: bool) -> sympy.Expr:
         result = self.power()
         while self._starts_factor(functions):
-            if self.peek()[0].isdigit():
+            if _is_digits(self.peek()):
                 raise Unsupported("a number after a factor")
             result = result * self.power()
         return result
@@ -116,7 +120,7 @@ class _Parser:
             return functions
         if token == "|":
             return self.bars == 0
-        return token.isalnum() or token in _GREEK or token in (
+        return (token.isascii() and token.isalnum()) or token in _GREEK or token in (
             "(", "{", "[", r"\pi", r"\frac", r"\sqrt", r"\binom", r"\lfloor", r"\lceil", r"\text", r"\infty"
         )  # fmt: skip
 
@@ -143,7 +147,7 @@ class _Parser:
         if self.peek() in ("{", "("):
             return self.group()
         token = self.take()
-        if token[0].isdigit():
+        if _is_digits(token):
             return sympy.Integer(token)
         if token in _GREEK or token == r"\pi" or token.isalpha():
             self.place -= 1
@@ -164,7 +168,7 @@ class _Parser:
         token = self.peek()
         if token in _CLOSING:
             return self.group()
-        if token[:1].isdigit() or token == ".":
+        if _is_digits(token) or token == ".":
             return self.number()
         self.take()
         if token == r"\frac":
@@ -189,9 +193,7 @@ class _Parser:
         digits = self.take() if self.peek() != "." else "0"
         if self.peek() == "." and not (self.place and self.spaced[self.place] and digits != "0"):
             self.take()
-            fraction = self.take() if self.peek()[:1].isdigit() and not self.spaced[self.place] else ""
-            if fraction and not fraction.isdigit():
-                raise Unsupported(fraction)
+            fraction = self.take() if _is_digits(self.peek()) and not self.spaced[self.place] else ""
             return sympy.Float(f"{digits}.{fraction or 0}", max(15, len(digits + fraction)))
         if self.peek() == r"\frac" and self._plain_fraction():
             self.take()
@@ -204,7 +206,7 @@ class _Parser:
             len(shape) == 6
             and shape[0::3] == ["{", "{"]
             and shape[2::3] == ["}", "}"]
-            and all(part.isdigit() for part in shape[1::3])
+            and all(_is_digits(part) for part in shape[1::3])
         )
 
     def fraction(self) -> sympy.Expr:
