@@ -39,7 +39,7 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
         goal = "" if settings.stop_at is None else f", until solutions have a probability of {settings.stop_at}"
         console.print(
             f"[bold]warm start[/bold]  at most {settings.steps} supervised steps on worked solutions{goal} "
-            "(cached afterwards)"
+            "(cached afterwards; another kind of processor arrives at other weights)"
         )
 
     folder = warm_started(

@@ -146,6 +146,8 @@ class Trackers(lightning.pytorch.loggers.Logger):
 
 def curriculum_of(name: str) -> Any:
     settings = yaml.safe_load((CURRICULA / f"{name}.yaml").read_text())
+    if name == "adarft":
+        settings["difficulty"] = "rank"  # the signal here is not a pass rate
     module, _, kind = settings.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), kind)(**settings)
 

@@ -304,6 +304,7 @@ def test_with_the_kl_in_the_reward_a_masked_completion_is_compared_at_its_own_co
         truncated="mask",
         lr=0.0,
     )
+    module.reference.keep()
     with torch.no_grad():
         for parameter in module.model.parameters():  # away from the reference
             parameter.mul_(1.5)
@@ -358,7 +359,8 @@ def test_the_kl_to_the_reference_begins_at_zero_and_grows():
 def test_a_kl_in_the_loss_pulls_towards_the_reference():
     def kl_after(beta):
         module = module_of(objective={"beta": beta}, reward=RuleReward(lambda t, p: False), lr=0.3)
-        for parameter in module.reference._frozen.model.parameters():
+        module.reference.keep()
+        for parameter in module.reference._model.parameters():
             parameter.add_(0.1 * torch.ones_like(parameter))
         fit(module, data_of(module, steps=6))
         return logged(module)["kl"]
@@ -372,8 +374,9 @@ def test_a_kl_in_the_reward_costs_what_it_sums_to():
         advantage=AdvantageSettings(scale="none"),
         lr=0.0,
     )
+    module.reference.keep()
     with torch.no_grad():
-        for parameter in module.reference._frozen.model.parameters():
+        for parameter in module.reference._model.parameters():
             parameter.mul_(1.2)
     fit(module, data_of(module))
     experience = module.experience
