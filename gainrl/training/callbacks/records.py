@@ -87,8 +87,8 @@ class Records(Callback):
     """Writes the row of each step to ``metrics.csv`` and to the loggers, and its completions to ``rollouts.jsonl``.
 
     A row holds what `GRPOModule` and `Evaluation` gave in that step, how far the run is, the curriculum's metrics, and
-    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``.
-    Rows go to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
+    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``. Our
+    own part goes to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
     before training. Place it after the callbacks whose metrics it is to hold.
 
     ``rollouts_every``: steps between those whose completions are written, None for none. ``repair`` is called with a
@@ -167,10 +167,10 @@ class Records(Callback):
             }
             if self.table is None:
                 return
-            row = own | given | learned | others | self._bytes() | seconds
+            row = own | given | learned | self._bytes() | seconds
             with _named(self.table.path, step):
-                self.table.append(row)
-            if step > self.tracked_until:
+                self.table.append(row | others)
+            if step > self.tracked_until:  # what others log, Lightning gives to the loggers itself
                 self._track(trainer, row, step)
 
     def _progress(
