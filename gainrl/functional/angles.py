@@ -59,7 +59,9 @@ def segment_sums(hidden: Tensor, masks: Tensor) -> DirectionSums:
     weights = torch.where(directed, 1.0 / lengths.masked_fill(lengths == 0, 1.0)[..., None, :], 0.0)
     if not bool(torch.isfinite(lengths).all()):  # padding may hold nan, which a weight of 0 would let through
         states = states.masked_fill(~masks.any(-2)[..., None], 0.0)
-    return DirectionSums(weights @ states, masks.sum(-1), directed.sum(-1))
+    with torch.autocast(hidden.device.type, enabled=False):  # which would take the sums in bfloat16
+        total = weights @ states
+    return DirectionSums(total, masks.sum(-1), directed.sum(-1))
 
 
 def intra_concentration(question: DirectionSums, *, diagonal: bool = True) -> Tensor:
@@ -83,6 +85,31 @@ def inter_concentration(question: DirectionSums, prefix: DirectionSums) -> Tenso
     """
     products = (question.total * prefix.total).sum(-1)
     return products / (question.tokens.to(products.dtype) * prefix.tokens.to(products.dtype))
+
+
+def weighted_concentration(
+    question: DirectionSums,
+    prefix: DirectionSums | None,
+    *,
+    intra: float,
+    inter: float,
+    diagonal: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``intra * C_intra + inter * C_inter`` ``[...]`` and its two terms without their weights.
+
+    A term with weight 0 is left out of the sum, so that one that is not defined does not make the other NaN. C_inter is
+    None, and must have weight 0, where no ``prefix`` is given. Source: paper, arXiv 2506.02281, with equal weights.
+    """
+    c_intra = intra_concentration(question, diagonal=diagonal)
+    c_inter = None if prefix is None else inter_concentration(question, prefix)
+    value = torch.zeros_like(c_intra)
+    if intra:
+        value = value + intra * c_intra
+    if inter:
+        if c_inter is None:
+            raise ValueError(f"inter={inter} weighs C_inter, which needs the sums of a prefix.")
+        value = value + inter * c_inter
+    return value, c_intra, c_inter
 
 
 def concentration(

@@ -1,10 +1,14 @@
 """Log-probabilities and entropies of chosen tokens, from logits or straight from hidden states in chunks.
 
 All sums over the vocabulary are taken in float32: in bfloat16, a log-softmax over 151,936 tokens errs by 0.07 nats.
+The products with the vocabulary are in the precision of the hidden states; in mixed precision on a GPU, where those are
+float32, they run on its tensor cores (TF32: operands of 10 bits, sums in float32), five times as fast as in float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +60,19 @@ def chunked_logprobs(
     return _ChunkedLogprobs.apply(hidden_ND, weight_VD, ids_N, bias, float(temperature), int(chunk_size), softcap)
 
 
+@contextmanager
+def tensor_cores(device: torch.device, mixed: bool) -> Iterator[None]:
+    """Inside, products of float32 matrices run in TF32 where ``device`` is a GPU and training is ``mixed``."""
+    before = torch.get_float32_matmul_precision()
+    if mixed and device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        if torch.get_float32_matmul_precision() != before:
+            torch.set_float32_matmul_precision(before)
+
+
 def _require_positive_temperature(temperature: float) -> None:
     if not temperature > 0:
         raise ValueError(f"temperature={temperature}: log-probabilities need a positive temperature; give 1.0")
@@ -90,8 +107,9 @@ class _ChunkedLogprobs(torch.autograd.Function):
         logprobs = torch.empty(count, dtype=torch.float32, device=hidden.device)
         entropy = torch.empty_like(logprobs)
         lse = torch.empty_like(logprobs)
+        mixed = torch.is_autocast_enabled(hidden.device.type)
         # Autocast would run the products of this pass, but not those of the backward pass, in another precision.
-        with torch.autocast(hidden.device.type, enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False), tensor_cores(hidden.device, mixed):
             used = weight.to(hidden.dtype)
             for start in range(0, count, chunk_size):
                 part = slice(start, start + chunk_size)
@@ -102,14 +120,19 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 # -sum p log p adds numbers of one sign; lse - sum p z would cancel where logits are large.
                 entropy[part] = -torch.linalg.vecdot(log_p.exp(), log_p)
         ctx.save_for_backward(hidden, weight, ids, bias, lse, entropy)
-        ctx.settings = (temperature, chunk_size, softcap)
+        ctx.settings = (temperature, chunk_size, softcap, mixed)
         return logprobs, entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_logprobs: Tensor, grad_entropy: Tensor) -> tuple[Any, ...]:
+        with tensor_cores(grad_logprobs.device, ctx.settings[3]):
+            return _ChunkedLogprobs._gradients(ctx, grad_logprobs, grad_entropy)
+
+    @staticmethod
+    def _gradients(ctx: Any, grad_logprobs: Tensor, grad_entropy: Tensor) -> tuple[Any, ...]:
         hidden, weight, ids, bias, lse, entropy = ctx.saved_tensors
-        temperature, chunk_size, softcap = ctx.settings
+        temperature, chunk_size, softcap, _ = ctx.settings
         want_hidden, want_weight, want_bias = (ctx.needs_input_grad[i] for i in (0, 1, 3))
         grad_hidden = torch.empty_like(hidden) if want_hidden else None
         # Chunks add up in float32, so that the sum of many bfloat16 products is not rounded at every chunk.

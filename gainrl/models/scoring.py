@@ -4,7 +4,7 @@ Two ways to compute the same numbers:
 
 - *shared*: each prompt runs once and the members of its group attend to it, gradients included (`shared_prompts`);
 - *plain*: every row runs as prompt followed by completion. It serves models whose cache cannot be shared (sliding
-  windows, recurrent states) and training with gradient checkpointing, which has no cache.
+  windows, recurrent states), training with gradient checkpointing, which has no cache, and GPUs (`runs_in_full`).
 
 Either way rows are padded on the right, so that causal attention alone keeps real tokens from padding; only positions
 that predict a completion token reach the language-model head, which runs in chunks (`functional.logprobs`).
@@ -24,8 +24,25 @@ from gainrl.functional.logprobs import chunked_logprobs
 from gainrl.models.shared_prompts import SharedForm, run_completions, run_prompts, shared_form
 from gainrl.types import Policy, PromptTokens
 
-# Floats of logits that may exist at a time if the caller names no chunk size: 2^23 floats are 32 MiB.
-CHUNK_ENTRIES = 1 << 23
+# Floats of logits that may exist at a time if the caller names no chunk size: 32 MiB on a CPU, whose caches they should
+# fit, and 512 MiB on a GPU, which products of a few rows leave idle (55 rows of a vocabulary of 151,936 are 32 MiB).
+_CHUNK_ENTRIES = {"cpu": 1 << 23}
+_CHUNK_ENTRIES_ON_GPU = 1 << 27
+
+
+def chunk_entries(device: torch.device) -> int:
+    """Floats of logits that exist at a time on ``device``."""
+    return _CHUNK_ENTRIES.get(device.type, _CHUNK_ENTRIES_ON_GPU)
+
+
+def runs_in_full(form: SharedForm | None, device: torch.device, prompt_tokens: int, completion_tokens: int) -> bool:
+    """Whether rows should run as prompt and completion, although prompts could be shared in this ``form``.
+
+    On a GPU the fused form does not exist, and the copied one needs a mask, which rules out flash attention and is kept
+    per layer for the backward pass. Plain rows need none. They cost more only where prompts, run again for every
+    member of a group, are longer than completions.
+    """
+    return form == "copied" and device.type != "cpu" and prompt_tokens <= completion_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +91,15 @@ def completion_scores(
     hidden_observer: HiddenObserver | None = None,
     chunk_size: int | None = None,
     share_prompts: bool = True,
+    scored_BT: Tensor | None = None,
 ) -> Scored:
     """Log-probabilities, entropies and values of completion tokens from one forward of ``policy``.
 
     ``completion_ids_BT``: ``[B, T]`` int64, right-padded, prompt-major (row ``p * group_size + g``); ``lengths_B``:
     ``[B]``. ``rows``: indices ``[R]`` of the completions to score, all of them if None; the others cost nothing.
     All results are in the order of ``rows``, differentiable, and do not depend on the padding. ``chunk_size``: rows of
-    logits that exist at a time (None: at most 32 MiB of them).
+    logits that exist at a time (None: `chunk_entries`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
+    all of a completion are wanted; the others are zero and spare the head.
 
     The log-probability of a token is that of ``softmax(logits / temperature)`` after all tokens before it. Its value
     is ``value_head`` (``[N, D]`` to ``[N]``) of the same hidden state, i.e. of the state in which it is chosen. Raises
@@ -113,8 +132,13 @@ def completion_scores(
     form = None
     if share_prompts and len(set(batch.prompt_of_row)) < len(rows_list):
         form = shared_form(policy.model, total)
+        if runs_in_full(form, device, total - used_width, used_width):
+            form = None
     hidden_ND = _shared_hidden(policy, batch, observe, form) if form else _plain_hidden(policy, batch, observe)
     real = torch.arange(used_width, device=device)[None, :] < lengths[:, None]
+    if scored_BT is not None:
+        chosen = scored_BT[members, :used_width].to(device)
+        hidden_ND, real = hidden_ND[chosen[real]], real & chosen
     found: list[Tensor | None] = [None, None]
     if with_logprobs:
         head = _Head.of(policy.model)
@@ -125,7 +149,7 @@ def completion_scores(
                 batch.ids[real],
                 bias=head.bias,
                 temperature=temperature / head.scale,
-                chunk_size=chunk_size or max(16, CHUNK_ENTRIES // head.weight.shape[0]),
+                chunk_size=chunk_size or max(16, chunk_entries(device) // head.weight.shape[0]),
                 softcap=head.softcap,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -99,31 +100,42 @@ class SharedPrompts:
 
 
 class _OwnTokens(DynamicLayer):
-    """Room for a known number of tokens: a step writes one column instead of copying everything."""
+    """The rows' own keys and values in buffers that grow by doubling, up to ``room`` tokens.
+
+    A step writes one column. Completions that end early never take the memory of those that reach the limit.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor, rows: int, room: int) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
-        self.length = 0
+        self.length, self.room = 0, room
+        columns = min(room, _FIRST_COLUMNS)
         self._keys, self._values = (
-            block.new_empty(rows, block.shape[1], room, block.shape[3]) for block in (keys, values)
+            block.new_empty(rows, block.shape[1], columns, block.shape[3]) for block in (keys, values)
         )
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if self.length == self._keys.shape[2]:
+            self._copy(min(self.room, 2 * self.length), lambda written: written)
         self._keys[:, :, self.length] = key_states[:, :, 0]
         self._values[:, :, self.length] = value_states[:, :, 0]
         self.length += 1
         return self._keys[:, :, : self.length], self._values[:, :, : self.length]
 
     def keep_rows(self, rows: Tensor) -> None:
-        # Only what has been written is copied.
+        self._copy(self._keys.shape[2], lambda written: written.index_select(0, rows))
+
+    def _copy(self, columns: int, select: Callable[[Tensor], Tensor]) -> None:
+        """New buffers with ``columns``; only what has been written is copied."""
         for name in ("_keys", "_values"):
             block = getattr(self, name)
-            kept = block.new_empty(len(rows), *block.shape[1:])
-            kept[:, :, : self.length] = block[:, :, : self.length].index_select(0, rows)
-            setattr(self, name, kept)
+            written = select(block[:, :, : self.length])
+            copied = block.new_empty(len(written), block.shape[1], columns, block.shape[3])
+            copied[:, :, : self.length] = written
+            setattr(self, name, copied)
 
 
+_FIRST_COLUMNS = 64
 _ATTENTION = "gainrl_shared_prompts"
 AttentionInterface.register(_ATTENTION, layer_attention(decode_with_shared_prompt))
 

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
+from gainrl.functional.memory import out_of_memory, release_cached_memory
 from gainrl.functional.streams import completion_keys, uniforms
+from gainrl.rollouts.autocast import weights_cast_once
 from gainrl.rollouts.decoding import CopiedPrompts, Memory, SharedPrompts, can_attend_to_shared_prompts
 from gainrl.rollouts.prefix_cache import PrefixCache, can_share, expand_rows, growing_cache, shared_prefix
 from gainrl.rollouts.requests import check_request
@@ -33,6 +35,7 @@ class HFEngine:
     """The `RolloutEngine` that decodes with ``policy.model``, in its own precision and on its own device.
 
     ``max_batch_size``: completions that decode at the same time (a group is never split, so at least ``group_size``).
+    Where they do not fit into memory, half as many decode at a time from then on.
     ``share_prefix``: whether the prompts' common prefix is computed once; models with a sliding window shorter than
     the text or with a recurrent state go without it, with a warning. Raises ValueError for arguments out of range.
     """
@@ -44,6 +47,7 @@ class HFEngine:
         self.share_prefix = share_prefix
         self._warned: set[str] = set()
         self._prefixes = PrefixCache()
+        self._fits: int | None = None  # completions at a time, where more have run out of memory
 
     def generate(
         self, policy: Policy, prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor
@@ -59,17 +63,37 @@ class HFEngine:
             sharing = False
         row_keys = completion_keys(keys.to(device), group_size).view(len(prompts), group_size)
         parts: list[_Decoded] = []
-        with generation_mode(model):
-            prefix = _Prefix.of(self._prefixes, policy, prompts) if sharing else _Prefix(0, None, shared=False)
+        version = policy.version  # before the weights are swapped for others
+        with generation_mode(model), weights_cast_once(model, device):
+            prefix = _Prefix.of(self._prefixes, policy, prompts, version) if sharing else _Prefix(0, None, shared=False)
             # Longest first: the batch that needs most memory is the first to run.
             order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
-            per_batch = max(1, self.max_batch_size // group_size)
-            for start in range(0, len(order), per_batch):
-                chosen = order[start : start + per_batch]
+            start = 0
+            while start < len(order):
+                together = min(self.max_batch_size, self._fits or self.max_batch_size)
+                chosen = order[start : start + max(1, together // group_size)]
                 batch_keys = row_keys[torch.tensor(chosen, device=device)].reshape(-1)
                 ids = [prompts[index].ids for index in chosen]
-                parts.append(_decode(policy, prefix.fill(policy, ids), sampling, batch_keys))
+                try:
+                    parts.append(_decode(policy, prefix.fill(policy, ids), sampling, batch_keys))
+                    start += len(chosen)
+                    continue
+                except (RuntimeError, MemoryError) as fault:
+                    if not out_of_memory(fault) or len(chosen) == 1:
+                        raise
+                # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+                self._halve(len(chosen), group_size)
         return _assemble(list(prompts), group_size, order, parts)
+
+    def _halve(self, prompts: int, group_size: int) -> None:
+        """After ``prompts`` groups together ran out of memory. Draws do not depend on the batch, nor do completions."""
+        self._fits = -(-prompts // 2) * group_size
+        release_cached_memory()
+        warnings.warn(
+            f"out of memory in a rollout of {prompts * group_size} completions; from now on "
+            f"rollout.engine.max_batch_size={self._fits}",
+            stacklevel=3,
+        )
 
     def _warn_once(self, name: str) -> None:
         if name not in self._warned:
@@ -117,9 +141,9 @@ class _Prefix:
     shared: bool
 
     @classmethod
-    def of(cls, prefixes: PrefixCache, policy: Policy, prompts: Sequence[PromptTokens]) -> _Prefix:
+    def of(cls, prefixes: PrefixCache, policy: Policy, prompts: Sequence[PromptTokens], version: int) -> _Prefix:
         ids = shared_prefix(prompts)
-        return cls(len(ids), prefixes.filled(policy, ids), shared=True)
+        return cls(len(ids), prefixes.filled(policy, ids, version), shared=True)
 
     def fill(self, policy: Policy, prompts: list[tuple[int, ...]]) -> _Filled:
         """Runs what follows the prefix, left-padded: columns are prefix, padding, rest of the prompt."""
@@ -160,6 +184,10 @@ class _Decoded:
 
 # Rows leave the batch when this share of it has finished; copying the cache more often costs more than it saves.
 _COMPACT_AT = 0.25
+# Steps between two looks at how many rows still run. A look makes a GPU wait for the host, which otherwise queues the
+# next steps; a CPU waits for nothing.
+_LOOK_EVERY = {"cpu": 1}
+_LOOK_EVERY_ON_GPU = 16
 
 
 def _decode(policy: Policy, filled: _Filled, sampling: SamplingParams, keys: Tensor) -> _Decoded:
@@ -179,6 +207,7 @@ def _decode(policy: Policy, filled: _Filled, sampling: SamplingParams, keys: Ten
     stopped = torch.zeros(count, dtype=torch.bool, device=device)
     members = torch.arange(count, device=device)  # which completion each row of the batch is
     running = torch.ones(count, dtype=torch.bool, device=device)
+    look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ON_GPU)
     for step in range(room):
         new_ids, new_logprobs = draw_tokens(
             logits,
@@ -190,17 +219,19 @@ def _decode(policy: Policy, filled: _Filled, sampling: SamplingParams, keys: Ten
         ids[members, step] = torch.where(running, new_ids, policy.pad_id)
         logprobs[members, step] = torch.where(running, new_logprobs, 0.0)
         ended = running & torch.isin(new_ids, stop_ids)
-        finished_members = members[ended]
-        lengths[finished_members] = step + 1
-        stopped[finished_members] = True
+        lengths[members] = torch.where(ended, step + 1, lengths[members])
+        stopped[members] |= ended
         running = running & ~ended
-        left = int(running.sum())
-        if left == 0 or step + 1 == room:
+        if step + 1 == room:
             break
-        if left <= (1 - _COMPACT_AT) * len(members):
-            keep = running.nonzero().squeeze(1)
-            memory.keep_rows(keep)
-            members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
+        if (step + 1) % look_every == 0:
+            left = int(running.sum())
+            if left == 0:
+                break
+            if left <= (1 - _COMPACT_AT) * len(members):
+                keep = running.nonzero().squeeze(1)
+                memory.keep_rows(keep)
+                members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
         logits = memory.advance(model, new_ids, positions)
         positions = positions + 1
     return _Decoded(ids, lengths, stopped, logprobs)

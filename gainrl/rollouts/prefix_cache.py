@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
+from gainrl.rollouts.autocast import as_autocast, autocast_dtype
 from gainrl.types import Policy, PromptTokens
 
 
@@ -34,13 +35,15 @@ class PrefixCache:
         self._model: weakref.ref[Any] | None = None
         self._cache: Cache | None = None
 
-    def filled(self, policy: Policy, ids: tuple[int, ...]) -> Cache | None:
-        """The cache after ``ids`` under the current weights (None without ids); it must not be written to."""
+    def filled(self, policy: Policy, ids: tuple[int, ...], version: int | None = None) -> Cache | None:
+        """The cache after ``ids`` under the current weights (None without ids); it must not be written to.
+
+        ``version``: of the weights, the policy's if None.
+        """
         if not ids:
             return None
         model, device = policy.model, policy.device
-        autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-        key = (policy.version, ids, device, model.dtype, autocast)
+        key = (policy.version if version is None else version, ids, device, model.dtype, autocast_dtype(device))
         if self._cache is None or key != self._key or self._model is None or self._model() is not model:
             self._cache = None  # the old one goes before the new one takes memory
             cache = growing_cache(model)
@@ -79,14 +82,25 @@ def can_share(model: Any, total_length: int) -> bool:
 
 def growing_cache(model: Any) -> Cache:
     """An empty cache with one growing block per layer (see `can_share`)."""
-    return Cache(layers=[DynamicLayer() for _ in DynamicCache(config=model.config).layers])
+    return Cache(layers=[_Growing() for _ in DynamicCache(config=model.config).layers])
+
+
+class _Growing(DynamicLayer):
+    """Keys and values in the precision in which attention reads them.
+
+    Under autocast a model gives float32 keys, since rotary embeddings are float32, and attention casts them at every
+    step. What it would cast is stored as it reads it, in half the memory.
+    """
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        return super().update(as_autocast(key_states), as_autocast(value_states), *args, **kwargs)
 
 
 def expand_rows(cache: Cache, rows: Tensor) -> Cache:
     """A growing cache whose row ``i`` is a copy of row ``rows[i]``."""
     expanded: list[Any] = []
     for keys, values in blocks(cache):
-        layer = DynamicLayer()
+        layer = _Growing()
         layer.update(keys.index_select(0, rows), values.index_select(0, rows))
         expanded.append(layer)
     return Cache(layers=expanded)

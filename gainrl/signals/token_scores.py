@@ -34,8 +34,9 @@ class LogitHead:
         self._softcap = getattr(config, "final_logit_softcapping", None)
         # Some models scale their logits after the head; a probe of two tokens finds out instead of a list of names.
         probe = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
-        expected = model_(input_ids=probe, use_cache=False).logits[0].float()
-        found = self(decoder_and_blocks(model)[0](input_ids=probe, use_cache=False)[0][0]).float()
+        with torch.autocast(probe.device.type, enabled=False):
+            expected = model_(input_ids=probe, use_cache=False).logits[0].float()
+            found = self(decoder_and_blocks(model)[0](input_ids=probe, use_cache=False)[0][0]).float()
         if not torch.allclose(found, expected, rtol=1e-2, atol=1e-3 * max(1.0, float(expected.abs().max()))):
             raise ValueError(
                 f"{type(model).__name__} changes its logits behind the language model head in a way that is not known "
@@ -43,7 +44,9 @@ class LogitHead:
             )
 
     def __call__(self, final_MD: Tensor) -> Tensor:
-        logits = self._projection(final_MD)
+        # In bfloat16, a log-softmax over a large vocabulary would err by hundredths of a nat.
+        with torch.autocast(final_MD.device.type, enabled=False):
+            logits = self._projection(final_MD.to(self._projection.weight.dtype))
         return logits if self._softcap is None else torch.tanh(logits / self._softcap) * self._softcap
 
 

@@ -137,3 +137,12 @@ def test_spans_and_masks_that_do_not_fit_are_refused():
         concentration(torch.ones(3, 2), (1, 4), (0, 1))
     with pytest.raises(ValueError, match="bool mask"):
         direction_sums(torch.ones(3, 2), torch.ones(3))
+
+
+def test_sums_stay_float32_under_autocast():
+    hidden, mask = torch.randn(2, 300, 16), torch.ones(2, 300, dtype=torch.bool)
+    expected = direction_sums(hidden, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = direction_sums(hidden, mask)
+    assert found.total.dtype == torch.float32
+    torch.testing.assert_close(found.total, expected.total)

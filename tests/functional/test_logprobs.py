@@ -1,11 +1,13 @@
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainrl.functional.logprobs import chunked_logprobs, entropies, selective_logprobs
+from gainrl.functional import logprobs
+from gainrl.functional.logprobs import chunked_logprobs, entropies, selective_logprobs, tensor_cores
 
 
 def test_a_uniform_distribution_has_the_logarithm_of_its_size():
@@ -83,3 +85,25 @@ def test_settings_out_of_range_are_refused(change, said):
     arguments = {"chunk_size": 2} | change
     with pytest.raises(ValueError, match=said):
         chunked_logprobs(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([0]), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("device", "mixed", "inside"), [("cuda", True, "high"), ("cuda", False, "highest"), ("cpu", True, "highest")]
+)
+def test_tensor_cores_serve_mixed_precision_on_a_gpu_alone(device, mixed, inside):
+    with tensor_cores(torch.device(device), mixed):
+        assert torch.get_float32_matmul_precision() == inside
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_both_passes_of_the_head_use_the_tensor_cores_of_mixed_precision(monkeypatch, mixed):
+    asked = []
+    monkeypatch.setattr(
+        logprobs, "tensor_cores", lambda device, mixed: asked.append((device.type, mixed)) or nullcontext()
+    )
+    hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        found, _ = chunked_logprobs(hidden, weight, torch.tensor([0, 1, 2]), chunk_size=2)
+    found.sum().backward()
+    assert asked == [("cpu", mixed)] * 2

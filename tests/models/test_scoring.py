@@ -3,7 +3,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from gainrl.models.scoring import completion_scores
+from gainrl.models import scoring
+from gainrl.models.scoring import chunk_entries, completion_scores, runs_in_full
 from gainrl.models.shared_prompts import shared_form
 from tests.architectures import RECURRENT, SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
@@ -238,3 +239,38 @@ def test_adapters_take_part_in_the_forward(share_prompts):
         for name, parameter in policy.model.named_parameters()
         if "lora" in name
     )
+
+
+@pytest.mark.parametrize(
+    ("form", "device", "prompt", "completion", "full"),
+    [
+        ("copied", "cuda", 200, 1000, True),  # flash attention needs a forward without a mask
+        ("copied", "cuda", 1000, 200, False),  # running prompts once per member would cost more
+        ("fused", "cpu", 200, 1000, False),
+        ("copied", "cpu", 200, 1000, False),
+    ],
+)
+def test_rows_run_in_full_on_a_gpu_unless_prompts_are_longer_than_completions(form, device, prompt, completion, full):
+    assert runs_in_full(form, torch.device(device), prompt, completion) is full
+
+
+def test_a_gpu_takes_the_head_in_larger_chunks():
+    assert chunk_entries(torch.device("cpu")) == 2**23
+    assert chunk_entries(torch.device("cuda")) == 2**27
+
+
+def test_plain_rows_reach_the_attention_kernel_without_a_mask(monkeypatch):
+    """A mask would keep a GPU from flash attention."""
+    seen = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def noted(*given, attn_mask=None, is_causal=False, **named):
+        seen.append((attn_mask is None, is_causal))
+        return attend(*given, attn_mask=attn_mask, is_causal=is_causal, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(scoring, "runs_in_full", lambda *given: True)
+    ids, lengths = build_completions()
+    with torch.autocast("cpu", torch.bfloat16):
+        logprobs_of(build_policy("llama"), build_prompts(LENGTHS), ids, lengths, GROUP)
+    assert set(seen) == {(True, True)}

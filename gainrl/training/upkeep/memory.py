@@ -1,7 +1,4 @@
-"""Retrying what did not fit into memory, in smaller micro-batches.
-
-A GPU without room raises torch.OutOfMemoryError, and torch on a CPU a plain RuntimeError of its allocator.
-"""
+"""Retrying what did not fit into memory, in smaller micro-batches."""
 
 from __future__ import annotations
 
@@ -10,18 +7,11 @@ from typing import TypeVar, cast
 
 import torch
 
+from gainrl.functional.memory import out_of_memory, release_cached_memory
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.update import MiniBatch
 
 Result = TypeVar("Result")
-_CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")  # on Linux, on Windows, both
-
-
-def out_of_memory(fault: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device."""
-    if isinstance(fault, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(fault, RuntimeError) and any(text in str(fault) for text in _CPU_ALLOCATOR)
 
 
 def within_memory(
@@ -53,5 +43,4 @@ def within_memory(
         # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
         retries += 1
         forget(retries)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_cached_memory()

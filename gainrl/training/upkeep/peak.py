@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
-from gainrl.models.scoring import CHUNK_ENTRIES
+from gainrl.models.scoring import chunk_entries
 from gainrl.training.grpo import GRPOModule
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -48,7 +48,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 
     copied_reference = module.reference is not None and not hasattr(module.model, "disable_adapter")
     sizes = BatchSizes(
         micro_batch_tokens=min(module.limits.tokens, step),
-        chunk_entries=CHUNK_ENTRIES,
+        chunk_entries=chunk_entries(module.policy.device),
         decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion,
@@ -61,7 +61,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 
 
 
 class PeakMemory:
-    """Bytes that were held at most since it was made: of the GPU where ``cuda``, else of this process.
+    """The most bytes held since `begin`: on the GPU where ``cuda``, else by this process.
 
     ``before``: what was held already. Where the system cannot forget an earlier peak of the process (other than Linux),
     the peak is that of its whole life.
@@ -69,7 +69,10 @@ class PeakMemory:
 
     def __init__(self, *, cuda: bool) -> None:
         self.cuda = cuda
-        if cuda:
+        self.before = 0
+
+    def begin(self) -> None:
+        if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated()
             return
