@@ -161,7 +161,7 @@ def watch(isolation: str, seconds: float, every: float, scratch: Path) -> tuple[
     judging = rounds(isolation)
     batches = 0
     for wrong in judging:
-        batches += 1  # noqa: SIM113 - it is returned
+        batches += 1
         unexpected += wrong
         now = time.monotonic()
         if now >= next_sample:

@@ -62,9 +62,11 @@ class WorkerPool:
             "memory_limit_megabytes": memory_limit_megabytes,
         }
         for name, value in limits.items():
-            if not value > 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"{name}={value} leaves nothing to judge with. Give a number above 0.")
-        self._size = workers
+        if workers != int(workers):
+            raise ValueError(f"workers={workers} is not a whole number of processes. Give 1, 2 or more.")
+        self._size = int(workers)
         self._time_limit = float(time_limit_seconds)
         self._batch_limit = float(batch_limit_seconds)
         self._settings = (function, self._time_limit, int(memory_limit_megabytes))
