@@ -12,6 +12,7 @@ from rich.console import Console
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import layout
 from gainrl.functional.footprint import readable
+from gainrl.models.hub import HubModel
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.datamodule import PromptDataModule
@@ -31,6 +32,15 @@ def check_hardware(config: DictConfig) -> None:
     torch.set_num_threads(1 if threads == "auto" else threads)
     if config.trainer.liger:
         check_liger()
+
+
+def threads_for_warm_start(config: DictConfig, source: object) -> None:
+    """With ``trainer.threads=auto`` lets a pretrained model learn with all threads, before there is anything to try.
+
+    A model built in code is so small that a second thread costs more than it brings.
+    """
+    if config.trainer.threads == "auto" and isinstance(source, HubModel):
+        torch.set_num_threads(available_threads())
 
 
 def optional_kernels(config: DictConfig, policy: Policy) -> None:

@@ -21,6 +21,7 @@ from gainrl.app.hardware import (
     optional_kernels,
     print_expectations,
     settle_threads,
+    threads_for_warm_start,
     will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
@@ -33,7 +34,7 @@ from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves
-from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
+from gainrl.training.callbacks import Checkpoints, Evaluation, Heartbeat, ProgressDisplay, Records, SignalRefresh, Trace
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
@@ -86,6 +87,7 @@ def train(
         ),
         parts.evaluation,
         ProgressDisplay(console=console),
+        Heartbeat(console=console),
         Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker, gauges=gauges),
     ]
     if config.profile and ranks.leads:
@@ -93,6 +95,7 @@ def train(
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
+        threads_for_warm_start(config, parts.model_source)
         policy = ranks.in_turn(
             partial(load_policy, parts.model_source, parts.template, parts.splits.warm_start, console)
         )

@@ -33,6 +33,7 @@ from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue
 from gainrl.app.launch import check_engine, check_processes, speaks
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
+from gainrl.app.precision import settle_precision
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
 from gainrl.app.validate import validate
 
@@ -100,6 +101,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     check_processes(config.trainer, multirun=multirun)
     check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
+    settle_precision(config, folder, console)
     record = open_run(folder, plain_config(config))
     if record.status == "finished":
         elsewhere = "" if config.resume is None else "; hydra.run.dir=... besides resume starts from it in a new one"

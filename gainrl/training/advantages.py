@@ -68,7 +68,11 @@ class Weigher:
         valid_PG, mask_BT = self._training_masks(experience, kept, device)
         rows = mask_BT.any(dim=1).nonzero().squeeze(1)
         metrics: dict[str, float] = {}
-        reference_BT, kl_BT = self._reference(experience, rows)
+        scored_BT = self._real_tokens(experience, device) & valid_PG.reshape(-1)[:, None]
+        compared = scored_BT.any(dim=1).nonzero().squeeze(1)
+        # In the reward the KL is a cost of every completion that is compared, whether it trains or not.
+        in_reward = self.critic is None and self.objective.kl_placement == "reward"
+        reference_BT, kl_BT = self._reference(experience, compared if in_reward else rows)
         if kl_BT is not None:
             metrics["kl"] = float((kl_BT * mask_BT).sum() / mask_BT.sum().clamp(min=1))
         beta = self.objective.beta if kl_BT is not None else 0.0
@@ -88,6 +92,7 @@ class Weigher:
             settings=self.advantage,
             kl_BT=kl_BT,
             beta=beta,
+            scored_BT=scored_BT,
         )
         return Weights(advantages_BT, mask_BT, reference_BT, metrics=metrics)
 
@@ -102,13 +107,17 @@ class Weigher:
             chosen = torch.zeros_like(valid_PG[index])
             chosen[torch.from_numpy(np.asarray(self.admission.select(group)))] = True
             valid_PG[index] &= chosen
-        columns = torch.arange(experience.completion_ids.shape[1], device=device)
         return training_masks(
-            mask_BT=columns[None, :] < experience.lengths.to(device)[:, None],
+            mask_BT=self._real_tokens(experience, device),
             valid_PG=valid_PG.to(device),
             truncated_PG=experience.truncated.to(device).reshape(valid_PG.shape),
             rule=self.truncated,
         )
+
+    @staticmethod
+    def _real_tokens(experience: Experience, device: torch.device) -> Tensor:
+        columns = torch.arange(experience.completion_ids.shape[1], device=device)
+        return columns[None, :] < experience.lengths.to(device)[:, None]
 
     def _reference(self, experience: Experience, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The reference's log-probabilities, and the sampling policy's KL to it where that is part of the reward."""

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from gainrl.admission.metrics import admission_metrics
-from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.functional.thinking import TAG
@@ -44,7 +43,6 @@ class Collector:
     admission: Admission
     sampling: SamplingParams
     prompts_per_step: int
-    truncated: TruncatedRule
     overlong: dict[str, float] | None
     seed: int
     clock: PhaseClock
@@ -86,7 +84,7 @@ class Collector:
             limit = self.sampling.max_new_tokens
             buffer = max(1, round(self.overlong["buffer_fraction"] * limit))
             rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
-        groups = outcomes(batch, rollout, verdicts, rewards, step=step, exclude_truncated=self.truncated == "exclude")
+        groups = outcomes(batch, rollout, verdicts, rewards, step=step)
         experience.add(batch, rollout, texts, verdicts, groups)
 
     def completions(self, batch: PromptBatch, *, step: int) -> Judged:

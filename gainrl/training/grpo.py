@@ -35,7 +35,7 @@ from gainrl.training.concentration import PromptWatch
 from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic, CriticSettings
 from gainrl.training.distributed.ranks import Ranks
-from gainrl.training.distributed.sharding import give_weights, is_sharded, shard
+from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
@@ -118,7 +118,7 @@ class GRPOModule(lightning.LightningModule):
         self.ranks = ranks = ranks or Ranks()
         self.counters = Counters()
         self.limits = MicroBatchLimits(micro_batch_tokens, micro_batch_size)
-        self.reference = Reference(policy) if objective.needs_reference else None
+        self.reference = Reference(self.trained, deferred=True) if objective.needs_reference else None
         self.critic = Critic(policy, critic) if critic is not None else None
         self.collector = Collector(
             policy=policy,
@@ -127,7 +127,6 @@ class GRPOModule(lightning.LightningModule):
             admission=admission,
             sampling=sampling,
             prompts_per_step=prompts_per_step,
-            truncated=truncated,
             overlong=overlong,
             seed=seed,
             clock=self.clock,
@@ -167,6 +166,8 @@ class GRPOModule(lightning.LightningModule):
             clock=self.clock,
             ranks=ranks,
         )
+        self.whole: WholeCopy | None = None  # of what trains in shards
+        self._configured = False
         self.row: dict[str, float] = {}  # everything logged of the current step; callbacks add to it
         self.experience: Experience | None = None
         self.advantages: np.ndarray | None = None
@@ -175,11 +176,14 @@ class GRPOModule(lightning.LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         counters = self.counters
         self.experience, kept, self.row = self.collector.collect(batch, data, counters.step)
+        if self.whole is not None:
+            self.whole.release()
         weights = self.weigher.weigh(self.experience, kept)
         self.advantages = weights.per_completion
-        self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
-        if is_sharded(self.trained.model):
-            give_weights(self.trained.model, self.model)
+        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        self.row |= self.learner.update(self.experience, kept, weights) | weights.metrics
+        if self.whole is not None:
+            self.whole.fill()
         self.row |= {
             "nonfinite_updates": float(counters.nonfinite_updates),
             "skipped_updates": float(counters.skipped_updates),
@@ -203,10 +207,21 @@ class GRPOModule(lightning.LightningModule):
             self.reference.sync(float(sync["mixing"]))
 
     def configure_model(self) -> None:
+        if self._configured:
+            return
+        self._configured = True
         mesh = self.device_mesh  # there is one where the trainer asks for shards
-        if mesh is not None and not is_sharded(self.trained.model):
-            self.trained.model = shard(self.model, mesh["data_parallel"])
+        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        if mesh is not None:
+            part = mesh["data_parallel"]
+            self.trained.model = shard(self.model, part, mixed=mixed)
+            if self.reference is not None:
+                self.reference.put_in_shards(self.model, part, mixed)
+            self.whole = WholeCopy(self.trained.model, self.model, mixed=mixed)
             self.learner.watch.follow(self.trained.model)
+        elif self.reference is not None:
+            # A reference that moves is kept in float32: its steps would be rounded away.
+            self.reference.keep(mixed if self.reference_sync is None else None)
 
     def configure_optimizers(self) -> Any:
         policy = [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
@@ -222,13 +237,17 @@ class GRPOModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         self.trained.model.train()  # a transformers model is loaded in eval mode, and Lightning leaves it there
 
+    def on_train_end(self) -> None:
+        if self.whole is not None:  # what is exported are the weights that trained, not what rollouts read of them
+            self.whole.take_masters(keep=self.ranks.leads)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()
         checkpoint["phase_seconds"] = dict(self.clock.seconds)
         checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
         if self.reference is not None and self.reference_sync is not None:
-            checkpoint["reference"] = self.reference.state_dict()
+            checkpoint["reference"] = self.reference.state_dict(keep=self.ranks.leads)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.counters.load_state_dict(checkpoint["counters"])

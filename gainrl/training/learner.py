@@ -81,6 +81,7 @@ class Learner:
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
         done: list[dict[str, float]] = []  # what is said of every optimizer step, those that were skipped left out
+        tokens = 0  # that train in those steps, whether they went through the model or not
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:
@@ -98,9 +99,10 @@ class Learner:
                     sums = add_sums(sums, more)
                     if said is not None:
                         done.append(said)
+                        tokens += plan.normalizer.tokens
         row = self.watch.note(experience)
         if sums:
-            metrics = step_metrics(sums)
+            metrics = step_metrics(sums, tokens=tokens)
             for name in {"policy_loss", "kl_loss"} & set(metrics):
                 metrics[name] /= max(1, self.inner_epochs * len(plans))
             row |= metrics | self.mismatch.metrics(sums)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import torch
 
 from gainrl.training.experience import Experience
 from gainrl.types import Judgement
@@ -17,7 +18,8 @@ def experience_metrics(experience: Experience, advantages: np.ndarray) -> dict[s
     only. ``accuracy``: share of correct completions among the valid. ``informative_groups``: share of groups that hold
     both correct and wrong completions. ``frac_reward_zero_std``: share of groups whose rewards are all equal.
     ``outcomes/name``: share of the completions with that outcome, where the reward names outcomes.
-    ``selection/level_k``: share of the step's prompts from level k.
+    ``selection/level_k``: share of the step's prompts from level k. ``entropy/sampled``: mean negative log-probability
+    of the tokens as the engine drew them, an estimate of the entropy over all completions that costs nothing.
     """
     groups = [group for group in experience.groups if group.valid.any()]
     rewards = [group.rewards[group.valid] for group in groups]
@@ -40,6 +42,10 @@ def experience_metrics(experience: Experience, advantages: np.ndarray) -> dict[s
         "excluded_completions": float(sum(verdict.excluded for verdict in experience.verdicts)),
         **{f"verdicts/{judgement}": counts[judgement] / total for judgement in Judgement},
     }
+    if experience.engine_logprobs is not None:
+        columns = torch.arange(experience.engine_logprobs.shape[1])
+        drawn_BT = columns[None] < experience.lengths.cpu()[:, None]
+        row["entropy/sampled"] = -float(experience.engine_logprobs.cpu()[drawn_BT].double().mean())
     outcomes = Counter(verdict.outcome for verdict in experience.verdicts if verdict.outcome)
     row |= {f"outcomes/{outcome}": count / total for outcome, count in outcomes.items()}
     levels = Counter(problem.level for problem in experience.problems if problem.level is not None)
@@ -51,7 +57,7 @@ def experience_metrics(experience: Experience, advantages: np.ndarray) -> dict[s
     for name in names:
         values = np.array([v.components[name] for v in experience.verdicts if name in v.components])
         row[f"rewards/{name}/mean"] = float(values.mean())
-        row[f"rewards/{name}/std"] = float(values.std())
+        row[f"rewards/{name}/std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     return row
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gainrl.functional.paired import fewest_pairs
 from tests.composition import CONF, ROOT, options, settings
 
 PAGE = ROOT / "docs" / "reproduce.md"
@@ -22,7 +21,8 @@ def test_the_page_is_what_its_script_writes():
 def test_every_experiment_of_the_paper_is_on_the_page_and_has_an_embedded_sibling():
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     named = {name for row in rows for name in re.findall(r"`(\S+?)`", row)}
-    paper = {name for name in options("experiment") if not (name.endswith("_embedded") or name.startswith("testbed"))}
+    ours = ("testbed", "smollm2")  # cells that the paper does not have
+    paper = {name for name in options("experiment") if not (name.endswith("_embedded") or name.startswith(ours))}
     assert named == paper
     assert {f"{name}_embedded" for name in paper} <= set(options("experiment"))
 
@@ -90,12 +90,3 @@ def test_an_ablation_is_the_arm_of_the_cell_that_its_command_names():
     for _, same in script["ABLATIONS"]:
         for baseline, name in same.items():
             assert settings(f"experiment={name}") == settings("experiment=gsm8k_0.5b", f"baseline={baseline}")
-
-
-def test_no_comparison_has_too_few_seeds_to_be_supported():
-    commands = [command for command in COMMANDS if "baseline=" in command and "seed=" in command]
-    assert len(commands) > 8
-    for command in commands:
-        arms = len(re.search(r"baseline=(\S+)", command)[1].split(","))
-        seeds = int(re.search(r"seed=range\(0,(\d+)\)", command)[1])
-        assert seeds >= fewest_pairs(arms - 1)

@@ -12,6 +12,6 @@ def sweep_of(tmp_path: Path) -> Callable[..., Sweep]:
     """The sweep of all runs that a test has written below its folder."""
 
     def make(**settings: object) -> Sweep:
-        return make_sweep(read_runs([tmp_path]), Settings(draws=400, **settings))  # type: ignore[arg-type]
+        return make_sweep(read_runs([tmp_path]), Settings(**settings))  # type: ignore[arg-type]
 
     return make

@@ -64,7 +64,7 @@ def experience(module, rewards):
         for r in rewards
     ]
     values = np.array([verdict.value for verdict in verdicts])
-    groups = outcomes(batch, rollout, verdicts, values, step=0, exclude_truncated=False)
+    groups = outcomes(batch, rollout, verdicts, values, step=0)
     made = Experience(size, module.policy.pad_id)
     made.add(batch, rollout, [""] * len(rewards), verdicts, groups)
     return made

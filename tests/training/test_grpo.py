@@ -124,7 +124,7 @@ def test_the_update_is_the_same_for_any_micro_batch(objective):
     for limits in ({"micro_batch_size": 1}, {"micro_batch_size": 3}, {"micro_batch_tokens": 60}):
         split, split_row = after(**limits)
         assert largest_difference(whole, split) < 1e-6
-        for name in ("policy_loss", "entropy", "grad_norm", "clip_ratio/region_mean", "ratio/mean"):
+        for name in ("policy_loss", "entropy/informative", "grad_norm", "clip_ratio/region_mean", "ratio/mean"):
             assert split_row[name] == pytest.approx(row[name], abs=1e-6)
     same, _ = after(micro_batch_size=1000)
     assert largest_difference(whole, same) == 0
@@ -279,6 +279,48 @@ def test_truncated_completions_train_are_masked_or_leave_their_group(truncated, 
     assert module.advantages[:4] == pytest.approx(expected)
     assert calls[0][0]["normalizer"].tokens == 4 * tokens
     assert module.row["completions/clipped_ratio"] == 0.25
+
+
+@pytest.mark.parametrize("truncated", ["keep", "mask", "exclude"])
+def test_what_a_truncated_completion_trains_does_not_change_what_it_showed(truncated):
+    """Of one correct and three cut and wrong completions the pass rate is 1/4, whatever the rule."""
+    module = trained(
+        engine=ScriptedEngine("12<end>", "13", "14", "15"),
+        reward=RuleReward(lambda text, problem: text == "12"),
+        truncated=truncated,
+    )
+    group = module.experience.groups[0]
+    assert (group.pass_rate, group.mixed) == (0.25, True)
+    assert module.row["accuracy"] == 0.25
+    assert module.row["reward"] == 0.25
+    history = data_of(module).pool.history if module._trainer is None else module.trainer.datamodule.pool.history
+    assert history.run_solved.sum() == 0
+
+
+def test_with_the_kl_in_the_reward_a_masked_completion_is_compared_at_its_own_cost():
+    """Three completions cost beta K, the one that is cut beta C: against their mean the three get beta (C - K) / 4."""
+    module = module_of(
+        engine=ScriptedEngine("12<end>", "12<end>", "12<end>", "12"),
+        reward=RuleReward(lambda text, problem: False),
+        advantage=AdvantageSettings(scale="none"),
+        objective={"beta": 0.5, "kl_placement": "reward", "kl_estimator": "k1"},
+        truncated="mask",
+        lr=0.0,
+    )
+    with torch.no_grad():
+        for parameter in module.model.parameters():  # away from the reference
+            parameter.mul_(1.5)
+    fit(module, data_of(module))
+    scorer, rows = module.learner.scorer, torch.arange(4)
+    with torch.no_grad():
+        policy = scorer.logprobs(module.policy, module.experience, rows)
+        with module.reference.active() as reference:
+            costs = policy - scorer.logprobs(reference, module.experience, rows)
+    whole, cut = float(costs[0, :3].sum()), float(costs[3, :2].sum())
+    assert abs(whole) > 0.01
+    assert abs(cut) > 0.01
+    assert module.advantages[:3] == pytest.approx([0.5 * (cut - whole) / 4] * 3, abs=1e-5)
+    assert module.advantages[3] == 0
 
 
 def test_completions_that_could_not_be_judged_leave_their_group():

@@ -11,11 +11,13 @@ from lightning.pytorch.callbacks import Callback
 
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.evaluation import (
+    Completion,
     EvaluationSet,
     EvaluationSettings,
     Scores,
     chosen_rows,
     evaluate,
+    problems_at_once,
     scores,
 )
 from gainrl.training.grpo import GRPOModule
@@ -99,14 +101,22 @@ class Evaluation(Callback):
         """All metrics of one evaluation; names start with ``eval/``."""
 
         def found(evaluated: EvaluationSet) -> Scores:
-            rows = chosen_rows(evaluated, self.settings.limit).tolist()
+            rows = module.ranks.share(chosen_rows(evaluated, self.settings.limit).tolist())
+            judged: list[int] = []
+
+            def note(fresh: list[Completion]) -> None:
+                judged.extend({completion.row for completion in fresh})
+                module.clock.tell(f"{len(judged)}/{len(rows)} problems")
+
             part = evaluate(
                 evaluated,
                 module.policy,
                 engine=module.engine,
                 template=data.template,
                 settings=self.settings,
-                rows=module.ranks.share(rows),
+                rows=rows,
+                batch_problems=problems_at_once(module.policy, self.settings),
+                on_batch=note,
             )
             completions = [completion for share in module.ranks.gather(part) for completion in share]
             module.clock.count(sum(completion.tokens for completion in completions))

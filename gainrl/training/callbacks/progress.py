@@ -8,9 +8,10 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gainrl.training.callbacks.evaluation import Evaluation
+from gainrl.training.callbacks.heartbeat import remaining, spoken
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
@@ -41,13 +42,12 @@ class ProgressDisplay(Callback):
                 BarColumn(bar_width=18),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[line]}"),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
+                TextColumn("ETA {task.fields[left]}"),
                 console=self.console,
                 transient=True,
             )
             self._task = self._progress.add_task(
-                "", total=data.pool.total_steps, completed=pl_module.counters.step, phase="rollout", line=""
+                "", total=data.pool.total_steps, completed=pl_module.counters.step, phase="rollout", line="", left="?"
             )
             self._progress.start()
             pl_module.clock.listener = self.phase
@@ -67,7 +67,8 @@ class ProgressDisplay(Callback):
                 f"reward {row['reward']:.2f}  accuracy {row['accuracy']:.0%}  "
                 f"informative {row['informative_groups']:.0%}  {speed:,.0f} tokens/s"
             )
-            self._progress.update(self._task, completed=pl_module.counters.step, line=line)
+            step, left = pl_module.counters.step, spoken(remaining(trainer, pl_module)[1])
+            self._progress.update(self._task, completed=step, line=line, left=left)
         self._report(trainer, pl_module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
