@@ -61,7 +61,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 
 
 
 class PeakMemory:
-    """Bytes that were held at most since it was made: of the GPU where ``cuda``, else of this process.
+    """The most bytes held since `begin`: on the GPU where ``cuda``, else by this process.
 
     ``before``: what was held already. Where the system cannot forget an earlier peak of the process (other than Linux),
     the peak is that of its whole life.
@@ -69,7 +69,10 @@ class PeakMemory:
 
     def __init__(self, *, cuda: bool) -> None:
         self.cuda = cuda
-        if cuda:
+        self.before = 0
+
+    def begin(self) -> None:
+        if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated()
             return
