@@ -44,9 +44,10 @@ class Outcome:
 class WorkerPool:
     """Calls ``function`` (``"module:name"``; its result must be plain JSON) on many argument tuples.
 
-    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call. ``batch_limit_seconds``: wall clock after which
-    a batch begins no further call, so that `run` returns within the sum of both limits. ``memory_limit_megabytes``:
-    what a worker may allocate beyond its imports. Raises ValueError for limits that are not positive.
+    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call.
+    ``batch_limit_seconds``: wall clock after which a batch begins no further call, so that `run` returns within the sum
+    of both limits. ``memory_limit_megabytes``: what a worker may allocate beyond its imports. Raises ValueError for
+    limits that are not positive numbers.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class WorkerPool:
         memory_limit_megabytes: int,
     ) -> None:
         size = automatic_workers() if workers == "auto" else workers
-        if isinstance(size, str):
+        if not isinstance(size, int):
             raise ValueError(f"workers={workers!r} is no number of processes. Give a number above 0, or auto.")
         limits = {
             "workers": size,
