@@ -18,10 +18,6 @@ from gainrl.app.errors import ConfigError
 
 _PLAIN: dict[str, Any] = {
     "evaluation.temperature": float,
-    "concentration.intra": float,
-    "concentration.inter": float,
-    "concentration.layer": int,
-    "concentration.diagonal": bool,
     "checkpoint.every_steps": int | None,
     "checkpoint.every_minutes": float | None,
     "checkpoint.keep": int,
@@ -33,7 +29,6 @@ _PLAIN: dict[str, Any] = {
     "trainer.compile": bool,
     "trainer.liger": bool,
     "trainer.threads": int | str,
-    "optimizer.max_grad_norm": float | None,
     "rollout.temperature": float,
     "rollout.top_p": float,
     "rollout.top_k": int,
