@@ -15,7 +15,8 @@ Departures from DeepSeekMath (arXiv 2402.03300):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ import torch
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.objectives import Objective
+from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.signals.live import ConcentrationProbe
 from gainrl.training.advantages import Weigher
 from gainrl.training.checks import check_batches, check_completions
@@ -176,14 +178,17 @@ class GRPOModule(lightning.LightningModule):
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         counters = self.counters
-        self.experience, kept, self.row = self.collector.collect(batch, data, counters.step)
+        with self.rolling_out():
+            self.experience, kept, self.row = self.collector.collect(batch, data, counters.step)
         if self.whole is not None:
             self.whole.release()
         weights = self.weigher.weigh(self.experience, kept)
         self.advantages = weights.per_completion
         self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
         if self.whole is not None:
-            self.whole.fill()
+            self.policy.touch()
+            if not self._engine_takes_weights:
+                self.whole.fill()
         self.row |= {
             "nonfinite_updates": float(counters.nonfinite_updates),
             "skipped_updates": float(counters.skipped_updates),
@@ -199,6 +204,36 @@ class GRPOModule(lightning.LightningModule):
         self.row |= experience_metrics(self.experience, self.advantages)
         if counters.step >= data.pool.total_steps:
             self.trainer.should_stop = True  # the last epoch may be shorter than the others
+
+    @property
+    def _engine_takes_weights(self) -> bool:
+        return hasattr(self.engine, "take_weights")
+
+    @contextmanager
+    def rolling_out(self) -> Iterator[None]:
+        """Inside, the engine has the policy's weights; afterwards it gives back what it can. Every rank must enter it.
+
+        An engine with weights of its own takes them here, from the shards where there are shards: each rank rolls out
+        as many prompts as it is given, which may be none, and could not meet the others then.
+        """
+        engine: Any = self.engine
+        if self._engine_takes_weights:
+            self.ranks.everywhere(lambda: engine.take_weights(self.policy, policy_weights(self.trained.model)))
+        elif self.whole is not None:
+            self.whole.fill(always=False)
+        yield
+        if hasattr(engine, "rest"):
+            engine.rest()
+
+    @contextmanager
+    def whole_policy(self) -> Iterator[None]:
+        """Inside, ``policy`` can run a forward, which waits for no other rank. Every rank must enter it."""
+        if self.whole is None or self.whole.held:
+            yield
+            return
+        self.whole.fill()
+        yield
+        self.whole.release()
 
     def sync_reference(self) -> None:
         """Moves the reference towards the policy after every ``reference_sync.every`` steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning
@@ -100,7 +101,8 @@ class Evaluation(Callback):
 
         def found(evaluated: EvaluationSet) -> Scores:
             rows = chosen_rows(evaluated.problems, self.settings.limit).tolist()
-            part = evaluate(
+            evaluated_share = partial(
+                evaluate,
                 evaluated,
                 module.policy,
                 engine=module.engine,
@@ -108,7 +110,9 @@ class Evaluation(Callback):
                 settings=self.settings,
                 rows=module.ranks.share(rows),
             )
-            completions = [completion for share in module.ranks.gather(part) for completion in share]
+            with module.rolling_out():
+                shares = module.ranks.everywhere(evaluated_share)
+            completions = [completion for share in shares for completion in share]
             module.clock.count(sum(completion.tokens for completion in completions))
             return scores(evaluated, completions, self.settings)
 

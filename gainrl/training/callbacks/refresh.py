@@ -106,7 +106,7 @@ class SignalRefresh(Callback):
         if self._epoch_concentration:
             concentration = float(np.mean(self._epoch_concentration))
         elif self.measure_concentration is not None:
-            with module.clock("refresh"), in_training_precision(module.trainer):
+            with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
                 concentration = self.measure_concentration(data, module, np.unique(self._epoch_rows))
         return EpochFeedback(epoch, correct / valid if valid else float("nan"), concentration)
 
@@ -125,7 +125,7 @@ class SignalRefresh(Callback):
         self._epoch_concentration = [float(c) for c in state_dict["concentration"]]
 
     def _measure(self, data: PromptDataModule, module: GRPOModule) -> None:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             self.scores = self.measure(data, module, None)
         if self.scores is not None:
             self._file = f"signal-{module.counters.step:06d}.npz"
@@ -136,7 +136,7 @@ class SignalRefresh(Callback):
             np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             scores = self.measure(data, module, rows)
         if scores is None:
             raise ValueError("this curriculum measures a signal while it trains; choose one with signal=")
