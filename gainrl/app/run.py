@@ -19,9 +19,9 @@ from gainrl.app.hardware import (
     make_trainer,
     note_memory,
     optional_kernels,
+    plan_of,
     print_expectations,
     settle_threads,
-    will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
 from gainrl.app.resume import find_checkpoint, run_identity
@@ -104,9 +104,8 @@ def train(
             module,
             data,
             console,
-            cuda=will_use_cuda(config),
+            plan=plan_of(config, module.ranks.size),
             compiled=config.trainer.compile,
-            shards=module.ranks.size if config.trainer.strategy == "fsdp" else 1,
         )
         store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
         identity = run_identity(plain_config(config), parts.splits, parts.evaluation_sets, policy)
