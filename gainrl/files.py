@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all."""
+"""Files that appear under their name whole or not at all, and where those lie that are kept between runs."""
 
 from __future__ import annotations
 
@@ -44,3 +44,11 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def cache_dir() -> Path:
+    """Where models, warm starts and signals are kept: ``GAINRL_CACHE``, or ``gainrl`` in the user's cache folder."""
+    given = os.environ.get("GAINRL_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gainrl"

@@ -222,7 +222,6 @@ class GroupOutcome:
     """What one prompt's group of completions showed. All arrays have ``G`` entries.
 
     ``correct`` is the raw verdict; ``rewards`` what trains. ``valid`` is False for completions whose judge failed.
-    ``concentration`` is the mean angle concentration of the prompt under the policy of this step (NaN if unmeasured).
     """
 
     row: int
@@ -232,7 +231,6 @@ class GroupOutcome:
     lengths: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
-    concentration: float = float("nan")
 
     @property
     def pass_rate(self) -> float:
@@ -249,11 +247,10 @@ class GroupOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EpochFeedback:
-    """What an epoch taught: mean 0/1 accuracy of its rollouts and mean concentration of its prompts."""
+    """What an epoch showed: the mean 0/1 accuracy of its rollouts (NaN: no completion could be judged)."""
 
     epoch: int
     accuracy: float
-    concentration: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +260,33 @@ class SignalScores:
     name: str
     values: np.ndarray
     learn_first: Literal["high", "low"] = "high"
+
+
+@dataclass(slots=True)
+class Counters:
+    """How far a run is. The module counts; curricula, callbacks and checkpoints read.
+
+    ``step`` counts rollout steps that are complete, ``updates`` optimizer steps. ``skipped_updates`` had no completion
+    with a gradient, ``nonfinite_updates`` a loss or gradient that is not finite; ``memory_retries`` counts mini-batches
+    repeated in smaller micro-batches.
+    """
+
+    step: int = 0
+    updates: int = 0
+    skipped_updates: int = 0
+    nonfinite_updates: int = 0
+    nonfinite_in_a_row: int = 0
+    memory_retries: int = 0
+    prompts: int = 0
+    rollouts: int = 0
+    generated_tokens: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        for name in self.__slots__:
+            setattr(self, name, int(state[name]))
 
 
 class LiveSignal(Protocol):
@@ -289,6 +313,15 @@ class Curriculum(Protocol):
 
     def observe(self, groups: Sequence[GroupOutcome]) -> None:
         """Called after every rollout round, with all its groups, those that admission rejects later included."""
+        ...
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None:
+        """Called after the update of every step, before the next `propose`.
+
+        ``concentrations``: the mean angle concentration, by row, of each prompt that the update ran, under the weights
+        that sampled. Groups without a gradient are not in it. Where a whole epoch made no update, it is called once
+        more at its end, with the concentrations of the epoch's prompts, measured by a pass of their own.
+        """
         ...
 
     def end_epoch(self, feedback: EpochFeedback) -> None: ...

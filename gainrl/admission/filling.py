@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from gainrl.functional.rounding import ceil_product
 from gainrl.types import AdmissionDecision
 
 Exhaustion = Literal["train_short", "pad", "error"]
@@ -37,7 +37,7 @@ class Filling:
         kept = [index for index, good in enumerate(passed) if good][:wanted]
         missing = wanted - len(kept)
         if missing and round_ < self.max_rounds:
-            return AdmissionDecision(kept, _others(kept, len(passed)), math.ceil(missing * self.oversample))
+            return AdmissionDecision(kept, _others(kept, len(passed)), ceil_product(self.oversample, missing))
         if missing and self.on_exhaustion == "error":
             raise RuntimeError(
                 f"after {round_} refills only {len(kept)} of {wanted} groups were admitted: raise "

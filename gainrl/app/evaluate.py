@@ -128,7 +128,7 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
     ) as progress:
         for evaluated in parts.sets:
             known = log.load(evaluated)
-            rows = chosen_rows(evaluated.problems, parts.settings.limit)
+            rows = chosen_rows(evaluated, parts.settings.limit)
             done = len(completed(known, parts.settings).keys() & set(rows.tolist()))
             task = progress.add_task(evaluated.name, total=len(rows), completed=done)
             if done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -53,11 +53,12 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
         source.check()
         template = instantiate(config.template, _convert_="all").bind(source.tokenizer())
         held_out = train = None
+        compare_by: Literal["level", "source"] = "level"
         if config.eval.held_out or source.warm_start is not None:
             if config.get("dataset") is None:
                 raise ConfigError("this model is warm-started on a data set; type dataset=...")
             splits = instantiate(config.dataset, _convert_="all")
-            held_out, train = splits.held_out, splits.warm_start
+            held_out, train, compare_by = splits.held_out, splits.warm_start, splits.compare_by
         if source.warm_start is not None and train is None:
             raise ConfigError("this model is warm-started on training problems, and this data set has none")
         if config.eval.held_out and held_out is None:
@@ -69,7 +70,7 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
         sets = build_evaluation_sets(config.eval, reward)
         if config.eval.held_out and held_out is not None and reward is not None:
             require_judgeable(reward, held_out)
-            sets.insert(0, EvaluationSet("held_out", held_out, reward))
+            sets.insert(0, EvaluationSet("held_out", held_out, reward, compare_by))
         sets, findings = fitting(sets, template, context_room(source, config.rollout.max_new_tokens))
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault

@@ -21,7 +21,6 @@ from gainrl.training.evaluation import (
     EvaluationSet,
     EvaluationSettings,
     Scores,
-    level_means,
     scores,
 )
 from gainrl.types import Judgement
@@ -75,26 +74,25 @@ class CompletionLog:
 def set_result(
     evaluated: EvaluationSet, completions: Sequence[Completion], settings: EvaluationSettings, *, resamples: int
 ) -> dict[str, Any]:
-    """Plain numbers of one set: every score with its 95% interval over problems, overall and by level; verdicts.
+    """Plain numbers of one set: scores with 95% intervals over problems, overall and by level or source; verdicts.
 
     pass@k and maj@k are given for the powers of two up to the number of samples, and for that number.
     """
     found = scores(evaluated, completions, settings, ks=sample_counts(settings.samples))
     greedy = [completion for completion in completions if completion.draw == GREEDY]
     sampled = [completion for completion in completions if completion.draw != GREEDY]
-    levels = np.unique(found.levels[found.levels >= 0]).tolist()
+    size = len(found.values["accuracy"])
+    kind = f"{evaluated.compare_by}s"
     return {
-        "problems": len(found.levels),
-        "scores": _intervals(found, np.full(len(found.levels), True), settings.seed, resamples),
-        "levels": {
-            str(level): {"problems": int((found.levels == level).sum())}
-            | {"scores": _intervals(found, found.levels == level, settings.seed, resamples)}
-            for level in levels
+        "problems": size,
+        "scores": _intervals(found, np.full(size, True), settings.seed, resamples),
+        kind: {
+            group.partition("_")[2]: {"problems": int(members.sum())}
+            | {"scores": _intervals(found, members, settings.seed, resamples)}
+            for group, members in found.groups.items()
         },
-        "mean_over_levels": {
-            name: float(np.mean(list(level_means(values, found.levels).values())))
-            for name, values in found.values.items()
-            if levels
+        f"mean_over_{kind}": {
+            name: float(np.mean(list(found.means(name).values()))) for name in found.values if found.groups
         },
         "greedy": _facts(greedy),
         "samples": _facts(sampled) if sampled else None,
@@ -107,10 +105,11 @@ def sample_counts(samples: int) -> list[int]:
 
 
 def _intervals(found: Scores, chosen: np.ndarray, seed: int, resamples: int) -> dict[str, dict[str, float]]:
-    return {
-        name: asdict(bootstrap_interval(values[chosen], seed=seed, name=f"bootstrap/{name}", resamples=resamples))
+    intervals = {
+        name: bootstrap_interval(values[chosen], seed=seed, name=f"bootstrap/{name}", resamples=resamples)
         for name, values in found.values.items()
     }
+    return {name: {"mean": one.estimate, "low": one.low, "high": one.high} for name, one in intervals.items()}
 
 
 def _facts(completions: Sequence[Completion]) -> dict[str, Any]:
@@ -138,10 +137,12 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
         table.add_column("greedy" if name == "accuracy" else name, justify="right", no_wrap=True)
     for set_name, found in sets.items():
         table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names))
-        if len(found["levels"]) > 1:
-            for level, part in found["levels"].items():
-                table.add_row(f"  level {level}", f"{part['problems']:,}", *_cells(part["scores"], names), style="dim")
-            table.add_row("  mean of levels", "", *_means(found["mean_over_levels"], names))
+        kind = "sources" if "sources" in found else "levels"
+        if len(found[kind]) > 1:
+            for group, part in found[kind].items():
+                label = group if kind == "sources" else f"level {group}"
+                table.add_row(f"  {label}", f"{part['problems']:,}", *_cells(part["scores"], names), style="dim")
+            table.add_row(f"  mean of {kind}", "", *_means(found[f"mean_over_{kind}"], names))
     if len(sets) > 1:
         table.add_section()
         table.add_row("mean of sets", "", *_means(result["mean_over_sets"], names))

@@ -1,4 +1,4 @@
-"""How far an extraction is, for people: in place on a terminal, now and then in a log file."""
+"""How far something long is, for people: in place on a terminal, now and then in a log file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from gainrl.signals.progress import Progress
-
-_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LINES = 15.0
 
 
-def reporter(console: Console, show: Callable[[str], None] | None = None) -> Callable[[Progress], None]:
-    """For `extract`: calls ``show`` on a terminal; elsewhere, and without it, prints a line now and then."""
+def reporter(console: Console, show: Callable[[str], None] | None = None) -> Callable[[object], None]:
+    """For whatever reports how far it is as something that can be printed.
+
+    Calls ``show`` on a terminal; elsewhere, and without it, prints a line every 15 seconds or so.
+    """
     said = time.monotonic()
 
-    def report(progress: Progress) -> None:
+    def report(progress: object) -> None:
         nonlocal said
         if console.is_terminal and show is not None:
             show(str(progress))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.profilers import PyTorchProfiler
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -18,7 +20,6 @@ from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.strategies import strategy_of
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.threads import available_threads, check_threads, faster_threads, training_pass
 from gainrl.training.upkeep.peak import PeakMemory, Plan, expected_footprint
 from gainrl.types import Policy
 
@@ -26,9 +27,11 @@ _SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated
 
 
 def check_hardware(config: DictConfig) -> None:
-    """Raises ValueError where ``trainer`` asks for what this machine has not; sets the threads to begin with."""
-    threads = check_threads(config.trainer.threads)
-    torch.set_num_threads(1 if threads == "auto" else threads)
+    """Raises ValueError where ``trainer`` asks for what cannot be; sets the number of threads."""
+    threads = config.trainer.threads
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise ValueError(f"trainer.threads={threads!r} must be a number of threads, 1 or more; type trainer.threads=1")
+    torch.set_num_threads(threads)
     if config.trainer.liger:
         check_liger()
 
@@ -41,47 +44,16 @@ def optional_kernels(config: DictConfig, policy: Policy) -> None:
         compile_decoder(policy)
 
 
-def settle_threads(
-    config: DictConfig, record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console
-) -> None:
-    """With ``trainer.threads=auto`` tries one thread and all of them; a run that goes on keeps its earlier choice.
-
-    The number of threads decides the order in which floats are added, and with it the last bits of a run.
-    """
-    if config.trainer.threads != "auto" or will_use_cuda(config):
-        return
-    held = module.ranks.gather(record.content.get("threads"))[0]
-    if held is not None:
-        torch.set_num_threads(int(held))
-        return
-    most = available_threads()
-    if most == 1:
-        told = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
-        console.print(f"threads: 1, the only one that this process may use{told}", style="dim", highlight=False)
-        record.update(threads=1)
-        return
-    work = training_pass(
-        module.policy,
-        data.prompts(range(min(16, len(data.problems)))),
-        group_size=module.sampling.group_size,
-        max_new_tokens=module.sampling.max_new_tokens,
-    )
-    choice = module.ranks.gather(faster_threads(work, [1, most]))[0]  # all try, so that they try under the same load
-    torch.set_num_threads(choice.threads)
-    record.update(threads=choice.threads)
-    console.print(f"threads: {choice}", style="dim", highlight=False)
-
-
 def print_expectations(
     record: RunRecord,
     module: GRPOModule,
     data: PromptDataModule,
     console: Console,
     *,
-    plan: Plan = Plan(),  # noqa: B008
+    plan: Plan = Plan(),
     compiled: bool = False,
-) -> PeakMemory:
-    """The memory that training will need, and whether completions can share their prompts; begins to measure it.
+) -> None:
+    """Prints the memory that training will need, and whether completions can share their prompts.
 
     ``plan``: how the run is laid out; where it stays on a CPU, the weights are held already. ``compiled``: whether
     `optional_kernels` has compiled the decoder.
@@ -111,15 +83,15 @@ def print_expectations(
             style="yellow",
             highlight=False,
         )
-    return PeakMemory(cuda=plan.cuda)
 
 
 def memory_parts(needed: Footprint) -> str:
     """What the peak consists of, in words."""
+    copied = f"weights {readable(needed.copy)}, " if needed.copy else ""
     turns = [
         f"in an update activations {readable(needed.activations)}, weights gathered or cast {readable(needed.gathered)}"
         f", backward {readable(needed.backward)} or logits {readable(needed.logits)}",
-        f"in a rollout {'weights ' + readable(needed.copy) + ', ' if needed.copy else ''}cache {readable(needed.cache)}",
+        f"in a rollout {copied}cache {readable(needed.cache)}",
     ]
     always = f"weights {readable(needed.weights)}, gradients {readable(needed.gradients)}, optimizer " + readable(
         needed.optimizer
@@ -162,18 +134,30 @@ def will_use_cuda(config: DictConfig) -> bool:
     return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
-def make_trainer(config: DictConfig, ranks: Ranks, **settings: object) -> lightning.Trainer:
-    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers."""
+def make_trainer(
+    config: DictConfig, ranks: Ranks, *, callbacks: list[Callback], default_root_dir: Path, **settings: object
+) -> lightning.Trainer:
+    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers.
+
+    With ``profile`` the operations of a few steps go to ``trace.pt.trace.json`` of the run directory.
+    """
     return lightning.Trainer(
         accelerator=config.trainer.accelerator,
         strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
         **layout(config.trainer),
         precision=config.trainer.precision,
+        callbacks=callbacks,
+        default_root_dir=default_root_dir,
+        profiler=_profiler(default_root_dir) if config.profile else None,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
-        enable_checkpointing=False,
         **settings,  # type: ignore[arg-type]
     )
+
+
+def _profiler(folder: Path) -> PyTorchProfiler:
+    """Lightning's profiler of torch's operations, over all steps of the run: profile a run of a few steps."""
+    return PyTorchProfiler(dirpath=folder, filename="trace", export_to_chrome=True)

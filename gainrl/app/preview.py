@@ -28,6 +28,7 @@ from rich.table import Table
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.identity import RunRecord, fingerprint, plain_config
 from gainrl.app.paths import config_dir
+from gainrl.app.precision import keep_precision
 from gainrl.report.blocks import duration
 from gainrl.report.plan import expand_jobs
 
@@ -108,6 +109,7 @@ def _job(overrides: Sequence[str]) -> Job:
         job_config = copy.deepcopy(config)
         with open_dict(job_config):
             del job_config["hydra"]  # as Hydra hands it to a job
+        keep_precision(job_config, folder)
         plain = plain_config(job_config)
         record = RunRecord(folder).content
         status = str(record.get("status") or "new")

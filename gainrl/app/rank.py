@@ -21,19 +21,19 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.build import load_policy
 from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
-from gainrl.app.paths import cache_dir, config_dir
+from gainrl.app.paths import config_dir
 from gainrl.app.ranking import compare, order_files, published_orders, signal_table
 from gainrl.app.ranking_report import write_report
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import BoundTemplate
-from gainrl.models.tiny import load_saved
+from gainrl.files import cache_dir
 from gainrl.signals.extraction import Extraction, extract
 from gainrl.signals.protocol import Signal
-from gainrl.training.warm_start.cache import warm_started
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
 
@@ -69,12 +69,13 @@ def rank(config: DictConfig, console: Console) -> Path:
     for signal in parts.signals.values():
         if signal.cost == "none":
             signal.compute(problems, prompts)  # what the data lacks is found before the model is loaded
+    policy = parts.load(console)
     with console.status("measuring") as status:
         extraction = extract(
             parts.signals,
             problems,
             prompts,
-            parts.load(),
+            policy,
             engine=parts.engine,
             reward=parts.reward,
             cache_dir=cache_dir() / "signals",
@@ -116,22 +117,11 @@ class _Parts:
     engine: RolloutEngine | None
     reward: Reward | None
 
-    def load(self) -> Policy | None:
+    def load(self, console: Console) -> Policy | None:
         """The model with its weights, if a signal reads one."""
         if all(signal.cost == "none" for signal in self.signals.values()):
             return None
-        settings = getattr(self.source, "warm_start", None)
-        if settings is None:
-            return self.source.load()
-        assert self.splits.warm_start is not None
-        identity = self.source.identity()
-        return load_saved(
-            str(
-                warm_started(
-                    self.source.load, settings, identity, self.template, self.splits.warm_start, cache_dir=cache_dir()
-                )
-            )
-        )
+        return load_policy(self.source, self.template, self.splits.warm_start, console)
 
 
 def _build(config: DictConfig) -> _Parts:

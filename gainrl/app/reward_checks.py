@@ -13,7 +13,7 @@ _LOOKED_AT = 20
 
 
 def require_judgeable(reward: Reward, problems: ProblemSet) -> None:
-    """Raises ConfigError if a reward can judge none of the first problems of a set.
+    """Raises ConfigError if a reward can judge less than half of the first problems of a set.
 
     A reward says so through ``unjudgeable(problem)``: why no completion can be judged, or None. One without this
     method is taken to judge anything.
@@ -21,9 +21,12 @@ def require_judgeable(reward: Reward, problems: ProblemSet) -> None:
     unjudgeable = getattr(reward, "unjudgeable", None)
     if unjudgeable is None:
         return
-    reasons = [unjudgeable(problem) for problem in islice(problems, _LOOKED_AT)]
-    if reasons and all(reasons):
-        raise ConfigError(f"{type(reward).__name__} can judge nothing of {problems.name}. {reasons[0]}")
+    answers = [unjudgeable(problem) for problem in islice(problems, _LOOKED_AT)]
+    reasons = [reason for reason in answers if reason]
+    if len(reasons) > len(answers) / 2:
+        judged = len(answers) - len(reasons)
+        share = f"{judged} of the first {len(answers)} problems" if judged else "nothing"
+        raise ConfigError(f"{type(reward).__name__} can judge {share} of {problems.name}. {reasons[0]}")
 
 
 def stamps(rewards: Iterable[tuple[str, Reward]]) -> dict[str, Any]:

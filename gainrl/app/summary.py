@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -13,17 +14,19 @@ from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
-    from gainrl.app.components import Parts
+    from gainrl.app.components import Components
 
 
-def print_opening(console: Console, config: DictConfig, parts: Parts, formula: str, remarks: list[str]) -> None:
+def print_opening(
+    console: Console, config: DictConfig, components: Components, formula: str, remarks: list[str]
+) -> None:
     """What will run: sizes with the numbers that follow from them, and the effective objective."""
     schedule, group_size = config.schedule, config.algorithm.group_size
-    assert parts.splits.train is not None
-    held_out = len(parts.splits.held_out) if parts.splits.held_out is not None else 0
+    assert components.splits.train is not None
+    held_out = len(components.splits.held_out) if components.splits.held_out is not None else 0
     console.print(
-        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(parts.curriculum).__name__} over "
-        f"{len(parts.splits.train):,} problems ({held_out:,} held out)",
+        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(components.curriculum).__name__} over "
+        f"{len(components.splits.train):,} problems ({held_out:,} held out)",
         highlight=False,
     )
     console.print(
@@ -33,7 +36,7 @@ def print_opening(console: Console, config: DictConfig, parts: Parts, formula: s
         highlight=False,
     )
     console.print(formula, style="dim", highlight=False, markup=False)
-    for finding in parts.findings:
+    for finding in components.findings:
         console.print(f"data: {finding}", style="yellow", highlight=False, markup=False)
     for remark in remarks:
         console.print(f"note: {remark}", style="dim yellow", highlight=False, markup=False)
@@ -42,15 +45,13 @@ def print_opening(console: Console, config: DictConfig, parts: Parts, formula: s
 def print_summary(
     console: Console, record: RunRecord, first: dict[str, float], last: dict[str, float], module: GRPOModule
 ) -> None:
-    """Accuracy by level before and after, time by phase, tokens, and where everything is."""
+    """Accuracy by level or source before and after, time by phase, tokens, and where everything is."""
     table = Table(title="Held-out accuracy (greedy)", title_justify="left")
-    for name in ("level", "before", "after", "change"):
-        table.add_column(name, justify="right")
-    names = sorted(
-        (name for name in last if name.startswith("eval/accuracy/level_")), key=lambda name: int(name.rsplit("_", 1)[1])
-    )
-    for name in names:
-        _accuracy_row(table, name.rsplit("_", 1)[1], first.get(name), last[name])
+    kind, groups = accuracy_groups(last)
+    for name in (kind, "before", "after", "change"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for label, name in groups.items():
+        _accuracy_row(table, label, first.get(name), last[name])
     if "eval/accuracy" in last:
         table.add_section()
         _accuracy_row(table, "mean", first.get("eval/accuracy"), last["eval/accuracy"])
@@ -66,6 +67,17 @@ def print_summary(
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )
+
+
+def accuracy_groups(metrics: Mapping[str, float]) -> tuple[str, dict[str, str]]:
+    """Whether accuracies are given by ``level`` or by ``source``, and the metric's name for each of them, in order."""
+    for kind in ("source", "level"):
+        prefix = f"eval/accuracy/{kind}_"
+        groups = {name.removeprefix(prefix): name for name in metrics if name.startswith(prefix)}
+        if groups:
+            order = sorted(groups, key=lambda label: (int(label) if kind == "level" else 0, label))
+            return kind, {label: groups[label] for label in order}
+    return "level", {}
 
 
 def phase_table(clock: PhaseClock) -> Table:

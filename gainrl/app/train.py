@@ -33,6 +33,7 @@ from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue
 from gainrl.app.launch import check_engine, check_processes, speaks
 from gainrl.app.lock import run_lock
 from gainrl.app.paths import config_dir
+from gainrl.app.precision import settle_precision
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
 from gainrl.app.validate import validate
 
@@ -100,6 +101,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     check_processes(config.trainer, multirun=multirun)
     check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
+    settle_precision(config, folder, console)
     record = open_run(folder, plain_config(config))
     if record.status == "finished":
         elsewhere = "" if config.resume is None else "; hydra.run.dir=... besides resume starts from it in a new one"
@@ -117,7 +119,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
     """Trains here and in the processes that join, with the directory's lock; ``repeats`` as of `StopRequest`."""
-    from gainrl.app.components import build_parts
+    from gainrl.app.components import build_components
     from gainrl.app.launch import connect
     from gainrl.app.resume import check_given
     from gainrl.app.run import train
@@ -128,8 +130,8 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     stop = StopRequest(repeats=repeats)
     stop.install()
     try:
-        parts = build_parts(config)
-        check_given(config.resume, folder, plain_config(config), parts.splits, parts.evaluation_sets)
+        components = build_components(config)
+        check_given(config.resume, folder, plain_config(config), components.splits, components.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
             record.keep_to_itself()
@@ -139,7 +141,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             before = record.status
             record.begin(plain_config(config))
             try:
-                return train(config, parts, record, console, stop, ranks)
+                return train(config, components, record, console, stop, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise

@@ -1,31 +1,32 @@
 """MoPPS: a Beta belief about each prompt's pass rate, and Thompson sampling towards a target (arXiv 2507.04632).
 
 From ``factor * n`` random candidates, each given a draw ``p ~ Beta(a, b)``, the step takes those whose draw is nearest
-to ``target`` (``topk``), or random ones among those with a draw in [0.3, 0.7] (``threshold``). A group with ``k`` of
-``G`` correct then gives::
+to ``target`` (``topk``), or random ones among those whose draw lies within 0.2 of it (``threshold``; at the paper's
+target of 0.5 that is its band from 0.3 to 0.7). A group with ``k`` of ``G`` correct then gives::
 
     a <- memory a + (1 - memory) + k        b <- memory b + (1 - memory) + G - k
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import best, candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, one_of
+from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
-_BAND = 0.2  # the paper's threshold rule accepts draws within 0.5 +- 0.2
+_BAND = 0.2  # the paper's threshold rule accepts draws within 0.5 +- 0.2; here the band follows the target
 
 
-class MoPPSCurriculum:
+class MoPPSCurriculum(CurriculumDefaults):
     """Trains on prompts that are believed to be passed at a rate of ``target``; the prior is Beta(1, 1).
 
     ``memory`` = 1 never forgets; below 1 the belief remembers about ``G / (1 - memory)`` completions.
@@ -51,14 +52,11 @@ class MoPPSCurriculum:
         self._beliefs = np.ones((2, pool.size))
         self._error, self._judged = 0.0, 0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "mopps", self._draws)
         self._draws += 1
-        rows = candidates(self._pool.size, math.ceil(self.factor * n), exclude, stream)
+        rows = candidates(self._pool.size, ceil_product(self.factor, n), exclude, stream)
         distance = np.abs(stream.beta(*self._beliefs[:, rows]) - self.target)
         if self.pick == "threshold":
             distance = np.maximum(distance, _BAND)  # within the band all are equal and the random order decides
@@ -74,9 +72,6 @@ class MoPPSCurriculum:
                 self._judged += 1
                 outcome = np.array([verdicts.sum(), len(verdicts) - verdicts.sum()])
                 self._beliefs[:, group.row] = self.memory * belief + (1 - self.memory) + outcome
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: beliefs change after every round."""
 
     def metrics(self) -> dict[str, float]:
         """``prediction_error``: mean squared error of the beliefs about the last round's pass rates."""

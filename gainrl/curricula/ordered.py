@@ -14,14 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
 from gainrl.functional.ranking import rank_order, reversed_order
+from gainrl.functional.rounding import simplest_fraction
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class OrderedCurriculum:
+class OrderedCurriculum(CurriculumDefaults):
     """Serves prompts by the rank of a signal; ``hard_first`` starts from the end that is to be learnt last.
 
     Refills take the ranks nearest to those of the step. Raises ValueError at `start` if the run has no signal.
@@ -51,7 +53,7 @@ class OrderedCurriculum:
             return self._nearest(float(self._ranks[np.asarray(exclude, np.int64)].mean()), n, exclude)
         if self.mode == "stretched":
             share = min(self._pool.step / max(self._pool.total_steps - 1, 1), 1.0)
-            first = round(share * (self._pool.size - n))
+            first = round(simplest_fraction(share) * (self._pool.size - n))
             return self._order[first : first + n]
         number, offset = divmod(self._position, self._part)
         rows = self._epoch_part(number)[offset : offset + n]
@@ -60,12 +62,6 @@ class OrderedCurriculum:
             rank = float(self._ranks[rows].mean())
             rows = np.concatenate([rows, self._nearest(rank, n - len(rows), rows.tolist())])
         return rows
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: the order is fixed."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: positions are counted in steps and prompts."""
 
     def metrics(self) -> dict[str, float]:
         return {"progress": self._pool.progress}

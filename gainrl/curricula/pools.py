@@ -1,7 +1,7 @@
 """Difficulty pools: prompts fall into hard, normal and easy by their last pass rate, and each pool has a weight.
 
-The thresholds and weights are those of prime-rl. Solved prompts retire for good with ``easy_above`` = 0.9 and
-``easy_weight`` = 0, the no-positive-resampling of ScaleRL (arXiv 2510.13786).
+The thresholds and weights are those of prime-rl. With ``easy_threshold`` = 0.9 and ``easy_weight`` = 0 prompts retire
+for good once their pass rate is 0.9 or more, the no-positive-resampling of ScaleRL (arXiv 2510.13786).
 """
 
 from __future__ import annotations
@@ -11,33 +11,35 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import proportional
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class PoolsCurriculum:
+class PoolsCurriculum(CurriculumDefaults):
     """Draws each prompt in proportion to the weight of its pool.
 
-    Hard: last pass rate at most ``hard_below``; easy: above ``easy_above``; normal in between; unseen before a visit.
+    Hard: last pass rate at most ``hard_threshold``; easy: at least ``easy_threshold``; normal in between; unseen before
+    a visit.
     Prompts of weight 0 are drawn only when all others are used up.
     """
 
     def __init__(
         self,
         *,
-        hard_below: float = 0.25,
-        easy_above: float = 0.75,
+        hard_threshold: float = 0.25,
+        easy_threshold: float = 0.75,
         hard_weight: float = 0.2,
         normal_weight: float = 1.0,
         easy_weight: float = 0.2,
         unseen_weight: float = 1.0,
     ) -> None:
-        between("hard_below", hard_below, 0, 1)
-        between("easy_above", easy_above, hard_below, 1)
-        self.hard_below, self.easy_above = hard_below, easy_above
+        between("hard_threshold", hard_threshold, 0, 1)
+        between("easy_threshold", easy_threshold, hard_threshold, 1)
+        self.hard_threshold, self.easy_threshold = hard_threshold, easy_threshold
         names = ("hard_weight", "normal_weight", "easy_weight", "unseen_weight")
         weights = (hard_weight, normal_weight, easy_weight, unseen_weight)
         self._pool_weights = np.array([between(*pair, 0) for pair in zip(names, weights, strict=True)])
@@ -46,20 +48,11 @@ class PoolsCurriculum:
         need_prompts(pool, pool.size, pool.prompts_per_step)
         self._pool, self._seed, self._draws = pool, seed, 0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "pools", self._draws)
         self._draws += 1
         return proportional(self._pool_weights[self._members()], n, exclude, stream)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to do: the pool keeps the history."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: weights follow the history."""
 
     def metrics(self) -> dict[str, float]:
         """Share of all prompts in each pool."""
@@ -74,4 +67,5 @@ class PoolsCurriculum:
 
     def _members(self) -> np.ndarray:
         rates = self._pool.history.last_pass_rate
-        return np.select([np.isnan(rates), rates <= self.hard_below, rates > self.easy_above], [3, 0, 2], default=1)
+        hard, easy = rates <= self.hard_threshold, rates >= self.easy_threshold
+        return np.select([np.isnan(rates), hard, easy], [3, 0, 2], default=1)

@@ -6,20 +6,21 @@ consecutive ones from rank ``floor(rho (candidates - n))`` on. The paper's weigh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal
+from gainrl.functional.rounding import ceil_quotient, floor_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class PrepoCurriculum:
+class PrepoCurriculum(CurriculumDefaults):
     """Takes a window of the run's signal, from the end that is learnt first to the other.
 
     ``keep``: share of the candidate batch that trains. ``live`` measures candidates under the current policy at every
@@ -47,21 +48,15 @@ class PrepoCurriculum:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "prepo", self._draws)
         self._draws += 1
-        rows = candidates(self._pool.size, math.ceil(n / self.keep), exclude, stream)
+        rows = candidates(self._pool.size, ceil_quotient(n, self.keep), exclude, stream)
         if self.live and self._pool.measure is not None:
             values = np.asarray(self._pool.measure(rows))
             self._measured += len(rows)
         else:
             values = self._signal.values[rows]
         ranked = rows[np.argsort(-values if self._signal.learn_first == "high" else values, kind="stable")]
-        first = int(self._pool.progress * (len(rows) - n))
+        first = floor_product(self._pool.progress, len(rows) - n)
         return ranked[first : first + n]
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: the window follows the step alone."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: the window follows the step alone."""
 
     def metrics(self) -> dict[str, float]:
         return {"progress": self._pool.progress, "prompts_measured": float(self._measured)}

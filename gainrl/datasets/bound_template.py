@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2.exceptions import TemplateError
 
+from gainrl.functional.thinking import opens_thinking
 from gainrl.types import PromptTokens
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class BoundTemplate:
         self.chat = has_chat and template.chat != "plain"
         self._system_role = self.chat and self._knows_system_role()
         self.prefix_text, self.closing_text = self._surroundings()
+        self._check_thinking()
         self._edges = self._prefix_edges()
         self.prefix_ids, self._segments = self._measure_prefix()
         self.fingerprint = _fingerprint(template, tokenizer, self.prefix_text, self.closing_text)
@@ -133,6 +135,22 @@ class BoundTemplate:
             raise ValueError("the chat template does not show the question word by word, so its tokens cannot be found")
         return before, after
 
+    def _check_thinking(self) -> None:
+        """Raises ValueError where the judges would be told something else than what the prompt shows."""
+        declared, shown = self.template.thinking.opened, opens_thinking(self.closing_text)
+        if shown and not declared:
+            advice = (
+                "type template.opens_thinking=true template.thinking=required, or turn thinking off in the chat "
+                "template (+template.chat_arguments.enable_thinking=false where it knows this argument)"
+            )
+            raise ValueError(f"every prompt ends in an opened thinking part ({self.closing_text[-40:]!r}): {advice}")
+        if declared and not shown:
+            raise ValueError(
+                f"template.opens_thinking=true, but prompts end in {self.closing_text[-40:]!r}, which opens no "
+                "thinking part: type template.opens_thinking=false, or let the chat template "
+                "(model.chat_template=<file>) or template.plain_form end in <think>"
+            )
+
     def _prefix_edges(self) -> dict[str, int]:
         """Where ``system`` and ``example`` end, in characters of the prefix."""
         template, text = self.template, self.prefix_text
@@ -179,6 +197,8 @@ def _fingerprint(template: PromptTemplate, tokenizer: Any, prefix_text: str, clo
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     for state in ("padding", "truncation"):  # changed by every call of the tokenizer; no part of its definition
         definition.pop(state, None)
-    parts = [vars(template), tokenizer.chat_template, prefix_text, closing_text, definition]
+    # How completions are read is no part of the prompt: signals and warm starts stay as they are.
+    texts = {name: value for name, value in vars(template).items() if name != "thinking"}
+    parts = [texts, tokenizer.chat_template, prefix_text, closing_text, definition]
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

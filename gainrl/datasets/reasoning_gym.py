@@ -59,7 +59,11 @@ def reasoning_gym(
             cache_dir=cache_dir,
         )
 
-    return DataSplits(train=None if held_out_only else load("train"), held_out=load("held_out"))
+    return DataSplits(
+        train=None if held_out_only else load("train"),
+        held_out=load("held_out"),
+        compare_by="source" if len(plans) > 1 else "level",
+    )
 
 
 def _part(plans: list[_Plan], size: int, held_out_size: int, seed: int, part: str) -> Iterator[Problem]:
@@ -72,16 +76,21 @@ def _part(plans: list[_Plan], size: int, held_out_size: int, seed: int, part: st
         yield from draw.problems("train", size)
 
 
+def require_task(name: str) -> None:
+    """Raises ValueError for a name that is no task of reasoning-gym: which it may be, and which there are."""
+    if name not in DATASETS:
+        near = get_close_matches(name, DATASETS, n=1)
+        raise ValueError(
+            f"{name!r} is no task of reasoning-gym{f'; did you mean {near[0]!r}?' if near else ''} "
+            f"It knows {', '.join(sorted(DATASETS))}"
+        )
+
+
 class _Plan:
     """A task with its weight and one source of items for each of its levels."""
 
     def __init__(self, name: str, settings: dict[str, Any]) -> None:
-        if name not in DATASETS:
-            near = get_close_matches(name, DATASETS, n=1)
-            raise ValueError(
-                f"{name!r} is no task of reasoning-gym{f'; did you mean {near[0]!r}?' if near else ''} "
-                f"It knows {', '.join(sorted(DATASETS))}"
-            )
+        require_task(name)
         self.name = name
         self.settings = settings
         self.weight = float(settings.get("weight", 1.0))

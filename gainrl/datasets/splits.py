@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gainrl.types import ProblemSet
 
@@ -12,12 +13,14 @@ class DataSplits:
     """``train`` is the pool that curricula draw from, None for a set that only evaluates; ``held_out`` never trains.
 
     ``lessons``: what a warm start learns from where that is not ``train``, so that pools of different make-up share
-    one warm-started model.
+    one warm-started model. ``compare_by``: what accuracies are given by and averaged over; ``source``
+    where a level means another difficulty in every source.
     """
 
     train: ProblemSet | None
     held_out: ProblemSet | None
     lessons: ProblemSet | None = None
+    compare_by: Literal["level", "source"] = "level"
 
     @property
     def warm_start(self) -> ProblemSet | None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from gainrl.datasets.bound_template import BoundTemplate
+from gainrl.functional.thinking import Thinking, ThinkingMode
 
 __all__ = ["BoundTemplate", "PromptTemplate"]
 
@@ -28,7 +29,12 @@ class PromptTemplate:
     falls back to plain text, ``plain`` never uses it. ``plain_form`` is the plain text of a question;
     ``chat_arguments`` go to the chat template (such as ``enable_thinking``).
 
-    Raises ValueError for an unknown ``chat``, an incomplete ``example`` or a ``plain_form`` without ``{question}``.
+    ``thinking`` says whether completions think before they answer (`functional.thinking.Thinking`), and
+    ``opens_thinking`` that the rendered prompt ends in ``<think>``. Neither changes the prompt: the rewards read them
+    from here, so that prompt and judge cannot disagree.
+
+    Raises ValueError for an unknown ``chat`` or ``thinking``, an incomplete ``example``, a ``plain_form`` without
+    ``{question}``, and a prompt that opens a thinking part where completions have none.
     """
 
     def __init__(
@@ -40,6 +46,8 @@ class PromptTemplate:
         chat: Literal["auto", "required", "plain"] = "required",
         plain_form: str = "Question:\n{question}\n\nAnswer:\n",
         chat_arguments: Mapping[str, Any] | None = None,
+        thinking: ThinkingMode = "optional",
+        opens_thinking: bool = False,
     ) -> None:
         if chat not in ("auto", "required", "plain"):
             raise ValueError(f"chat={chat!r} is not a way to render prompts; use 'auto', 'required' or 'plain'")
@@ -60,6 +68,7 @@ class PromptTemplate:
         self.instruction = instruction.strip()
         self.chat = chat
         self.plain_form = plain_form
+        self.thinking = Thinking(mode=thinking, opened=opens_thinking)
         self.chat_arguments = {**_CHAT_ARGUMENTS, **(chat_arguments or {})}
 
     def bind(self, tokenizer: Any) -> BoundTemplate:

@@ -9,8 +9,10 @@ With accuracy ``a`` in [0, 1], concentration ``C`` and a step ``s`` in ranks::
     angle_only     s tanh(gamma C)
     none           0
 
-Source: arXiv 2506.02281 (alpha = 2, beta = 0.5, gamma = 0.5, s = n / 2 with n = 1024 prompts per epoch) and its code
-(alpha = 2, beta = 0.5, s = 500, the sum clipped to [0, 1000], whose upper end cannot be reached).
+Sources. ``released_*``: the code released with arXiv 2506.02281 (alpha = 2, beta = 0.5, s = 500, the sum clipped to
+[0, 1000], whose upper end cannot be reached). ``paper``: the overview figure of arXiv 2506.02281 shows one term of the
+accuracy and one of the angle; their form and the constants (alpha = 2, beta = 0.5, gamma = 0.5, s = n / 2 with n = 1024
+prompts per epoch) are known only at second hand, from a survey note. The last three are ablations of ours.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class BatchSizes:
     gradients and optimizer states are divided, 1 for none. ``foreach``: whether the optimizer moves all weights at
     once, with a temporary for each (PyTorch's default on a GPU).
 
-    ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` elsewhere;
-    ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only during rollouts.
+    ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` on other
+    devices; ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only during rollouts.
     """
 
     micro_batch_tokens: int

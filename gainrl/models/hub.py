@@ -1,4 +1,4 @@
-"""A causal language model by hub id or from a folder, ready to be trained as a policy.
+"""A causal language model by hub id, from a folder or from a file, ready to be trained as a policy.
 
 Three things that transformers leaves to its users are settled here. The model is in train mode, without which
 gradient checkpointing does nothing, and without dropout, so that two passes give the same log-probs. All tokens that
@@ -8,7 +8,7 @@ may end an answer are stop ids, and the pad id is none of them. The sampling def
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from gainrl.models.gguf import as_folder
 from gainrl.models.lora import add_adapter
-from gainrl.models.resolve import check_model_source
+from gainrl.models.packaged import SCHEME, PackagedFile
+from gainrl.models.resolve import check_model_source, weights_mark
 from gainrl.models.stops import choose_pad, find_stops
 from gainrl.types import Policy
 
@@ -27,16 +29,16 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 class HubModel:
-    """A causal language model that lies in a folder or on a hub, and what can be said before its weights are loaded.
+    """A causal language model of a hub or of this machine, and what can be said before its weights are loaded.
 
-    ``source`` is a hub id or a folder. ``dtype`` is that of the weights (``auto``: as stored); with small steps
+    ``source`` is a hub id, a folder, a ``.gguf`` file (`models.gguf`) or a file inside a package of the package index
+    (`models.packaged`). ``warm_start``: settings of a supervised phase before anything else (`training.warm_start`), or
+    None. ``dtype`` is that of the weights (``auto``: as stored); with small steps
     they should be float32 and the forward pass mixed. ``attention=auto`` takes the fastest that the architecture and
     PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights, whose first values
     ``lora_seed`` decides. ``chat_template`` is a file that replaces the tokenizer's template, ``stop_tokens`` are
     further tokens that end an answer. Raises ValueError for an unknown ``dtype``.
     """
-
-    warm_start = None
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class HubModel:
         lora_seed: int = 0,
         chat_template: str | None = None,
         stop_tokens: Sequence[str] = (),
+        warm_start: Any = None,
     ) -> None:
         if dtype not in _DTYPES:
             raise ValueError(f"model.dtype={dtype!r} is not known; use one of {', '.join(_DTYPES)}")
@@ -60,10 +63,29 @@ class HubModel:
         self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
         self.lora_targets, self.lora_seed = lora_targets, lora_seed
         self.stop_tokens = tuple(stop_tokens)
+        self.warm_start = warm_start
+        self._folder: str | None = None
+
+    def fetch(self, tell: Callable[[str], None]) -> str | None:
+        """Brings a packaged or ``.gguf`` model into the cache and returns its folder; None for any other source.
+
+        Raises ValueError where the file can't be had or read.
+        """
+        if self.source.startswith(SCHEME):
+            return str(as_folder(PackagedFile.parse(self.source).fetch(tell), tell))
+        return self._place() if self.source.endswith(".gguf") else None
 
     def check(self) -> Any:
         """The model's configuration. Raises ValueError where files are missing: what to download, where to put it."""
-        return check_model_source(self.source, revision=self.revision, chat_template=self.chat_template)
+        return check_model_source(self._place(), revision=self.revision, chat_template=self.chat_template)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the weights before a warm start, and which of them it trains, as plain values."""
+        adapter = None
+        if self.lora_rank:
+            targets = self.lora_targets if isinstance(self.lora_targets, str) else list(self.lora_targets)
+            adapter = {"rank": self.lora_rank, "alpha": self.lora_alpha, "targets": targets}
+        return {"weights": weights_mark(self._place(), self.revision), "dtype": self.dtype, "adapter": adapter}
 
     def context_length(self) -> int | None:
         """Positions the model has, None if its configuration does not say."""
@@ -76,14 +98,18 @@ class HubModel:
             tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")
         return tokenizer
 
-    def load(self) -> Policy:
-        """The policy, in train mode. Raises ValueError if the model is missing or cannot be run as asked."""
-        config = self.check()
+    def load(self, folder: str | Path | None = None) -> Policy:
+        """The policy, in train mode, with the weights of ``folder`` where one is given (those of its warm start).
+
+        Raises ValueError if the model is missing or cannot be run as asked.
+        """
+        place = self._place() if folder is None else str(folder)
+        config = check_model_source(place, revision=self.revision, chat_template=self.chat_template)
         without_dropout(config)
         tokenizer = self.tokenizer()
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                self._place(),
+                place,
                 revision=self.revision,
                 config=config,
                 dtype=_DTYPES[self.dtype],
@@ -114,8 +140,18 @@ class HubModel:
         return Policy(model=model, tokenizer=tokenizer, stop_ids=stop_ids, pad_id=pad_id)
 
     def _place(self) -> str:
-        path = Path(self.source).expanduser()
-        return str(path) if path.is_dir() else self.source
+        """A folder or a hub id. The first call for a ``.gguf`` file reads it into a folder of the cache."""
+        if self._folder is None:
+            path = Path(self.source).expanduser()
+            if self.source.startswith(SCHEME):
+                self._folder = str(as_folder(PackagedFile.parse(self.source).find()))
+            elif path.suffix == ".gguf":
+                if not path.is_file():
+                    raise ValueError(f"model.source={self.source} is not a file; give the path of a .gguf file")
+                self._folder = str(as_folder(path))
+            else:
+                self._folder = str(path) if path.is_dir() else self.source
+        return self._folder
 
 
 def without_dropout(config: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,23 @@ def check_model_source(source: str, *, revision: str | None = None, chat_templat
             "language model for; use a model that generates text from left to right"
         )
     return config
+
+
+def weights_mark(place: str, revision: str | None = None) -> str:
+    """Text that changes with the weights and the configuration of a folder, or of a hub id in the cache.
+
+    Of a folder it is a hash of the files, of a hub id its name and the commit in the cache.
+    """
+    path = Path(place)
+    if not path.is_dir():
+        found = try_to_load_from_cache(place, "config.json", revision=revision)
+        return f"{place}@{Path(found).parent.name if isinstance(found, str) else revision}"
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted([path / "config.json", *path.glob("*.safetensors"), *path.glob("*.bin")]):
+        digest.update(file.name.encode())
+        with open(file, "rb") as content:
+            digest.update(hashlib.file_digest(content, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def _check_folder(path: Path) -> None:

@@ -91,13 +91,15 @@ def completion_scores(
     hidden_observer: HiddenObserver | None = None,
     chunk_size: int | None = None,
     share_prompts: bool = True,
+    scored_BT: Tensor | None = None,
 ) -> Scored:
     """Log-probabilities, entropies and values of completion tokens from one forward of ``policy``.
 
     ``completion_ids_BT``: ``[B, T]`` int64, right-padded, prompt-major (row ``p * group_size + g``); ``lengths_B``:
     ``[B]``. ``rows``: indices ``[R]`` of the completions to score, all of them if None; the others cost nothing.
     All results are in the order of ``rows``, differentiable, and do not depend on the padding. ``chunk_size``: rows of
-    logits that exist at a time (None: `chunk_entries`).
+    logits that exist at a time (None: `chunk_entries`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
+    all of a completion are wanted; the others are zero and spare the head.
 
     The log-probability of a token is that of ``softmax(logits / temperature)`` after all tokens before it. Its value
     is ``value_head`` (``[N, D]`` to ``[N]``) of the same hidden state, i.e. of the state in which it is chosen. Raises
@@ -134,6 +136,9 @@ def completion_scores(
             form = None
     hidden_ND = _shared_hidden(policy, batch, observe, form) if form else _plain_hidden(policy, batch, observe)
     real = torch.arange(used_width, device=device)[None, :] < lengths[:, None]
+    if scored_BT is not None:
+        chosen = scored_BT[members, :used_width].to(device)
+        hidden_ND, real = hidden_ND[chosen[real]], real & chosen
     found: list[Tensor | None] = [None, None]
     if with_logprobs:
         head = _Head.of(policy.model)

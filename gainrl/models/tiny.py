@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -108,7 +109,10 @@ class TinyModel:
         """What decides the initial weights, as plain values."""
         return {"architecture": self.architecture, **self.sizes, "words": list(self.words), "seed": self.seed}
 
-    def load(self) -> Policy:
+    def load(self, folder: str | Path | None = None) -> Policy:
+        """The policy: freshly initialised, or with the weights of ``folder`` where one is given (its warm start)."""
+        if folder is not None:
+            return load_saved(str(folder))
         tokenizer = self.tokenizer()
         config_class, model_class = _ARCHITECTURES[self.architecture]
         config = config_class(

@@ -2,8 +2,8 @@ r"""Finds the final answer in a completion: the last box, else the text after ``
 
 Rules, in this order:
 
-1. Text inside a thinking part (``<think>``, ``<thinking>``, ``<thought>``) never counts. A part that is never closed
-   runs to the end; a closing tag without an opening one (the prompt opened it) ends a part that began at the start.
+1. Only what `functional.thinking` leaves of the completion counts: nothing inside a thinking part, and nothing at all
+   where a part that the prompt opened is never closed.
 2. The last complete ``\boxed{...}`` or ``\fbox{...}`` wins; of two nested boxes the inner one. A box that is never
    closed is no box, so that a completion cut at its token limit falls back on the box before it.
 3. Without a box, the rest of the line after the last ``####`` (the mark of GSM8K, arXiv 2110.14168).
@@ -18,14 +18,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from gainrl.functional.thinking import Thinking
 from gainrl.rewards.numerals import fast_number
 
 Fallback = Literal["none", "last_number"]
 FALLBACKS: tuple[Fallback, ...] = ("none", "last_number")
 MAX_VISIBLE_CHARACTERS = 100_000
 MAX_KEY_CHARACTERS = 1_000
+DEFAULT_THINKING = Thinking()
 
-_THINKING_TAG = re.compile(r"<(/?)(?:think|thinking|thought)>", re.IGNORECASE)
 # A backslash takes the next character with it, so that \{ and \} are text and not structure.
 _BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
@@ -39,25 +40,6 @@ class Extraction:
 
     text: str
     rule: Literal["box", "hashes", "last_number"]
-
-
-def visible_text(completion: str) -> str:
-    """The completion without its thinking parts."""
-    if "<" not in completion:
-        return completion
-    kept: list[str] = []
-    start, thinking = 0, False
-    for tag in _THINKING_TAG.finditer(completion):
-        if tag.group(1):
-            if not thinking:
-                kept.clear()
-            start, thinking = tag.end(), False
-        elif not thinking:
-            kept.append(completion[start : tag.start()])
-            thinking = True
-    if not thinking:
-        kept.append(completion[start:])
-    return "\n".join(part for part in kept if part)
 
 
 def last_box(text: str) -> str | None:
@@ -78,12 +60,14 @@ def last_box(text: str) -> str | None:
     return None if found is None else text[found[0] : found[1]]
 
 
-def final_answer(completion: str, *, fallback: Fallback = "none") -> Extraction | None:
+def final_answer(
+    completion: str, *, fallback: Fallback = "none", thinking: Thinking = DEFAULT_THINKING
+) -> Extraction | None:
     """The final answer of a completion by the rules of this module, stripped; None where there is none.
 
     An empty box is no answer either.
     """
-    text = visible_text(completion)[-MAX_VISIBLE_CHARACTERS:]
+    text = thinking.answer_part(completion)[-MAX_VISIBLE_CHARACTERS:]
     box = last_box(text)
     if box is not None:
         return Extraction(box.strip(), "box") if box.strip() else None

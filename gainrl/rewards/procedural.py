@@ -23,8 +23,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from gainrl.rewards.extraction import answer_key, final_answer, visible_text
-from gainrl.rewards.workers import Outcome, WorkerPool
+from gainrl.functional.thinking import Thinking, ThinkingMode
+from gainrl.rewards.extraction import answer_key, final_answer
+from gainrl.rewards.workers import Outcome, WorkerPool, Workers
 from gainrl.types import Judgement, Problem, Verdict
 
 FULL_SCORE = 1.0 - 1e-9
@@ -35,8 +36,9 @@ class ProceduralReward:
     """Scores completions with the scorer of the reasoning-gym task that made each problem.
 
     ``extract``: what the scorer reads, ``boxed`` or ``full``. ``partial_credit``: whether the value that trains is the
-    task's own score in [0, 1], or 1 for a full score and 0 for any other. The limits are those of `workers.WorkerPool`.
-    Raises ValueError for an unknown ``extract`` and limits that are not positive.
+    task's own score in [0, 1], or 1 for a full score and 0 for any other. ``thinking`` and ``prompt_opens_thinking``:
+    see `functional.thinking.Thinking`. The limits are those of `workers.WorkerPool`. Raises ValueError for an unknown
+    ``extract``, settings of thinking that contradict each other, and limits that are not positive.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class ProceduralReward:
         *,
         extract: Literal["boxed", "full"] = "boxed",
         partial_credit: bool = True,
-        workers: int = 2,
+        thinking: ThinkingMode = "optional",
+        prompt_opens_thinking: bool = False,
+        workers: Workers = "auto",
         time_limit_seconds: float = 5.0,
         batch_limit_seconds: float = 60.0,
         memory_limit_megabytes: int = 1024,
@@ -53,6 +57,7 @@ class ProceduralReward:
             raise ValueError(f"extract={extract!r} names nothing a scorer can read. Use extract=boxed or extract=full.")
         self.extract = extract
         self.partial_credit = partial_credit
+        self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         self._pool = WorkerPool(
             function="gainrl.rewards.scorers:score_answer",
             workers=workers,
@@ -99,8 +104,8 @@ class ProceduralReward:
 
     def _read(self, completion: str) -> str | None:
         if self.extract == "full":
-            return visible_text(completion).strip() or None
-        found = final_answer(completion)
+            return self.thinking.answer_part(completion).strip() or None
+        found = final_answer(completion, thinking=self.thinking)
         return found.text if found is not None and found.rule == "box" else None
 
     def _verdict(self, outcome: Outcome, answer: str) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gainrl.rewards.verdicts import check_setting, checked
 from gainrl.types import Judgement, Problem, Reward, Verdict
 
 
@@ -14,8 +15,9 @@ class WeightedReward:
     ``components``: the rewards by name. ``weights``: one number for each name; 0 logs a component without training on
     it. ``verdict_from``: the component whose judgement counts as the raw verdict of the completion.
 
-    A completion that a component with a weight cannot judge leaves its group (an error), since its sum is unknown.
-    Raises ValueError for names that do not match.
+    A completion that a component with a weight cannot judge leaves its group (an error), since its sum is unknown. A
+    component that only logs (weight 0) may fail without consequence. Raises ValueError for names that do not match,
+    weights that are no finite numbers, and an empty sum.
     """
 
     def __init__(self, *, components: Mapping[str, Reward], weights: Mapping[str, float], verdict_from: str) -> None:
@@ -27,7 +29,9 @@ class WeightedReward:
         if verdict_from not in components:
             raise ValueError(f"verdict_from={verdict_from!r} is not a component. Use one of: {', '.join(components)}.")
         self.components = dict(components)
-        self.weights = {name: float(weights[name]) for name in components}
+        self.weights = {name: check_setting(f"weights.{name}", weights[name]) for name in components}
+        if not any(self.weights.values()):
+            raise ValueError("all weights are 0, so that nothing trains. Give a component a weight.")
         self.verdict_from = verdict_from
 
     @property
@@ -55,13 +59,21 @@ class WeightedReward:
         self, completions: Sequence[str], problems: Sequence[Problem], *, lengths: Sequence[int] | None = None
     ) -> list[Verdict]:
         """One verdict per completion, with the value of every component before weighting."""
-        columns = {
-            name: reward.score(completions, problems, lengths=lengths)  # type: ignore[call-arg]
-            if getattr(reward, "uses_lengths", False)
-            else reward.score(completions, problems)
-            for name, reward in self.components.items()
-        }
+        columns = {name: self._column(name, completions, problems, lengths) for name in self.components}
         return [self._sum({name: column[row] for name, column in columns.items()}) for row in range(len(completions))]
+
+    def _column(
+        self, name: str, completions: Sequence[str], problems: Sequence[Problem], lengths: Sequence[int] | None
+    ) -> list[Verdict]:
+        """The verdicts of one component."""
+        reward: Any = self.components[name]
+        more = {"lengths": lengths} if getattr(reward, "uses_lengths", False) else {}
+        try:
+            return checked(reward.score(completions, problems, **more), len(completions), f"the component {name}")
+        except Exception as fault:
+            if self.weights[name] or name == self.verdict_from:
+                raise
+            return [Verdict(Judgement.ERROR, 0.0, detail=f"{type(fault).__name__}: {fault}")] * len(completions)
 
     def close(self) -> None:
         """Closes the components that hold processes."""

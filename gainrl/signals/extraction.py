@@ -52,12 +52,14 @@ def extract(
     rank: int = 0,
     world_size: int = 1,
     gather: Gather | None = None,
+    step: int = 0,
 ) -> Extraction:
     """All ``signals`` of all ``problems``; ``prompts[i]`` are the tokens of problem ``i``.
 
     Under ``cache_dir`` values are kept by signal settings, weights, prompt tokens, data and rule; signals that draw
-    rollouts only with ``rollout_key``, the text of all settings of ``engine`` and ``reward``. An interrupted call
-    made again continues. With ``world_size`` ranks each measures a share and ``gather`` brings them together.
+    rollouts only with ``rollout_key``, the text of all settings of ``engine`` and ``reward``, and by ``step`` (see
+    `Signal.compute`). An interrupted call made again continues. With ``world_size`` ranks each measures a share and
+    ``gather`` brings them together.
     Raises ValueError if problems and prompts do not belong together, or ``gather`` is missing.
     """
     if len(problems) != len(prompts):
@@ -77,7 +79,19 @@ def extract(
         fitted = fit_prompts(prompts, context_length(policy.model), overlong, reserve)
         lengths = np.array([len(prompt) for prompt in fitted.prompts], np.int64)
         work = _Work(
-            problems, fitted, policy, engine, reward, tokens_per_batch, progress, rank, world_size, gather, lengths
+            problems=problems,
+            fitted=fitted,
+            policy=policy,
+            engine=engine,
+            reward=reward,
+            tokens_per_batch=tokens_per_batch,
+            progress=progress,
+            rank=rank,
+            world_size=world_size,
+            gather=gather,
+            lengths=lengths,
+            names={_base(signal).fingerprint(): name for name, signal in list(signals.items())[::-1]},
+            step=step,
         )
         stores = {} if cache_dir is None else _stores(Path(cache_dir), paid, work, rollout_key)
         kept = _kept_everywhere(stores, work)
@@ -118,6 +132,8 @@ class _Work:
     world_size: int
     gather: Gather | None
     lengths: np.ndarray  # [N] tokens of each prompt
+    names: Mapping[str, str]  # of each measured signal, as the caller calls it
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +164,7 @@ def _measure(signals: Mapping[str, Signal], work: _Work, stores: Mapping[str, Va
     # Striding through the rows by length gives every rank the same share of long prompts.
     order = np.argsort(-work.lengths, kind="stable")[work.rank :: work.world_size]
     rows = order[wanted[order]]
-    names = tuple(signal.name for signal in signals.values())
+    names = tuple(work.names[text] for text in signals)
     start, prompts_done, tokens_done = time.perf_counter(), 0, 0
     for done, measured in _batches(list(signals.values()), rows, work):
         for text, column in zip(signals, measured, strict=True):
@@ -192,7 +208,15 @@ def _batches(signals: list[Signal], rows: np.ndarray, work: _Work) -> Iterator[t
         part = slice(start, start + _COMPUTED_AT_ONCE)
         chosen = [problems[place] for place in range(len(rows))[part]]
         columns = [
-            signal.compute(chosen, prompts[part], work.policy, engine=work.engine, reward=work.reward, rows=rows[part])
+            signal.compute(
+                chosen,
+                prompts[part],
+                work.policy,
+                engine=work.engine,
+                reward=work.reward,
+                rows=rows[part],
+                step=work.step,
+            )
             for signal in signals
         ]
         yield rows[part], np.stack(columns)
@@ -212,7 +236,7 @@ def _stores(folder: Path, signals: Mapping[str, Signal], work: _Work, rollout_ke
         if signal.cost == "rollouts":
             if rollout_key is None:
                 continue
-            parts.append(rollout_key)
+            parts += [rollout_key, str(work.step)]
         stores[text] = ValueStore(folder, f"{signal.name}-{text_hash(parts)}")
     return stores
 

@@ -16,7 +16,10 @@ from gainrl.types import Policy, PromptTokens, Reward, RolloutEngine, SamplingPa
 
 @dataclass(frozen=True, kw_only=True)
 class PassRateSignal:
-    """Share of correct completions among ``samples`` per problem; NaN where the judge failed on all of them."""
+    """Share of correct completions among ``samples`` per problem; NaN where the judge failed on all of them.
+
+    The draws come from streams of (seed, row, step), whatever problems are measured together.
+    """
 
     samples: int = 8
     max_new_tokens: int = 512
@@ -57,6 +60,7 @@ class PassRateSignal:
         engine: RolloutEngine | None = None,
         reward: Reward | None = None,
         rows: np.ndarray | None = None,
+        step: int = 0,
     ) -> np.ndarray:
         policy = require_policy(self.name, policy)
         if engine is None or reward is None:
@@ -71,7 +75,8 @@ class PassRateSignal:
             temperature=self.temperature,
             top_p=self.top_p,
         )
-        keys = torch.tensor([stream_key(self.seed, "signal/pass_rate", int(row)) for row in rows], dtype=torch.int64)
+        # With the step in the key a prompt measured again gets fresh draws, so that no unlucky one lasts for the run.
+        keys = torch.tensor([stream_key(self.seed, "signal/pass_rate", int(row), step) for row in rows])
         values = np.full(len(problems), np.nan)
         for start in range(0, len(problems), self.prompts_per_batch):
             places = range(start, min(start + self.prompts_per_batch, len(problems)))

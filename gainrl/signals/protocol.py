@@ -44,12 +44,14 @@ class Signal(Protocol):
         engine: RolloutEngine | None = None,
         reward: Reward | None = None,
         rows: np.ndarray | None = None,
+        step: int = 0,
     ) -> np.ndarray:
         """``[N]`` float64, NaN where the number is not defined.
 
         ``prompts[i]`` are the tokens of ``problems[i]``; ``rows`` (``[N]`` int) are the pool rows where the problems
-        are a part of a pool, so that random streams do not depend on the part. ``engine`` and ``reward`` are needed
-        by signals whose cost is rollouts.
+        are a part of a pool, so that random streams do not depend on the part. ``step``: training steps done so far;
+        rollouts of another step are other draws. ``engine`` and ``reward`` are needed by signals whose cost is
+        rollouts.
         """
         ...
 

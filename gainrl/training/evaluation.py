@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,8 @@ GREEDY = -1
 class EvaluationSettings:
     """What is drawn: ``samples`` completions per problem besides the greedy one (0 for none), with the usual settings.
 
-    ``limit``: at most that many problems of each level, the first ones. Raises ValueError for values out of range.
+    ``limit``: at most that many problems of each level, the first ones (of each level of each source where a set is
+    compared by source). Raises ValueError for values out of range.
     """
 
     samples: int
@@ -63,11 +65,12 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Problems under a name, and what judges them."""
+    """Problems under a name, what judges them, and whether they are compared by level or by source."""
 
     name: str
     problems: ProblemSet
     reward: Reward
+    compare_by: Literal["level", "source"] = "level"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def evaluate(
     ``batch_problems``: problems generated and judged together, those with the longest prompts first (None: all at
     once). ``on_batch`` receives the completions of each batch, all draws of its problems.
     """
-    chosen = chosen_rows(evaluated.problems, settings.limit).tolist() if rows is None else list(rows)
+    chosen = chosen_rows(evaluated, settings.limit).tolist() if rows is None else list(rows)
     done = completed(known, settings)
     todo = [row for row in chosen if row not in done]
     problems = {row: evaluated.problems[row] for row in todo}
@@ -166,6 +169,22 @@ def evaluate(
     return sorted(kept, key=lambda completion: (completion.row, completion.draw))
 
 
+_OPERATIONS_AT_ONCE = 2e12  # some twenty seconds of a processor's core
+_PROMPT_TOKENS = 100  # as many as a prompt may have for all that this estimate matters
+
+
+def problems_at_once(policy: Policy, settings: EvaluationSettings) -> int | None:
+    """Problems to generate and judge together, so that a processor reports every now and then; None for all of them.
+
+    A tiny model has all of them done before anyone would ask, and a GPU is fastest with as many as fit.
+    """
+    if policy.device.type != "cpu":
+        return None
+    tokens = (_PROMPT_TOKENS + settings.max_new_tokens) * len(settings.draws)
+    size = sum(weight.numel() for weight in policy.model.parameters())
+    return max(8, int(_OPERATIONS_AT_ONCE / (2 * size * tokens)))
+
+
 def completed(completions: Sequence[Completion], settings: EvaluationSettings) -> dict[int, list[Completion]]:
     """The completions of each row that has all of its draws."""
     by_row: dict[int, dict[int, Completion]] = {}
@@ -177,25 +196,36 @@ def completed(completions: Sequence[Completion], settings: EvaluationSettings) -
     }
 
 
-def chosen_rows(problems: ProblemSet, limit: int | None) -> np.ndarray:
-    """Rows to evaluate: all, or the first ``limit`` of each level (of the whole set where it has no levels)."""
+def chosen_rows(evaluated: EvaluationSet, limit: int | None) -> np.ndarray:
+    """Rows to evaluate: all, or the first ``limit`` of each level (of the whole set where it has no levels).
+
+    Where a set is compared by source, the first ``limit`` of each level of each source.
+    """
+    problems = evaluated.problems
     if limit is None:
         return np.arange(len(problems))
     levels = problems.column("level")
-    if levels is None:
-        return np.arange(min(limit, len(problems)))
-    return np.sort(np.concatenate([np.flatnonzero(levels == level)[:limit] for level in np.unique(levels)]))
+    kinds = np.zeros(len(problems), np.int64) if levels is None else np.asarray(levels)
+    if evaluated.compare_by == "source":
+        sources = np.unique(_sources(problems), return_inverse=True)[1]
+        kinds = np.unique(np.stack([sources, kinds]), axis=1, return_inverse=True)[1]
+    return np.sort(np.concatenate([np.flatnonzero(kinds == kind)[:limit] for kind in np.unique(kinds)]))
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """One number per evaluated problem under each name, ``[N]`` each: ``accuracy``, ``avg@k``, ``pass@k``, ``maj@k``.
 
-    ``levels``: ``[N]`` int, -1 where the data has none.
+    ``groups``: for each level or source that is compared, named ``level_<k>`` or ``source_<name>``, which problems
+    belong to it, ``[N]`` bool; empty where the data has none.
     """
 
-    levels: np.ndarray
+    groups: dict[str, np.ndarray]
     values: dict[str, np.ndarray]
+
+    def means(self, name: str) -> dict[str, float]:
+        """Mean of the problems of each group."""
+        return {group: float(self.values[name][members].mean()) for group, members in self.groups.items()}
 
 
 def scores(
@@ -212,7 +242,6 @@ def scores(
     """
     by_row = completed(completions, settings)
     rows = np.array(sorted(by_row), np.int64)
-    levels = evaluated.problems.column("level")
     values = {"accuracy": np.array([float(by_row[int(row)][0].correct) for row in rows])}
     if settings.samples:
         samples = [by_row[int(row)][1:] for row in rows]
@@ -225,9 +254,22 @@ def scores(
             for k in ks:
                 votes = [majority_at_k(a, c.tolist(), k) for a, c in zip(answers, correct_NK, strict=True)]
                 values[f"maj@{k}"] = np.array(votes)
-    return Scores(np.full(len(rows), -1) if levels is None else np.asarray(levels)[rows], values)
+    return Scores(_groups(evaluated, rows), values)
 
 
-def level_means(values_N: np.ndarray, levels_N: np.ndarray) -> dict[int, float]:
-    """Mean of the problems of each level; empty where there are no levels."""
-    return {int(level): float(values_N[levels_N == level].mean()) for level in np.unique(levels_N[levels_N >= 0])}
+def _groups(evaluated: EvaluationSet, rows: np.ndarray) -> dict[str, np.ndarray]:
+    if evaluated.compare_by == "source":
+        sources = _sources(evaluated.problems)[rows]
+        return {f"source_{source}": sources == source for source in np.unique(sources)}
+    levels = evaluated.problems.column("level")
+    if levels is None:
+        return {}
+    of_rows = np.asarray(levels)[rows]
+    return {f"level_{level}": of_rows == level for level in np.unique(of_rows[of_rows >= 0])}
+
+
+def _sources(problems: ProblemSet) -> np.ndarray:
+    """``[N]`` names without the path in front of them (``reasoning_gym/gcd`` is ``gcd``)."""
+    sources = problems.column("source")
+    assert sources is not None
+    return np.array([str(source).rpartition("/")[2] for source in sources])

@@ -81,6 +81,7 @@ def test_adapters_train_on_two_processes_and_go_on_with_one(tmp_path, strategy):
         "model=hub",
         f"model.source={tmp_path / 'model'}",
         "model.lora_rank=2",
+        "trainer.precision=32-true",
         "algorithm.objective.beta=0.04",
         "checkpoint.every_steps=1",
     ]

@@ -52,3 +52,10 @@ def test_the_error_of_the_beliefs_is_reported():
     curriculum, pool = started()
     report(curriculum, pool, [group(3, 8), group(4, 4)])
     assert curriculum.metrics()["prediction_error"] == pytest.approx((0.25 + 0.0) / 2)
+
+
+def test_the_band_of_the_threshold_rule_follows_the_target():
+    curriculum, pool = started(size=8, pick="threshold", target=0.8)
+    for _ in range(200):  # 0.625 and 0.875 lie within 0.8 +- 0.2, 0.5 and 0.375 do not
+        report(curriculum, pool, [group(row, correct) for row, correct in enumerate([5, 7, 5, 7, 4, 3, 4, 3])])
+    assert {int(row) for _ in range(20) for row in curriculum.propose(4)} == {0, 1, 2, 3}

@@ -17,7 +17,7 @@ def started(measure=lambda rows: rows.astype(float), **settings) -> tuple[PrepoC
 @pytest.mark.parametrize(("step", "first"), [(0, 0), (5, 16), (9, 28), (10, 32)])
 def test_the_window_slides_with_the_run(step, first):
     curriculum, pool = started()  # 8 / 0.2 = 40 candidates: the whole pool
-    pool.step = step
+    pool.counters.step = step
     assert curriculum.propose(8).tolist() == list(range(first, first + 8))  # floor(rho (40 - 8))
 
 
@@ -43,3 +43,12 @@ def test_last_values_serve_where_nothing_can_be_measured():
         started(measure=None)
     with pytest.raises(ValueError, match="add signal=perplexity"):
         PrepoCurriculum().start(PromptPool(40, 8, 5, 10, 8), None, 0)
+
+
+@pytest.mark.parametrize("step", [29, 57, 58])
+def test_the_window_starts_where_whole_numbers_say(step):
+    pool = PromptPool(104, 4, 5, 100, 8)
+    curriculum = PrepoCurriculum(keep=4 / 104, live=False)  # 104 candidates: the whole pool
+    curriculum.start(pool, SignalScores("perplexity", np.arange(104.0), "low"), 0)
+    pool.step = step
+    assert curriculum.propose(4).tolist() == list(range(step, step + 4))  # step / 100 of 104 - 4

@@ -41,8 +41,26 @@ def own_verdict(completion: str, problem: Problem) -> Verdict:
 
 
 def test_an_import_path_works_too() -> None:
-    reward = CustomReward(path="gainrl.rewards.extraction:visible_text")
-    assert reward.score(["1.0"], [PROBLEM])[0].judgement is Judgement.ERROR  # it takes one argument
+    reward = CustomReward(path="tests.composition:coin")
+    assert reward.score(["1.0"], [PROBLEM])[0].value in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("def score(completion): return 1.0", "cannot be called as function.completion, problem.: too many positional"),
+        ("async def score(completion, problem): return 1.0", "write def in place of async def"),
+        ("def score(completion, problem) return 1.0", r"my_rewards.py cannot be run \(SyntaxError: expected ':'"),
+        ("import no_such_package", r"cannot be run \(ModuleNotFoundError: No module named 'no_such_package'"),
+        ("import sys; sys.exit(2)", r"cannot be run \(SystemExit: 2\)"),
+        ("score = 1.0", "has no function 'score'"),
+    ],
+)
+def test_a_file_that_cannot_judge_is_refused_before_anything_is_judged(tmp_path: Path, text: str, advice: str) -> None:
+    file = tmp_path / "my_rewards.py"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"(?i){advice}"):
+        CustomReward(path=f"{file}:score")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def fits(completion: str, **settings: object) -> bool:
     ],
 )
 def test_the_rule_for_thinking_parts(completion: str, forbidden: bool, optional: bool, required: bool) -> None:
-    assert fits(completion, thinking="forbidden") is forbidden
+    assert fits(completion, thinking="none") is forbidden
     assert fits(completion, thinking="optional") is optional
     assert fits(completion, thinking="required") is required
 
@@ -42,7 +42,7 @@ def test_the_prompt_may_open_the_thinking_part() -> None:
 
 
 def test_settings_that_contradict_are_refused() -> None:
-    with pytest.raises(ValueError, match="forbidden, optional, required"):
+    with pytest.raises(ValueError, match="none, optional, required"):
         FormatReward(thinking="never")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="contradicts"):
-        FormatReward(thinking="forbidden", prompt_opens_thinking=True)
+        FormatReward(thinking="none", prompt_opens_thinking=True)

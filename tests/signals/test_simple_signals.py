@@ -117,6 +117,16 @@ def test_pass_rate_is_the_share_of_correct_among_judged_completions(policy, prob
     assert part.keys == double.keys[3:5]
 
 
+def test_a_prompt_measured_again_at_another_step_gets_fresh_draws(policy, problems, prompts):
+    signal, keys = PassRateSignal(samples=4, max_new_tokens=2), []
+    for step in (0, 4, 4):
+        double = TwoOfThree()
+        signal.compute(problems, prompts, policy, engine=double, reward=double, step=step)
+        keys.append(double.keys)
+    assert keys[1] == keys[2]
+    assert not set(keys[0]) & set(keys[1])
+
+
 def test_pass_rate_without_an_engine_says_what_to_select(policy, problems, prompts):
     with pytest.raises(ValueError, match="rollout="):
         PassRateSignal().compute(problems, prompts, policy)

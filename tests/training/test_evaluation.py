@@ -8,15 +8,17 @@ import torch
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.rewards.math import MathReward
-from gainrl.training.callbacks.evaluation import Evaluation
+from gainrl.training.callbacks.evaluation import Evaluation, set_metrics
 from gainrl.training.clock import PhaseClock
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.evaluation import (
     GREEDY,
+    Completion,
     EvaluationSet,
     EvaluationSettings,
     chosen_rows,
     evaluate,
+    problems_at_once,
     scores,
 )
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
@@ -82,7 +84,10 @@ def run(evaluated, engine, **options):
 def test_scores_by_hand():
     evaluated, engine = made()
     found = scores(evaluated, run(evaluated, engine), SETTINGS, ks=[1, 3])
-    assert found.levels.tolist() == [1, 1, 2]
+    assert {name: members.tolist() for name, members in found.groups.items()} == {
+        "level_1": [True, True, False],
+        "level_2": [False, False, True],
+    }
     assert found.values["accuracy"].tolist() == [1, 0, 1]
     np.testing.assert_allclose(found.values["avg@3"], [2 / 3, 1 / 3, 1 / 3])
     np.testing.assert_allclose(found.values["pass@1"], [2 / 3, 1 / 3, 1 / 3])
@@ -120,9 +125,40 @@ def test_batches_hold_prompts_of_similar_length_and_change_nothing():
 
 
 def test_a_limit_takes_the_first_problems_of_each_level():
-    assert chosen_rows(made()[0].problems, 1).tolist() == [0, 2]
-    assert chosen_rows(made(levels=False)[0].problems, 2).tolist() == [0, 1]
-    assert chosen_rows(made()[0].problems, None).tolist() == [0, 1, 2]
+    assert chosen_rows(made()[0], 1).tolist() == [0, 2]
+    assert chosen_rows(made(levels=False)[0], 2).tolist() == [0, 1]
+    assert chosen_rows(made()[0], None).tolist() == [0, 1, 2]
+
+
+def of_two_sources():
+    """Six problems: two levels of ``gcd``, one of ``sums``, whose levels are those of other things."""
+    kinds = [("a/gcd", 1), ("a/gcd", 1), ("a/gcd", 2), ("a/gcd", 2), ("sums", 1), ("sums", 1)]
+    problems = [
+        Problem(id=f"p{place}", question="a", reference_answer="1", level=level, source=source)
+        for place, (source, level) in enumerate(kinds)
+    ]
+    return ArrowProblems.from_problems(problems, name="two sources")
+
+
+def test_a_limit_takes_the_first_problems_of_each_level_of_each_source_where_sources_are_compared():
+    problems = of_two_sources()
+    assert chosen_rows(EvaluationSet("a", problems, MathReward(), "source"), 1).tolist() == [0, 2, 4]
+    assert chosen_rows(EvaluationSet("a", problems, MathReward()), 1).tolist() == [0, 2]
+
+
+def test_sources_are_compared_by_the_last_part_of_their_name_and_levels_are_left_out():
+    evaluated = EvaluationSet("a", of_two_sources(), MathReward(), "source")
+    settings = EvaluationSettings(samples=0, max_new_tokens=8)
+    completions = [
+        Completion(row, GREEDY, "", Judgement.CORRECT if row in (0, 4, 5) else Judgement.WRONG, 0.0, None, 1, False, "")
+        for row in range(6)
+    ]
+    metrics = set_metrics("eval", scores(evaluated, completions, settings), over_groups=True)
+    assert metrics == {
+        "eval/accuracy": (1 / 4 + 1) / 2,  # the mean over sources, though half of the problems are right
+        "eval/accuracy/source_gcd": 1 / 4,
+        "eval/accuracy/source_sums": 1.0,
+    }
 
 
 def test_what_cannot_be_judged_counts_as_not_correct_and_is_told_apart():
@@ -155,13 +191,13 @@ def test_settings_without_meaning_are_refused(options, hint):
 def callback(**options):
     evaluated, engine = made()
     module = SimpleNamespace(
-        policy=Policy(None, TOKENIZER, (), TOKENIZER.pad_token_id),
+        policy=Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id),
         engine=engine,
         reward=evaluated.reward,
         clock=PhaseClock(),
         ranks=Ranks(),
     )
-    data = SimpleNamespace(template=Template(), held_out=evaluated.problems)
+    data = SimpleNamespace(template=Template(), held_out=evaluated.problems, compare_by="level")
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)
     return made_callback.measure(module, data)
 
@@ -187,3 +223,16 @@ def test_without_held_out_problems_the_headline_is_the_mean_over_sets():
     assert metrics["eval/accuracy"] == pytest.approx(2 / 3)
     assert "eval/accuracy/level_1" not in metrics
     assert callback(held_out=False) == {}
+
+
+def test_on_a_processor_a_large_model_evaluates_in_parts_and_a_tiny_one_in_one():
+    settings = EvaluationSettings(samples=1, max_new_tokens=100)
+
+    def at_once(size, device="cpu"):
+        policy = Policy(torch.nn.Linear(size, 1, bias=False, device=device), None, (), 0)
+        return problems_at_once(policy, settings)
+
+    # 2e12 operations at once; a problem costs 2 x size x (100 + 100) tokens x 2 draws
+    assert at_once(10**4) == 250_000
+    assert at_once(10**7) == 250
+    assert at_once(10**4, device="meta") is None  # as on a GPU

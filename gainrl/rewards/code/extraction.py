@@ -1,8 +1,8 @@
 """From a completion to a program.
 
 The rule: the last fenced block marked as Python, else the last fenced block without a language, else the whole
-text. An opening fence that is never closed counts up to the end of the text. A thinking part, up to its last
-``</think>``, is left out; so is a completion that never ends its thinking.
+text. An opening fence that is never closed counts up to the end of the text. Only what `functional.thinking` leaves of
+the completion is looked at, so that a program inside a thinking part never counts.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import ast
 import re
 
+from gainrl.functional.thinking import Thinking
 from gainrl.types import Problem
+
+DEFAULT_THINKING = Thinking()
 
 FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([A-Za-z0-9_+.-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.S | re.M)
 PYTHON = {"python", "py", "python3"}
 
 
-def extract_code(completion: str) -> str | None:
+def extract_code(completion: str, thinking: Thinking = DEFAULT_THINKING) -> str | None:
     """The program in ``completion`` by the rule above; None where there is none."""
-    if "</think>" in completion:
-        completion = completion.rpartition("</think>")[2]
-    elif "<think>" in completion:
-        return None
+    completion = thinking.answer_part(completion)
     blocks = [(language.lower(), body) for _, language, body in FENCE.findall(completion)]
     for wanted in (PYTHON, {""}):
         found = [body for language, body in blocks if language in wanted and body.strip()]
@@ -30,14 +30,14 @@ def extract_code(completion: str) -> str | None:
     return completion if completion.strip() and not blocks else None
 
 
-def assemble(completion: str, problem: Problem) -> str | None:
+def assemble(completion: str, problem: Problem, thinking: Thinking = DEFAULT_THINKING) -> str | None:
     """The program to run for ``problem``; None where the completion holds none.
 
     For a problem whose text is the start of a program (HumanEval: a signature with docstring), code that defines
     the entry point gets the text's imports and helpers in front, and code that does not is read as its
     continuation.
     """
-    code = extract_code(completion)
+    code = extract_code(completion, thinking)
     entry_point = problem.extra.get("entry_point")
     start = prompt_header(problem.question, entry_point)
     if code is None or start is None:

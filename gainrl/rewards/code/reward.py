@@ -7,15 +7,18 @@ A program earns 1 if it passes every test and 0 otherwise. Which way it failed i
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, Literal
 
+from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.code.extraction import assemble
 from gainrl.rewards.code.inside.confine import Limits
 from gainrl.rewards.code.isolation import INSTALL, SandboxUnavailable
 from gainrl.rewards.code.outcomes import CodeOutcome, CodeResult
+from gainrl.rewards.code.outputs import DEFAULT_TOLERANCE
 from gainrl.rewards.code.runner import SandboxRunner
 from gainrl.rewards.code.selftest import require_containment
 from gainrl.rewards.code.suites import key_of, suite_of
@@ -35,7 +38,9 @@ class CodeReward:
     ``time_limit_seconds``: CPU time of a run, i.e. of all assertions together or of one input;
     ``wall_clock_seconds``: None for thrice that and two seconds. ``memory_mb``: address space. ``output_limit_kb``:
     printed or returned by a run. ``disk_mb``: scratch space, gone after the run. ``import_paths``: folders of
-    packages that programs may import. ``cache_size``: programs whose verdict is remembered. ``max_error_rate``:
+    packages that programs may import. ``tolerance``: of decimals, absolute or relative,
+    where the problem states none (`outputs`). ``thinking`` and ``prompt_opens_thinking``: see
+    `functional.thinking.Thinking`. ``cache_size``: programs whose verdict is remembered. ``max_error_rate``:
     share of sandbox failures among the last 200 programs beyond which `score` raises.
 
     Raises ValueError for limits that make no sense and SandboxUnavailable, before anything is scored, if the probes
@@ -53,6 +58,9 @@ class CodeReward:
         output_limit_kb: int = 1024,
         disk_mb: int = 16,
         import_paths: Sequence[str] = (),
+        tolerance: float = DEFAULT_TOLERANCE,
+        thinking: ThinkingMode = "optional",
+        prompt_opens_thinking: bool = False,
         cache_size: int = 50_000,
         max_error_rate: float = 0.1,
     ) -> None:
@@ -73,6 +81,10 @@ class CodeReward:
                 raise ValueError(f"{name}={value} leaves a program no room: use at least {least}")
         if not 0 <= max_error_rate <= 1:
             raise ValueError(f"max_error_rate={max_error_rate} is not a share: use a number from 0 to 1")
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ValueError(f"tolerance={tolerance} is no distance: use a number, 0 or more, such as 1e-6")
+        self._tolerance = float(tolerance)
+        self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         limits = Limits(time_limit_seconds, wall_clock_seconds, memory_mb, output_limit_kb, disk_mb)
         self._runner = contained_runner(isolation, workers, limits, import_paths)
         self.stamp: dict[str, Any] = self._runner.stamp
@@ -95,7 +107,7 @@ class CodeReward:
     def unjudgeable(self, problem: Problem) -> str | None:
         """Why no program for a problem can be judged; None if some can."""
         try:
-            suite_of(problem)
+            suite_of(problem, self._tolerance)
         except ValueError as fault:
             return f"{fault}. reward=math judges reference answers."
         return None
@@ -103,10 +115,10 @@ class CodeReward:
     def _start(self, completion: str, problem: Problem, waiting: dict[str, Future[CodeResult]]) -> str | CodeResult:
         """The key under which the result waits or is remembered, or the result if no run is needed."""
         try:
-            suite = suite_of(problem)
+            suite = suite_of(problem, self._tolerance)
         except ValueError as error:
             return CodeResult(CodeOutcome.UNSUPPORTED_TEST, str(error))
-        program = assemble(completion, problem)
+        program = assemble(completion, problem, self.thinking)
         if program is None:
             return CodeResult(CodeOutcome.NO_CODE)
         key = key_of(program, suite)

@@ -12,7 +12,8 @@ from typing import Any
 from gainrl.rewards.code.inside.confine import Limits
 from gainrl.rewards.code.isolation import command_of, describe, layers_of
 from gainrl.rewards.code.outcomes import CodeOutcome, CodeResult
-from gainrl.rewards.code.suites import AssertSuite, StdioSuite, TestSuite, same_tokens
+from gainrl.rewards.code.outputs import accepted
+from gainrl.rewards.code.suites import AssertSuite, StdioSuite, TestSuite
 from gainrl.rewards.code.worker import Worker
 
 ATTEMPTS = 2  # a server that failed is replaced, and the program gets one more run
@@ -79,6 +80,8 @@ def shut_down(threads: ThreadPoolExecutor, workers: list[Worker]) -> None:
 
 
 def run_asserts(worker: Worker, program: str, suite: AssertSuite, limits: Limits) -> CodeResult:
+    if suite.imports and "__future__" not in program:  # which has to come first
+        program = f"{suite.imports}\n{program}"
     answer = worker.run_tests(program, suite.tests, suite.prelude, suite.entry_point, limits)
     return CodeResult(CodeOutcome(answer["outcome"]), answer["detail"])
 
@@ -89,6 +92,7 @@ def run_stdio(worker: Worker, program: str, suite: StdioSuite, limits: Limits) -
         answer = worker.run_script(program, stdin, limits)
         if answer["outcome"] != "finished":
             return CodeResult(CodeOutcome(answer["outcome"]), f"{answer['detail']} (test {number})".strip())
-        if not same_tokens(expected, answer["stdout"]):
+        outputs = (expected, *(suite.alternatives[number] if suite.alternatives else ()))
+        if not accepted(answer["stdout"], outputs, suite.tolerance):
             return CodeResult(CodeOutcome.WRONG, f"test {number}")
     return CodeResult(CodeOutcome.PASS)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gainrl.rewards.verdicts import checked
 from gainrl.types import Judgement, Problem, Reward, Verdict
 
 WINDOW = 200
@@ -52,7 +53,7 @@ class RewardFailures:
 
 
 class _Watched:
-    """Everything of the reward within, its verdicts noted."""
+    """Everything of the reward within; its verdicts are checked and noted."""
 
     def __init__(self, reward: Reward, failures: RewardFailures) -> None:
         self._reward, self._failures = reward, failures
@@ -62,7 +63,9 @@ class _Watched:
 
     def score(self, completions: Sequence[str], problems: Sequence[Problem], **more: Any) -> list[Verdict]:
         try:
-            verdicts = self._reward.score(completions, problems, **more)
+            verdicts = checked(
+                self._reward.score(completions, problems, **more), len(completions), type(self._reward).__name__
+            )
         except Exception as fault:
             verdicts = [Verdict(Judgement.ERROR, 0.0, detail=f"{type(fault).__name__}: {fault}")] * len(completions)
         self._failures.note(verdicts)

@@ -62,7 +62,7 @@ class Plan:
     device_bytes: int | None = None
 
 
-def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan()) -> Footprint:  # noqa: B008
+def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan()) -> Footprint:
     """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`."""
     group_size, completion = module.sampling.group_size, module.sampling.max_new_tokens
     step = module.prompts_per_step * (prompt_tokens + group_size * completion)
@@ -76,7 +76,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
         completion_tokens=completion,
         group_size=group_size,
         reference=module.reference is not None and not hasattr(module.model, "disable_adapter"),
-        moving=module.reference_sync is not None,
+        moving=module.algorithm.reference_sync is not None,
         trunks=int(own_trunk),
         mixed=plan.mixed,
         shards=plan.shards,
@@ -101,7 +101,7 @@ def engine_sizes(engine: Any, plan: Plan) -> dict[str, Any]:
 
 
 class PeakMemory:
-    """Bytes that were held at most since it was made: of the GPU where ``cuda``, else of this process.
+    """The most bytes held since `begin`: on the GPU where ``cuda``, else by this process.
 
     ``before``: what was held already. Where the system cannot forget an earlier peak of the process (other than Linux),
     the peak is that of its whole life.
@@ -109,7 +109,10 @@ class PeakMemory:
 
     def __init__(self, *, cuda: bool) -> None:
         self.cuda = cuda
-        if cuda:
+        self.before = 0
+
+    def begin(self) -> None:
+        if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated()
             return

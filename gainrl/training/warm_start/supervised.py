@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -14,8 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from gainrl.datasets.templates import BoundTemplate
+from gainrl.files import whole_file
 from gainrl.functional.streams import generator
 from gainrl.models.scoring import completion_scores
+from gainrl.models.stops import end_of_turn
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
 
@@ -31,6 +35,11 @@ class WarmStart:
     bare boxed answer, as in data where long solutions are rare (arXiv 2510.11495): whether to work a problem out is
     left for reinforcement to learn. The learning rate rises over ``warmup_steps`` and then stays.
 
+    ``micro_batch_tokens`` bounds the padded tokens of a forward and backward pass, and with them the memory; None runs
+    a step in two passes, which suits a tiny model.
+
+    ``shipped``: take the result from the package where it has one for this recipe (`warm_start.shipped`).
+
     Raises ValueError for values out of range.
     """
 
@@ -45,6 +54,8 @@ class WarmStart:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     seed: int = 0
+    micro_batch_tokens: int | None = None
+    shipped: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.sequences < 1:
@@ -61,6 +72,28 @@ class WarmStart:
             raise ValueError(f"warm_start.stop_at={self.stop_at} must lie between 0 and 1, or be null for all steps")
         if self.learning_rate <= 0:
             raise ValueError(f"warm_start.learning_rate={self.learning_rate} must be positive, such as 3e-3")
+        if self.micro_batch_tokens is not None and self.micro_batch_tokens < 1:
+            raise ValueError(
+                f"warm_start.micro_batch_tokens={self.micro_batch_tokens} must be 1 or more, or null; type 1024"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStartProgress:
+    """How far the phase is: steps done of ``steps``, this call's seconds and steps, the last mean probability."""
+
+    step: int
+    steps: int
+    probability: float
+    seconds: float
+    steps_now: int
+
+    def __str__(self) -> str:
+        left = self.seconds / max(self.steps_now, 1) * (self.steps - self.step)
+        return (
+            f"warm start: step {self.step}/{self.steps}, solutions have probability {self.probability:.2f}, at most "
+            f"{duration(left)} left"
+        )
 
 
 def train_supervised(
@@ -68,21 +101,77 @@ def train_supervised(
     settings: WarmStart,
     template: BoundTemplate,
     problems: ProblemSet,
+    *,
+    state: Path | None = None,
+    save_every_seconds: float = 120.0,
+    progress: Callable[[WarmStartProgress], None] | None = None,
 ) -> None:
-    """Trains ``policy.model`` in place on worked solutions; raises ValueError where a problem has none."""
+    """Trains ``policy.model`` in place on worked solutions; raises ValueError where a problem has none.
+
+    ``state``: a file in which weights and optimizer are kept now and then, so that a call that was interrupted goes on
+    when it is made again, to the same weights bit for bit.
+    """
     module = SupervisedModule(policy, settings, template)
-    loader = DataLoader(SolutionBatches(policy, settings, template, problems), batch_size=None, num_workers=0)
-    trainer = lightning.Trainer(
-        max_steps=settings.steps,
-        accelerator="cpu" if policy.device.type == "cpu" else "auto",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    if settings.steps:
-        trainer.fit(module, loader)
+    batches = SolutionBatches(policy, settings, template, problems)
+    held = torch.load(state, map_location="cpu", weights_only=True) if state is not None and state.is_file() else None
+    if held is not None:
+        batches.first = held["step"]
+        module.recent.extend(held["recent"])
+        module.held = held
+    if batches.first < settings.steps and not module.reached():
+        trainer = lightning.Trainer(
+            max_steps=settings.steps - batches.first,
+            accelerator="cpu" if policy.device.type == "cpu" else "auto",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[Keeper(state, batches.first, save_every_seconds, progress)],
+        )
+        trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=0))
+
+
+class Keeper(lightning.Callback):
+    """Reports every step, and now and then writes what a later call needs to go on from there."""
+
+    def __init__(
+        self,
+        state: Path | None,
+        first: int,
+        seconds: float,
+        progress: Callable[[WarmStartProgress], None] | None,
+    ) -> None:
+        self.state, self.first, self.seconds, self.progress = state, first, seconds, progress
+        self.begun = self.saved = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, SupervisedModule)
+        now, step = time.perf_counter(), self.first + batch_idx + 1
+        if self.progress is not None:
+            done = WarmStartProgress(
+                step, pl_module.settings.steps, pl_module.recent[-1], now - self.begun, batch_idx + 1
+            )
+            self.progress(done)
+        if self.state is not None and now - self.saved >= self.seconds:
+            optimizer: Any = pl_module.optimizers()
+            held = {
+                "step": step,
+                "recent": list(pl_module.recent),
+                "model": {name: value for name, value in pl_module.model.named_parameters() if value.requires_grad},
+                "optimizer": optimizer.optimizer.state_dict(),
+                "schedule": pl_module.lr_schedulers().state_dict(),  # type: ignore[union-attr]
+            }
+            with whole_file(self.state) as draft:
+                torch.save(held, draft)
+            self.saved = time.perf_counter()
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, such as ``3:05``."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +190,9 @@ class SolutionBatches(IterableDataset):
 
     def __init__(self, policy: Policy, settings: WarmStart, template: BoundTemplate, problems: ProblemSet) -> None:
         self.settings = settings
-        stop = policy.stop_ids[0]
+        self.first = 0  # the step to begin with
+        closing = end_of_turn(policy.tokenizer)  # of several stop tokens the one that the chat template writes
+        stop = closing if closing in policy.stop_ids else policy.stop_ids[0]
         rows = list(problems)
         without = sum(problem.solution is None for problem in rows)
         if without:
@@ -126,10 +217,10 @@ class SolutionBatches(IterableDataset):
         self.worked_shares = settings.worked_ratio ** (levels - 1.0)
 
     def __len__(self) -> int:
-        return self.settings.steps
+        return self.settings.steps - self.first
 
     def __iter__(self) -> Iterator[list[Example]]:
-        for step in range(self.settings.steps):
+        for step in range(self.first, self.settings.steps):
             draw = generator(self.settings.seed, "warm_start", step)
             rows = draw.choice(len(self.worked), self.settings.sequences, p=self.weights)
             work_out = draw.random(len(rows)) < self.worked_shares[rows]
@@ -139,11 +230,9 @@ class SolutionBatches(IterableDataset):
 class SupervisedModule(lightning.LightningModule):
     """Cross-entropy on solution tokens, averaged over the tokens of a step.
 
-    The prefix that all prompts share runs once a step, gradients included. The examples run in a few parts of similar
-    length, since padding would otherwise double the cost.
+    The prefix that all prompts share runs once in every pass, gradients included. Examples of similar length run
+    together, since padding would otherwise double the cost.
     """
-
-    PARTS = 2
 
     def __init__(self, policy: Policy, settings: WarmStart, template: BoundTemplate) -> None:
         super().__init__()
@@ -152,14 +241,22 @@ class SupervisedModule(lightning.LightningModule):
         self.model = policy.model
         self.settings = settings
         self.recent: deque[float] = deque(maxlen=10)
+        self.held: dict[str, Any] | None = None  # what an earlier call left
         self.prefix = PromptTokens(template.prefix_ids, {"question": (len(template.prefix_ids),) * 2})
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         warm = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / settings.warmup_steps))
+        if self.held is not None:
+            with torch.no_grad():
+                for name, weight in self.model.named_parameters():
+                    if weight.requires_grad:
+                        weight.copy_(self.held["model"][name])
+            optimizer.load_state_dict(self.held["optimizer"])
+            warm.load_state_dict(self.held["schedule"])
+            self.held = None
         return {"optimizer": optimizer, "lr_scheduler": warm}
 
     def transfer_batch_to_device(
@@ -173,12 +270,10 @@ class SupervisedModule(lightning.LightningModule):
     def training_step(self, batch: list[Example], index: int) -> Tensor:
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        ordered = sorted(batch, key=len)
         tokens = sum(len(example.solution) for example in batch)
-        size = -(-len(ordered) // self.PARTS)
         total = solved = 0.0
-        for start in range(0, len(ordered), size):
-            logprobs_R = self._solution_logprobs(ordered[start : start + size])
+        for part in parts(batch, self.settings.micro_batch_tokens, prefix=len(self.prefix)):
+            logprobs_R = self._solution_logprobs(part)
             loss = -logprobs_R.sum() / tokens
             self.manual_backward(loss)
             total += float(loss.detach())
@@ -187,10 +282,14 @@ class SupervisedModule(lightning.LightningModule):
         optimizer.step()
         self.lr_schedulers().step()  # type: ignore[union-attr]
         self.recent.append(solved / len(batch))
-        goal = self.settings.stop_at
-        if goal is not None and len(self.recent) == 10 and sum(self.recent) / 10 >= goal:
+        if self.reached():
             self.trainer.should_stop = True
         return torch.tensor(total)
+
+    def reached(self) -> bool:
+        """Whether solutions are as probable as ``stop_at`` asks for."""
+        goal = self.settings.stop_at
+        return goal is not None and len(self.recent) == 10 and sum(self.recent) / 10 >= goal
 
     def _solution_logprobs(self, part: list[Example]) -> Tensor:
         """Log-probability ``[R]`` of each example's whole solution."""
@@ -201,6 +300,25 @@ class SupervisedModule(lightning.LightningModule):
             ids[row, : len(example)] = torch.tensor(example.rest + example.solution)
             learnt[row, len(example.rest) : len(example)] = True
         lengths = torch.tensor([len(example) for example in part])
-        logprobs = completion_scores(self.policy, [self.prefix], ids, lengths, len(part)).logprobs
+        # A large vocabulary makes the head expensive, so that it reads solutions only; a tiny one reads everything.
+        scored = learnt if self.settings.micro_batch_tokens is not None else None
+        logprobs = completion_scores(self.policy, [self.prefix], ids, lengths, len(part), scored_BT=scored).logprobs
         assert logprobs is not None
         return torch.where(learnt.to(logprobs.device), logprobs, 0.0).sum(dim=1)
+
+
+def parts(batch: Sequence[Example], most_tokens: int | None, *, prefix: int) -> list[list[Example]]:
+    """The examples of a step in parts of similar length: two, or as few as keep ``most_tokens`` padded tokens each.
+
+    ``prefix``: tokens that run once in every part besides. A longer example than fits makes a part of its own.
+    """
+    ordered = sorted(batch, key=len)
+    if most_tokens is None:
+        size = -(-len(ordered) // 2)
+        return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    found: list[list[Example]] = [[]]
+    for example in ordered:
+        if found[-1] and (len(found[-1]) + 1) * len(example) + prefix > most_tokens:
+            found.append([])
+        found[-1].append(example)
+    return found

@@ -11,6 +11,17 @@ SQUARE = Problem("s", "Square it.", "", extra={"tests": "assert square(3) == 9\n
 ECHO = Problem("e", "Echo it.", "", extra={"tests": {"inputs": ["1 2\n"], "outputs": ["1\n2 \n"]}})
 RIGHT = "Here:\n```python\ndef square(x):\n    return x * x\n```\nDone."
 
+CALLED = {"inputs": [[[3, 1, 2]], [[0.1, 0.2]]], "outputs": [[[1, 2, 3]], [[0.1, 0.2]]], "fn_name": "ordered"}
+ORDERED = Problem("o", "Order them.", "", extra={"tests": CALLED})
+IN_A_CLASS = """
+class Solution:
+    def ordered(self, values: List[float]) -> List[float]:
+        heapify(values)
+        return [heappop(values) for _ in range(len(values))]
+"""
+HALF = Problem("h", "Halve it.", "", extra={"tests": {"inputs": ["1\n", "3\n"], "outputs": ["0.50\n", "1.50\n"]}})
+PAIR = {"inputs": ["3\n"], "outputs": ["1 2\n"], "alt_outputs": [["2 1\n"]]}
+
 SQUARES_AND_CUBES = """
 Roots of the larger powers are exact here after rounding, since n is at most 10^9.
 ```python
@@ -74,6 +85,32 @@ def test_verdicts(reward, completion, problem, judgement, detail):
     assert verdict.value == float(verdict.correct)
 
 
+@pytest.mark.parametrize(
+    ("completion", "problem", "right"),
+    [
+        (
+            f"```python\n{IN_A_CLASS}```",
+            ORDERED,
+            True,
+        ),  # List and heapify need no import, as on the site they come from
+        ("def ordered(values): return sorted(values)", ORDERED, True),
+        ("def ordered(values): return tuple(sorted(values))", ORDERED, True),
+        ("from __future__ import annotations\ndef ordered(values): return sorted(values)", ORDERED, True),
+        ("def ordered(values): return values", ORDERED, False),
+        ("def sorted_values(values): return sorted(values)", ORDERED, False),
+        ("class Solution:\n    def other(self): pass", ORDERED, False),
+        ("print(int(input()) / 2)", HALF, True),
+        ("print(int(input()) // 2)", HALF, False),
+        ("input(); print(2, 1)", Problem("t", "", "", extra={"tests": PAIR}), True),
+        ("input(); print(2, 2)", Problem("t", "", "", extra={"tests": PAIR}), False),
+    ],
+)
+def test_calls_decimals_and_further_outputs(reward, completion, problem, right):
+    (verdict,) = reward.score([completion], [problem])
+    assert verdict.correct is right, verdict.detail
+    assert not verdict.excluded
+
+
 def test_verdicts_come_in_the_order_of_the_completions(reward):
     wrong = "def square(x): return 1"
     verdicts = reward.score([RIGHT, "print(input())", wrong, RIGHT], [SQUARE, ECHO, SQUARE, SQUARE])
@@ -132,6 +169,8 @@ def test_the_stamp_names_the_isolation_that_holds(reward):
         ({"time_limit_seconds": 0}, "time_limit_seconds=0 leaves a program no room"),
         ({"memory_mb": 16}, "use at least 128"),
         ({"max_error_rate": 10}, "a number from 0 to 1"),
+        ({"tolerance": -1.0}, "tolerance=-1.0 is no distance"),
+        ({"thinking": "none", "prompt_opens_thinking": True}, "contradicts"),
     ],
 )
 def test_senseless_settings_are_refused(options, message):
