@@ -79,7 +79,9 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
         name = choice.strip("'\"")
         if name in known or name == "null" or "${" in name or choice.startswith("["):
             continue
-        problems.append(f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}")
+        problems.append(
+            f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}"
+        )
     return problems
 
 
@@ -97,7 +99,10 @@ def _compose(
     added = [one if one.key in declared or one.sign == "~" else replace(one, sign="+") for one in plain]
     fault: HydraException | None = None
     for signed in (plain, added) if added != plain else (plain,):
-        texts = [one.text(value=value) if value is not None else one.text() for one, value in zip(signed, values, strict=True)]
+        texts = [
+            one.text(value=value) if value is not None else one.text()
+            for one, value in zip(signed, values, strict=True)
+        ]
         try:
             return signed, composer.compose(texts)
         except HydraException as found:
@@ -175,7 +180,9 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
         return f"{said}; {did_you_mean(setting.key, names, form=form)}"
     if beside:
         return f"{said}; {did_you_mean(setting.key, [name.rpartition('.')[2] for name in beside])}"
-    return f"{said}; " + (f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings")
+    return f"{said}; " + (
+        f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings"
+    )
 
 
 def options_with(group: str, below: Sequence[str]) -> list[str]:
@@ -205,4 +212,3 @@ def _siblings(path: str, config: DictConfig, known: Tree) -> list[str]:
     except NoSuchTarget:
         options = None
     return [f"{above}.{name}" for name in (options or map(str, content)) if not name.startswith("_")]
-
