@@ -49,7 +49,7 @@ def groups(primary: str = "config") -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for entry in read_yaml(config_dir() / f"{primary}.yaml")["defaults"]:
         key = next(iter(entry)) if isinstance(entry, Mapping) else entry
-        words = str(key).split()
+        words = str(key).split()  # ``override`` or ``optional`` may stand before the group
         if words[0] == "override" or "@" in words[-1] or words[-1] == "_self_":
             continue
         found[words[-1]] = _package_of(words[-1])

@@ -33,6 +33,7 @@ _LEAST = {
     "evaluation.limit": 1,
     "evaluation.seed": 0,
     "records.rollouts_every": 1,
+    "data_limit": 1,
 }
 _MAY_BE_NULL = (
     "schedule.refresh_every_epochs",
@@ -40,6 +41,7 @@ _MAY_BE_NULL = (
     "algorithm.micro_batch_size",
     "evaluation.limit",
     "records.rollouts_every",
+    "data_limit",
 )
 _PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
