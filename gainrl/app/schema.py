@@ -67,6 +67,15 @@ def _package_of(group: str) -> str | None:
     return group
 
 
+@cache
+def usual_target(group: str) -> str | None:
+    """What most options of a group build; None for a group whose options need not build anything."""
+    files = [read_yaml(path) for path in sorted((config_dir() / group).glob("*.yaml"))]
+    targets = [str(content["_target_"]) for content in files if "_target_" in content]
+    alone = [content for content in files if "_target_" not in content and "defaults" not in content]
+    return max(targets, key=targets.count) if targets and not alone else None
+
+
 def strangers(plain: Mapping[str, Any], primary: str = "config") -> Iterator[tuple[str, str, list[str]]]:
     """Keys that nothing reads: path of the node (empty for the root), key, and the keys that the node takes.
 

@@ -16,6 +16,7 @@ from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.commandline.flags import Typed
 from gainrl.app.commandline.keys import check_keys
 from gainrl.app.commandline.settings import read_settings
+from gainrl.app.early import try_light_parts
 from gainrl.app.errors import ConfigError
 from gainrl.app.validate import validate
 
@@ -35,7 +36,9 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
             _apply(config, values)
             if "cfg" not in typed.flags:
                 with resolvable(config):
-                    validate(job_of(config), primary)
+                    job = job_of(config)
+                    validate(job, primary)
+                    try_light_parts(job)
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault
     finally:
