@@ -123,15 +123,33 @@ class Policy:
         torch.autograd.graph.increment_version(next(self.model.parameters()))
 
 
+SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How completions are drawn. ``temperature=0`` means greedy decoding."""
+    """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
+
+    Raises ValueError for values out of range, by the names of their options.
+    """
 
     group_size: int
     max_new_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"rollout.{name}={value} is no number; type rollout.{name}={SAMPLING_DEFAULTS[name]}")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"rollout.temperature={self.temperature} must be 0 or more; type rollout.temperature=1.0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"rollout.top_p={self.top_p} must lie in (0, 1]; type rollout.top_p=1.0 for all tokens")
+        if self.top_k < 0 or int(self.top_k) != self.top_k:
+            raise ValueError(f"rollout.top_k={self.top_k} must be a whole number; type rollout.top_k=0 for all tokens")
 
 
 class FinishReason(StrEnum):
