@@ -44,9 +44,10 @@ class Outcome:
 class WorkerPool:
     """Calls ``function`` (``"module:name"``; its result must be plain JSON) on many argument tuples.
 
-    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call. ``batch_limit_seconds``: wall clock after which
-    a batch begins no further call, so that `run` returns within the sum of both limits. ``memory_limit_megabytes``:
-    what a worker may allocate beyond its imports. Raises ValueError for limits that are not positive.
+    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call.
+    ``batch_limit_seconds``: wall clock after which a batch begins no further call, so that `run` returns within the
+    sum of both limits. ``memory_limit_megabytes``: what a worker may allocate beyond its imports. Raises ValueError
+    for limits that are not positive.
     """
 
     def __init__(
