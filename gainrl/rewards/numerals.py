@@ -36,7 +36,7 @@ _CURRENCY = r"(?:(?:US|HK|NT|C|A|S|NZ|CA|AU)?\s*\\?[$€£¥₹¢]|USD|EUR|GBP|J
 _CURRENCY_BEFORE = re.compile(rf"([-+]?)\s*(?:\\text\s*\{{\s*)?({_CURRENCY})\s*\}}?\s*(?=[-+\\.0-9])")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*percent\s*\}|percent)\s*$")
 _SIGN_WORD = re.compile(
-    r"(?:\\text\s*\{\s*(negative|minus)\s*\}|(negative|minus)\s)\s*(?=[0-9.\\A-Za-z])", re.IGNORECASE
+    r"(?:\\text\s*\{\s*(negative|minus)\s*\}|(negative|minus)\s)\s*(?=[0-9.\\])", re.IGNORECASE
 )
 _WORDS = re.compile(r"(?:\\text\s*\{\s*([A-Za-z][A-Za-z -]*)\s*\}|([A-Za-z][A-Za-z -]*))")
 
