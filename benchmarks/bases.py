@@ -35,6 +35,7 @@ from gainrl.types import Policy
 
 EVERY, MARGIN = 20, 0.05  # steps between looks; how far around stop_at
 PER_LEVEL, SAMPLES = 40, 4
+_MEASURES = {"greedy": "accuracy", "sampled": f"avg@{SAMPLES}"}
 
 
 class Grades:
@@ -56,10 +57,7 @@ class Grades:
         )
         policy.model.train()
         found = scores(self.problems, completions, self.settings)
-        return {
-            name: [float(found.values[column][found.levels == level].mean()) for level in np.unique(found.levels)]
-            for name, column in (("greedy", "accuracy"), ("sampled", f"avg@{SAMPLES}"))
-        }
+        return {name: list(found.means(column).values()) for name, column in _MEASURES.items()}
 
 
 def spread(rates: list[float]) -> float:

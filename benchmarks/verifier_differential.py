@@ -122,9 +122,7 @@ def main() -> int:
     entries = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.exists() else []
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     unexplained = 0
-    print(
-        f"{'set':14} {'kept':>7} {'false wrong':>12} {'math-verify':>12} {'changed':>8} {'false correct':>14} {'math-verify':>12}"
-    )
+    print("set               kept  false wrong  math-verify  changed  false correct  math-verify")
     for name in options.sets:
         pairs = pairs_of(read_rows(options.data_dir, name), options.each)
         ours, theirs = (judge(judge_of, pairs, options.workers) for judge_of in ("gainrl_says", "math_verify_says"))
@@ -148,9 +146,7 @@ def main() -> int:
             (options.out / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         print(row_of(name, totals[name]), flush=True)
         for row in [row for row in listed if row["reason"] is None][:20]:
-            print(
-                f"  unexplained: {row['kind']}: {row['rewriting']} of {row['reference']!r} ({row['id']}): {row['answer']!r}"
-            )
+            print(f"  {row['kind']}: {row['rewriting']} of {row['reference']!r} ({row['id']}): {row['answer']!r}")
     print(row_of("all", sum(totals.values(), Counter())))
     print(f"{unexplained} disagreements without an explanation in {EXPLAINED.name}")
     return int(unexplained > 0)

@@ -107,7 +107,8 @@ def typed(case: Case, folder: Path, model: Path) -> Ending:
 
 
 def _files(folder: Path) -> set[str]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    # The cached form of a data file that was read stays, for the corrected command.
+    paths = (path for path in folder.rglob("*") if path.is_file() and not {"__pycache__", "cache"} & set(path.parts))
     return {str(path.relative_to(folder)) for path in paths}
 
 

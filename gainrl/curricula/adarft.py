@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.curricula.scorers import rank_difficulty
@@ -37,7 +38,7 @@ Difficulty = Literal["published", "pass_rate", "rank"]
 _LARGEST_GRADE = 10
 
 
-class AdaRFTCurriculum:
+class AdaRFTCurriculum(CurriculumDefaults):
     """Trains on the prompts whose difficulty in [0, 100] is nearest to a moving target.
 
     ``difficulty``: ``published`` reads the difficulties of the data, ``pass_rate`` is ``100 (1 - p)`` with the pass

@@ -23,7 +23,7 @@ from gainrl.report.sweep import Sweep
 
 WIDTH = 8.4
 MOST_BANDS = 5
-MOST_PANELS = 24
+MOST_PANELS = 16
 LONGEST = 2.0  # of the reference's budget: an arm that spends far more would squeeze the others
 
 

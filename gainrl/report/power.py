@@ -10,10 +10,9 @@ import numpy as np
 
 from gainrl.functional.contrasts import bases_needed, runs_needed
 from gainrl.report.comparisons import (
-    CORRELATED,
     FINAL,
-    PAIRS_TO_TELL,
     cells_of,
+    pairs_runs,
     primary_score,
     scores_of,
     seed_correlation,
@@ -52,7 +51,7 @@ def spread_of(sweep: Sweep) -> tuple[str, Spread]:
     if freedom < 1:
         raise ValueError("the spread over seeds is unknown: no arm has two runs on one base; run a second seed")
     deviation = math.sqrt(squares / freedom)
-    r, pairs = seed_correlation(sweep, score)
+    correlated = seed_correlation(sweep, score)[0] if pairs_runs(sweep, score) else 0.0
     variances, degrees = 0.0, 0
     for label in sweep.others:
         if label in sweep.same:
@@ -64,7 +63,6 @@ def spread_of(sweep: Sweep) -> tuple[str, Spread]:
             variances += (float(means.var(ddof=1)) - float(noise)) * (len(means) - 1)
             degrees += len(means) - 1
     between = math.sqrt(max(0.0, variances / degrees)) if degrees else 0.0
-    correlated = r if pairs >= PAIRS_TO_TELL and r > CORRELATED else 0.0
     return name, Spread(deviation, freedom, between, len(sweep.bases()), correlated)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from gainrl.report.checks import evaluation_set, planned_budget
-from gainrl.report.reader import AXES, Run, number_in
+from gainrl.report.reader import AXES, BASE_KEYS, Run, number_in
 
 _RUN = ("experiment", "arm", "base", "seed", "status", "commit", "planned", "evaluation_set")
 _COLUMNS = (
@@ -48,7 +48,7 @@ def _evaluated(run: Run) -> np.ndarray:
 
 
 def _identity(run: Run) -> list[str]:
-    free = {"seed", "experiment", "sweep"}
+    free = {"seed", "experiment", "sweep", *BASE_KEYS}
     typed = [text for text in run.overrides or () if text.lstrip("+~").partition("=")[0] not in free]
     arm = shlex.join(text for text in typed if run.decides_numbers(text.lstrip("+~").partition("=")[0]))
     commit = str(run.record.get("git_commit") or "")[:12]

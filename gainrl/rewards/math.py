@@ -66,7 +66,7 @@ class MathReward:
         cache_size: int = 100_000,
     ) -> None:
         check_fallback(fallback)
-        if cache_size < 0:
+        if isinstance(cache_size, bool) or not isinstance(cache_size, int) or cache_size < 0:
             raise ValueError(f"cache_size={cache_size} is no number of verdicts. Give 0 to remember none.")
         self.fallback = fallback
         self.alternatives = alternatives

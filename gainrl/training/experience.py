@@ -77,7 +77,7 @@ def outcomes(
     *,
     step: int,
 ) -> list[GroupOutcome]:
-    """One `GroupOutcome` per prompt, its concentration not yet known; ``rewards``: ``[P * G]``, shaping included.
+    """One `GroupOutcome` per prompt; ``rewards``: ``[P * G]``, shaping included.
 
     A completion that was cut keeps its verdict here, whatever the rule that decides whether it trains.
     """
@@ -95,7 +95,6 @@ def outcomes(
             lengths=lengths[place : place + size],
             truncated=truncated[place : place + size],
             valid=valid[place : place + size],
-            concentration=float("nan"),
         )
         for row, place in zip(batch.rows, range(0, len(batch) * size, size), strict=True)
     ]

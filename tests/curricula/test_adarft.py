@@ -52,7 +52,7 @@ def test_at_the_target_accuracy_the_same_prompts_come_back_unless_unseen_come_fi
 def test_a_frozen_target_holds_for_the_epoch():
     curriculum, pool = started(frozen_per_epoch=True)
     assert step(curriculum, pool, 8) == step(curriculum, pool, 8) == [0, 1, 2]
-    curriculum.end_epoch(EpochFeedback(0, 1.0, 0.3))
+    curriculum.end_epoch(EpochFeedback(0, 1.0))
     assert step(curriculum, pool, 4) == [75, 76, 77]  # two moves of 38.08
 
 

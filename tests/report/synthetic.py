@@ -36,11 +36,11 @@ def write_run(
 ) -> Path:
     """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
 
-    ``screening``: candidates measured per step, by 4 rollouts each. ``base``: the seed of the model, which shifts all of
-    its runs. ``families``: parts are called by names, not levels. ``problems``: verdicts of that many are recorded.
+    ``screening``: candidates measured per step, by 4 rollouts each. ``base``: the seed of the model, which shifts all
+    of its runs. ``families``: parts are called by names, not levels. ``problems``: verdicts of that many are recorded.
     """
     name = f"baseline-{arm}" + (f",model.seed-{base}" if base else "")
-    folder = root / name / f"s{seed}" if experiment is None else root / experiment / name / f"s{seed}"
+    folder = root / (name if experiment is None else f"{experiment}/{name.removeprefix('baseline-')}") / f"s{seed}"
     folder.mkdir(parents=True)
     overrides = [f"baseline={arm}", f"seed={seed}"] + ([f"experiment={experiment}"] if experiment else [])
     overrides += [f"model.seed={base}"] if base else []

@@ -99,6 +99,7 @@ def test_a_block_that_has_only_begun_is_left_out_and_its_jobs_are_named(factoria
     assert len(jobs) == 1 + 12
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_page_of_blocks_has_tables_and_figures_per_value(factorial):
     cli([str(factorial), "--within", "algorithm.group_size", "--margin", "0.02"])
     report = factorial / "report"
@@ -142,6 +143,7 @@ def test_what_should_have_been_typed_is_printed(ablations, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("24 runs of 3 arms")
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_several_tasks_have_tables_of_their_own_and_can_be_read_one_by_one(tmp_path):
     for task in ("gsm8k", "math"):
         for arm in ("vanilla_grpo", "gain_rl"):

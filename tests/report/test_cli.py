@@ -94,11 +94,13 @@ def test_the_same_runs_give_the_same_page(report, tmp_path):
     assert same  # two pages of a megabyte are nothing to print
 
 
-def test_a_report_in_the_sweep_folder_is_no_run(report, capsys):
-    cli([str(report.parent), "--out", str(report)])
+@pytest.mark.usefixtures("quick_figures")
+def test_a_report_in_the_sweep_folder_is_no_run(report, capsys, tmp_path):
+    cli([str(report.parent), "--out", str(tmp_path)])
     assert capsys.readouterr().err.startswith("33 runs of 4 arms, 32 finished")
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_one_arm_alone_still_gives_a_page(tmp_path):
     write_run(tmp_path, "gain_rl", 0)
     cli([str(tmp_path)])
