@@ -13,14 +13,14 @@ from rich.console import Console
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import layout
-from gainrl.functional.footprint import readable
+from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.strategies import strategy_of
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.upkeep.peak import PeakMemory, expected_footprint
+from gainrl.training.upkeep.peak import PeakMemory, Plan, expected_footprint
 from gainrl.types import Policy
 
 _SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated
@@ -50,29 +50,25 @@ def print_expectations(
     data: PromptDataModule,
     console: Console,
     *,
-    cuda: bool = False,
+    plan: Plan = Plan(),
     compiled: bool = False,
-    shards: int = 1,
 ) -> None:
     """Prints the memory that training will need, and whether completions can share their prompts.
 
-    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already. ``compiled``: whether
-    `optional_kernels` has compiled the decoder. ``shards``: ranks that what trains is divided over.
+    ``plan``: how the run is laid out; where it stays on a CPU, the weights are held already. ``compiled``: whether
+    `optional_kernels` has compiled the decoder.
     """
     sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
     longest = max(map(len, sample))
-    needed = expected_footprint(module, longest, shards=shards)
-    record.update(memory={"expected_bytes": needed.peak - (0 if cuda else needed.weights)})
+    needed = expected_footprint(module, longest, plan)
+    record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(
-        f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
-        f"{readable(needed.gradients)}, optimizer {readable(needed.optimizer)}, activations "
-        f"{readable(needed.activations)}, backward {readable(needed.backward)} or logits {readable(needed.logits)}; in "
-        f"a rollout cache {readable(needed.cache)})",
+        f"memory: {readable(needed.peak)} expected at the peak: {memory_parts(needed)}",
         style="dim",
         highlight=False,
     )
     form = shared_form(module.model, longest + module.sampling.max_new_tokens)
-    if compiled and (form is None or shards > 1 or not module.learner.scorer.share_prompts):
+    if compiled and (form is None or plan.shards > 1 or not module.learner.scorer.share_prompts):
         console.print(
             "note: trainer.compile=true has no effect: it compiles the forward over completions that share their "
             "prompts, and here every completion runs with a prompt of its own (a sliding window, a recurrent state, "
@@ -87,6 +83,38 @@ def print_expectations(
             style="yellow",
             highlight=False,
         )
+
+
+def memory_parts(needed: Footprint) -> str:
+    """What the peak consists of, in words."""
+    copied = f"weights {readable(needed.copy)}, " if needed.copy else ""
+    turns = [
+        f"in an update activations {readable(needed.activations)}, weights gathered or cast {readable(needed.gathered)}"
+        f", backward {readable(needed.backward)} or logits {readable(needed.logits)}",
+        f"in a rollout {copied}cache {readable(needed.cache)}",
+    ]
+    always = f"weights {readable(needed.weights)}, gradients {readable(needed.gradients)}, optimizer " + readable(
+        needed.optimizer
+    )
+    if needed.engine_always:
+        always += f", vLLM {readable(needed.engine_always)}"
+    return f"{always}; {'; '.join(turns)}"
+
+
+def module_bytes(module: GRPOModule) -> int:
+    """Bytes of the policy's weights."""
+    return sum(weight.numel() * weight.element_size() for weight in module.model.parameters())
+
+
+def plan_of(config: DictConfig, processes: int) -> Plan:
+    """How a run of ``processes`` is laid out on the devices of this machine."""
+    cuda = will_use_cuda(config)
+    return Plan(
+        shards=processes if config.trainer.strategy == "fsdp" else 1,
+        mixed=config.trainer.precision == "bf16-mixed",
+        cuda=cuda,
+        device_bytes=torch.cuda.get_device_properties(0).total_memory if cuda else None,
+    )
 
 
 def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:

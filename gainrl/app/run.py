@@ -19,6 +19,7 @@ from gainrl.app.hardware import (
     make_trainer,
     note_memory,
     optional_kernels,
+    plan_of,
     print_expectations,
     will_use_cuda,
 )
@@ -100,9 +101,8 @@ def train(
             module,
             data,
             console,
-            cuda=peak.cuda,
+            plan=plan_of(config, module.ranks.size),
             compiled=config.trainer.compile,
-            shards=ranks.size if config.trainer.strategy == "fsdp" else 1,
         )
         peak.begin()
         identity = run_identity(plain_config(config), components.splits, components.evaluation_sets, policy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from omegaconf import DictConfig
@@ -29,12 +30,16 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
         signal = components.signal
         if signal is None:
             return None
+        with module.rolling_out() if signal.cost == "rollouts" else nullcontext():
+            return found(signal, data, module, rows)
+
+    def found(signal: Signal, data: PromptDataModule, module: GRPOModule, rows: np.ndarray | None) -> SignalScores:
         if rows is not None:
             values = _values_of_rows(signal, components, data, module, rows)
         else:
             prompts = data.template.encode_all([problem.question for problem in data.problems])
             plain = plain_config(config)
-            found = extract(
+            extracted = extract(
                 {signal.name: signal},
                 data.problems,
                 prompts,
@@ -49,7 +54,7 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
                 gather=module.ranks.gather,
                 step=module.counters.step,
             )
-            values = found.values[signal.name]
+            values = extracted.values[signal.name]
             if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
                 module.clock.count(sum(map(len, prompts)))
         return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)

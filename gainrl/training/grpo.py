@@ -15,7 +15,8 @@ Departures from DeepSeekMath (arXiv 2402.03300):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ import lightning
 import numpy as np
 import torch
 
+from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.training.advantages import AdvantageEstimator
 from gainrl.training.algorithm import Algorithm
 from gainrl.training.collection import Collector
@@ -122,14 +124,17 @@ class GRPOModule(lightning.LightningModule):
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.experience, kept, metrics = self.collector.collect(batch, data)
+        with self.rolling_out():
+            self.experience, kept, metrics = self.collector.collect(batch, data)
         if self.whole is not None:
             self.whole.release()
         advantages = self.advantage_estimator.estimate(self.experience, kept)
         self.advantages_B = advantages.per_completion
         learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
         if self.whole is not None:
-            self.whole.fill()
+            self.policy.touch()
+            if not self._engine_takes_weights:
+                self.whole.fill()
         self.count_step()
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
@@ -171,6 +176,36 @@ class GRPOModule(lightning.LightningModule):
         self.trainer.callback_metrics.update(doubles)
         self.trainer.logged_metrics.update(doubles)
         self.trainer.progress_bar_metrics.update({name: metrics[name] for name in _ON_BARS if name in metrics})
+
+    @property
+    def _engine_takes_weights(self) -> bool:
+        return hasattr(self.engine, "take_weights")
+
+    @contextmanager
+    def rolling_out(self) -> Iterator[None]:
+        """Inside, the engine has the policy's weights; afterwards it gives back what it can. Every rank must enter it.
+
+        An engine with weights of its own takes them here, from the shards where there are shards: each rank rolls out
+        as many prompts as it is given, which may be none, and could not meet the others then.
+        """
+        engine: Any = self.engine
+        if self._engine_takes_weights:
+            self.ranks.everywhere(lambda: engine.take_weights(self.policy, policy_weights(self.trained.model)))
+        elif self.whole is not None:
+            self.whole.fill(always=False)
+        yield
+        if hasattr(engine, "rest"):
+            engine.rest()
+
+    @contextmanager
+    def whole_policy(self) -> Iterator[None]:
+        """Inside, ``policy`` can run a forward, which waits for no other rank. Every rank must enter it."""
+        if self.whole is None or self.whole.held:
+            yield
+            return
+        self.whole.fill()
+        yield
+        self.whole.release()
 
     def sync_reference(self) -> None:
         """Moves the reference towards the policy after every ``reference_sync.every`` steps."""

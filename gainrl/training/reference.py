@@ -47,7 +47,11 @@ class Reference:
     def active(self) -> Iterator[Policy]:
         """The reference as a policy, inside this context and without gradients."""
         if self._adapters:
+            trained = [weight for weight in self._policy.model.parameters() if weight.requires_grad]
             with torch.no_grad(), self._policy.model.disable_adapter():
+                for weight in trained:
+                    # peft takes them for frozen in here, and shards would remember that from their first forward.
+                    weight.requires_grad_(True)
                 yield self._policy
             return
         self.keep()

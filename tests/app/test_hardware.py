@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from gainrl.app.hardware import check_hardware, print_expectations
+from gainrl.training.upkeep.peak import Plan
 from gainrl.app.identity import RunRecord
 from gainrl.training.concentration import Concentration
 from gainrl.types import SamplingParams
@@ -68,7 +69,7 @@ def test_liger_without_a_gpu_is_refused(threads, monkeypatch):
 def test_compiling_what_never_runs_is_named(architecture, settings, named, tmp_path, screen):
     policy = build_policy(architecture)
     module = module_of(policy=policy, **{k: v for k, v in settings.items() if k != "shards"})
-    options = {"shards": settings.get("shards", 1)}
+    options = {"plan": Plan(shards=settings.get("shards", 1))}
     print_expectations(RunRecord(tmp_path), module, data_of(4, 9), screen, compiled=True, **options)
     assert ("trainer.compile=true has no effect" in text_of(screen)) is named
 
@@ -85,6 +86,6 @@ def test_a_model_that_cannot_share_prompts_is_named_once(architecture, shares, t
     weights = 4 * sum(weight.numel() for weight in policy.model.parameters())
     held_already = record.content["memory"]["expected_bytes"]
     assert held_already > 3 * weights  # gradients and both states of the optimizer
-    print_expectations(record, module, data_of(4, 9), screen, cuda=False)
+    print_expectations(record, module, data_of(4, 9), screen, plan=Plan(cuda=False))
     assert record.content["memory"]["expected_bytes"] == held_already
     assert "expected at the peak" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning
@@ -121,7 +122,8 @@ class Evaluation(Callback):
                 judged.extend({completion.row for completion in fresh})
                 module.clock.tell(f"{len(judged)}/{len(rows)} problems")
 
-            part = evaluate(
+            share = partial(
+                evaluate,
                 evaluated,
                 module.policy,
                 engine=module.engine,
@@ -131,7 +133,9 @@ class Evaluation(Callback):
                 batch_problems=problems_at_once(module.policy, self.settings),
                 on_batch=note,
             )
-            completions = [completion for share in module.ranks.gather(part) for completion in share]
+            with module.rolling_out():
+                shares = module.ranks.everywhere(share)
+            completions = [completion for part in shares for completion in part]
             module.clock.count(sum(completion.tokens for completion in completions))
             return scores(evaluated, completions, self.settings)
 

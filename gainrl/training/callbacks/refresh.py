@@ -90,7 +90,7 @@ class SignalRefresh(Callback):
         if pl_module.counters.step >= data.pool.total_steps or pl_module.counters.step % data.pool.steps_per_epoch:
             return  # the run ends here, at its last step or because a callback stops it in the middle of an epoch
         if not self._epoch_shown and self.measure_concentration is not None:
-            with pl_module.clock("refresh"), in_training_precision(trainer):
+            with pl_module.clock("refresh"), in_training_precision(trainer), pl_module.whole_policy():
                 data.after_update(self.measure_concentration(data, pl_module, np.unique(self._epoch_rows)))
         accuracy = self._epoch_correct / self._epoch_valid if self._epoch_valid else float("nan")
         self._epoch_rows, self._epoch_correct, self._epoch_valid, self._epoch_shown = [], 0, 0, False
@@ -115,7 +115,7 @@ class SignalRefresh(Callback):
         self._epoch_shown = bool(state_dict["shown"])
 
     def _measure(self, data: PromptDataModule, module: GRPOModule) -> None:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             self.scores = self.measure(data, module, None)
         if self.scores is not None:
             self._file = f"signal-{module.counters.step:06d}.npz"
@@ -126,7 +126,7 @@ class SignalRefresh(Callback):
             np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             scores = self.measure(data, module, rows)
         if scores is None:
             raise ValueError("this curriculum measures a signal while it trains; choose one with signal=")
