@@ -60,7 +60,7 @@ def warm_started(
     r"""The folder of the warm-started model; it appears whole or not at all. Adapters are merged into its weights.
 
     Unless the cache has it, ``load``\ s the model now, after ``announce``, and trains it. A call that was interrupted
-    goes on from what it wrote last, every other minute.
+    goes on from what it wrote last, every five minutes.
     """
     folder = cache_dir / "warm_start" / warm_start_fingerprint(settings, model_identity, template, problems)
     if folder.exists():
