@@ -105,10 +105,11 @@ def sample_counts(samples: int) -> list[int]:
 
 
 def _intervals(found: Scores, chosen: np.ndarray, seed: int, resamples: int) -> dict[str, dict[str, float]]:
-    return {
-        name: asdict(bootstrap_interval(values[chosen], seed=seed, name=f"bootstrap/{name}", resamples=resamples))
+    intervals = {
+        name: bootstrap_interval(values[chosen], seed=seed, name=f"bootstrap/{name}", resamples=resamples)
         for name, values in found.values.items()
     }
+    return {name: {"mean": one.estimate, "low": one.low, "high": one.high} for name, one in intervals.items()}
 
 
 def _facts(completions: Sequence[Completion]) -> dict[str, Any]:

@@ -10,21 +10,24 @@ from rich.console import Console
 from rich.table import Table
 
 from gainrl.app.identity import RunRecord
+from gainrl.app.learning import learning_line
 from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
-    from gainrl.app.components import Parts
+    from gainrl.app.components import Components
 
 
-def print_opening(console: Console, config: DictConfig, parts: Parts, formula: str, remarks: list[str]) -> None:
+def print_opening(
+    console: Console, config: DictConfig, components: Components, formula: str, remarks: list[str]
+) -> None:
     """What will run: sizes with the numbers that follow from them, and the effective objective."""
     schedule, group_size = config.schedule, config.algorithm.group_size
-    assert parts.splits.train is not None
-    held_out = len(parts.splits.held_out) if parts.splits.held_out is not None else 0
+    assert components.splits.train is not None
+    held_out = len(components.splits.held_out) if components.splits.held_out is not None else 0
     console.print(
-        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(parts.curriculum).__name__} over "
-        f"{len(parts.splits.train):,} problems ({held_out:,} held out)",
+        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(components.curriculum).__name__} over "
+        f"{len(components.splits.train):,} problems ({held_out:,} held out)",
         highlight=False,
     )
     console.print(
@@ -34,7 +37,14 @@ def print_opening(console: Console, config: DictConfig, parts: Parts, formula: s
         highlight=False,
     )
     console.print(formula, style="dim", highlight=False, markup=False)
-    for finding in parts.findings:
+    if not held_out and not components.evaluation_sets:
+        console.print(
+            "note: no held-out problems, so that no accuracy will be measured; type dataset.held_out_size=100 or "
+            "dataset.held_out=FILE for one's own data, or eval=math_suite",
+            style="yellow",
+            highlight=False,
+        )
+    for finding in components.findings:
         console.print(f"data: {finding}", style="yellow", highlight=False, markup=False)
     for remark in remarks:
         console.print(f"note: {remark}", style="dim yellow", highlight=False, markup=False)
@@ -53,7 +63,10 @@ def print_summary(
     if "eval/accuracy" in last:
         table.add_section()
         _accuracy_row(table, "mean", first.get("eval/accuracy"), last["eval/accuracy"])
-    console.print(table)
+    if groups or "eval/accuracy" in last:
+        console.print(table)
+    else:
+        console.print("no held-out problems: nothing was evaluated", style="yellow", highlight=False)
     counters = module.counters
     wall = record.content["wall_seconds"]
     console.print(phase_table(module.clock))
@@ -62,6 +75,8 @@ def print_summary(
         f"tokens, {wall:.0f} s in all",
         highlight=False,
     )
+    told, learned = learning_line(record.folder / "metrics.csv")
+    console.print(told, style="green" if learned else "yellow", highlight=False, markup=False)
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )

@@ -29,6 +29,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _BATCH = 10_000
+_UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
 _COLUMNS = {"id": "", "level": -1, "difficulty": float("nan"), "source": ""}
 
 
@@ -49,7 +50,7 @@ class ArrowProblems:
 
     @classmethod
     def from_problems(cls, problems: Iterable[Problem], *, name: str) -> ArrowProblems:
-        """Problems held in memory: for small sets, and for tests."""
+        """Problems held in memory: for small sets, and for tests. Raises ValueError for a value of another type."""
         digest = hashlib.blake2b(digest_size=8)
         batches = list(_record_batches(problems, digest))
         return cls(pa.Table.from_batches(batches, _SCHEMA), name=name, fingerprint=digest.hexdigest())
@@ -149,13 +150,34 @@ def _code_digest() -> str:
 def _record_batches(problems: Iterable[Problem], digest: Any) -> Iterator[pa.RecordBatch]:
     remaining = iter(problems)
     while rows := [_row(problem) for problem in islice(remaining, _BATCH)]:
+        try:
+            columns = [
+                pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
+            ]
+        except _UNFIT as fault:
+            raise ValueError(_misfit(rows)) from fault
         digest.update(json.dumps(rows, ensure_ascii=True).encode())
-        columns = [pa.array(column, kind.type) for column, kind in zip(zip(*rows, strict=True), _SCHEMA, strict=True)]
         yield pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
 
 
+def _misfit(rows: list[tuple[Any, ...]]) -> str:
+    """Which field of which problem has a value that its column cannot hold."""
+    for row in rows:
+        for value, field in zip(row, _SCHEMA, strict=True):
+            try:
+                pa.array([value], field.type)
+            except _UNFIT as fault:
+                return f"problem {row[0]!r} cannot be stored: its {field.name} is {repr(value)[:60]} ({fault})"
+    raise AssertionError("every value fits")
+
+
 def _row(problem: Problem) -> tuple[Any, ...]:
-    extra = json.dumps(dict(problem.extra), ensure_ascii=False) if problem.extra else None
+    try:
+        extra = json.dumps(dict(problem.extra), ensure_ascii=False) if problem.extra else None
+    except (TypeError, ValueError) as fault:
+        raise ValueError(
+            f"problem {problem.id!r} cannot be stored: its extra must be what JSON can write ({fault})"
+        ) from None
     return (
         problem.id,
         problem.question,

@@ -15,10 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gainrl.datasets.arrow import ArrowProblems
+from gainrl.datasets.contradictions import contradicted
 from gainrl.datasets.splits import DataSplits
 from gainrl.types import ProblemSet, PromptTokens
 
 _EXAMPLES = 3
+_CONTRADICTED = "questions with contradicting answers"
+# Nothing that a reader would see: spaces, marks without width, control characters, and two letters that show nothing.
+_INVISIBLE = r"[\p{Z}\p{C}\x{3164}\x{2800}]+"
 _SHORT = 24  # letters and digits, below which signs of arithmetic may be all that tells two problems apart
 
 
@@ -50,15 +54,19 @@ def clean(
 
     Both parts lose repeated ids, blank questions and, unless no problem has one, problems without anything to judge
     by. The training pool also loses problems whose text occurs in the held-out part or in an ``evaluation`` set and,
-    unless ``keep_disputed``, problems whose sources give different answers. Raises ValueError if nothing is left.
+    unless ``keep_disputed``, problems whose sources give different answers and questions that are asked again with a
+    contradicting answer (`contradictions`), which the held-out part keeps. Raises ValueError if nothing is left.
     """
     findings: list[Finding] = []
     train = None if splits.train is None else _sound(splits.train, findings)
     held_out = None if splits.held_out is None else _sound(splits.held_out, findings)
+    if held_out is not None:
+        _report(held_out, contradicted(held_out), _CONTRADICTED, "kept, though one answer of each is wrong", findings)
     if train is not None:
         protected = [problems for problems in (held_out, *evaluation) if problems is not None]
         if not keep_disputed:
             train = _drop(train, _disputed(train), "disputed answers", "left out", findings)
+            train = _drop(train, contradicted(train), _CONTRADICTED, "left out", findings)
         train = _drop(train, _occurs(train, protected), "problems of an evaluation set", "left out", findings)
     return replace(splits, train=train, held_out=held_out), findings
 
@@ -136,16 +144,20 @@ def _sound(problems: ProblemSet, findings: list[Finding]) -> ArrowProblems:
 
 
 def _drop(problems: ArrowProblems, bad: np.ndarray, fault: str, rule: str, findings: list[Finding]) -> ArrowProblems:
-    rows = np.flatnonzero(bad)
-    if not rows.size:
+    _report(problems, bad, fault, rule, findings)
+    if not bad.any():
         return problems
-    ids = problems.arrow("id")
-    findings.append(
-        Finding(problems.name, fault, rows.size, rule, tuple(ids[int(r)].as_py() for r in rows[:_EXAMPLES]))
-    )
-    if rows.size == len(problems):
+    if bad.all():
         raise ValueError(f"nothing of {problems.name} is left: {findings[-1]}")
     return problems.select(np.flatnonzero(~bad))
+
+
+def _report(problems: ArrowProblems, bad: np.ndarray, fault: str, rule: str, findings: list[Finding]) -> None:
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        ids = problems.arrow("id")
+        examples = tuple(ids[int(row)].as_py() for row in rows[:_EXAMPLES])
+        findings.append(Finding(problems.name, fault, int(rows.size), rule, examples))
 
 
 def _repeated(problems: ArrowProblems) -> np.ndarray:
@@ -158,7 +170,7 @@ def _repeated(problems: ArrowProblems) -> np.ndarray:
 
 
 def _blank(problems: ArrowProblems, column: str) -> np.ndarray:
-    return _flags(problems, column, lambda texts: pc.equal(pc.utf8_trim_whitespace(texts), ""))
+    return _flags(problems, column, lambda texts: pc.equal(pc.replace_substring_regex(texts, _INVISIBLE, ""), ""))
 
 
 def _has_field(problems: ArrowProblems, name: str) -> np.ndarray:

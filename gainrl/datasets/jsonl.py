@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from gainrl.datasets import fields
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
-from gainrl.datasets.published import Record, read_lines
+from gainrl.datasets.json_lines import numbered_lines
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import generator
 from gainrl.types import Problem
+
+_ANSWER = "give the final answer as one text or number, or name another field with dataset.answer=<field>"
 
 
 def jsonl(
@@ -37,8 +39,8 @@ def jsonl(
     ``train``, ``held_out``: paths; without a ``held_out`` file, ``held_out_size`` problems drawn with ``split_seed``
     leave the training file. ``answer=null`` is for rewards that need no reference answer. A field that a record
     lacks is missing, except the question; a record without id has its line's place for one. Fields not named here
-    go to `Problem.extra`. Raises ValueError for a missing file, a field that no record has, or a level or difficulty
-    that is no number.
+    go to `Problem.extra`. Raises ValueError for a missing file, a file that cannot be read (`json_lines`), a field of
+    another type than it has to have (`fields`), and a question or answer that no record has.
     """
     if train is None and held_out is None:
         raise ValueError(
@@ -78,48 +80,26 @@ def jsonl(
 def _problems(path: Path, name: str, names: dict[str, str | None]) -> Iterator[Problem]:
     used = {field for field in names.values() if field}
     answered = False
-    for index, record in enumerate(read_lines(path)):
+    for index, (line, record) in enumerate(numbered_lines(path)):
         values = {key: record.get(field) if field else None for key, field in names.items()}
         if not isinstance(values["question"], str):
-            raise ValueError(
-                f"problem {index + 1} of {path} has no text under {names['question']!r}; its fields are "
-                f"{', '.join(map(repr, record))}: give the right one with dataset.question=<field>"
+            raise line.fault(
+                f"no text under {names['question']!r}; its fields are {', '.join(map(repr, record))}: give the right "
+                "one with dataset.question=<field>"
             )
         answered = answered or values["answer"] is not None
         yield Problem(
-            id=str(values["id"]) if values["id"] is not None else f"{name}-{index:07d}",
+            id=fields.text(values["id"], line, names["id"]) or f"{name}-{index:07d}",
             question=values["question"],
-            reference_answer=_text(values["answer"]),
-            level=_number(values["level"], path, index, names["level"], int),
-            difficulty=_number(values["difficulty"], path, index, names["difficulty"], float),
-            solution=values["solution"],
-            source=_text(values["source"]) or name,
-            extra=_rest(record, used),
+            reference_answer=fields.text(values["answer"], line, names["answer"], _ANSWER),
+            level=fields.level(values["level"], line, names["level"]),
+            difficulty=fields.difficulty(values["difficulty"], line, names["difficulty"]),
+            solution=fields.plain_text(values["solution"], line, names["solution"]),
+            source=fields.text(values["source"], line, names["source"]) or name,
+            extra={key: value for key, value in record.items() if key not in used},
         )
     if names["answer"] and not answered:
         raise ValueError(
             f"no problem of {path} has an answer under {names['answer']!r}; give the right field with "
             "dataset.answer=<field>, or dataset.answer=null if your reward needs none"
         )
-
-
-def _rest(record: Record, used: set[str]) -> Record:
-    return {key: value for key, value in record.items() if key not in used}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value).strip()
-
-
-def _number(value: Any, path: Path, index: int, field: str | None, kind: type) -> Any:
-    if value is None:
-        return None
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"problem {index + 1} of {path} has {field}={value!r}, which is no number; correct it or name another "
-            f"field (null for none)"
-        ) from None

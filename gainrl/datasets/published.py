@@ -7,10 +7,8 @@ into that form by the function of its data set, so that both ways meet in `probl
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +16,12 @@ from typing import Any, Protocol
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 
+from gainrl.datasets import fields
 from gainrl.datasets.arrow import ArrowProblems, cached_problems, default_cache
+from gainrl.datasets.json_lines import Line, Record, numbered_lines
 from gainrl.datasets.splits import DataSplits
 from gainrl.types import Problem
 
-Record = dict[str, Any]
 _OWN_FIELDS = ("id", "problem", "answer", "difficulty", "source", "solution")
 
 
@@ -107,7 +106,7 @@ def load_published(file: PublishedFile, *, hub: str, data_dir: str | None, cache
         path = data_file(data_dir, file.name)
         key = [hashlib.sha256(path.read_bytes()).hexdigest()]
         return cached_problems(
-            lambda: (problem_of(record, file) for record in read_lines(path)),
+            lambda: (problem_of(record, file, line) for line, record in numbered_lines(path)),
             name=file.name,
             key=key,
             cache_dir=cache_dir,
@@ -119,7 +118,10 @@ def load_published(file: PublishedFile, *, hub: str, data_dir: str | None, cache
         )
     rows, origin = hub_rows(hub, file.config, file.split, cache_dir)
     return cached_problems(
-        lambda: (problem_of(record, file) for record in to_records(rows)),
+        lambda: (
+            problem_of(record, file, Line(hub, number, "row"))
+            for number, record in enumerate(to_records(rows), start=1)
+        ),
         name=file.name,
         key=[origin],
         cache_dir=cache_dir,
@@ -134,22 +136,6 @@ def data_file(data_dir: str, name: str) -> Path:
     raise ValueError(
         f"data_dir={data_dir} holds no {name}.jsonl.gz; put the file there, or use data_dir=null to load from the hub"
     )
-
-
-def read_lines(path: Path) -> Iterator[Record]:
-    """The objects of a JSON Lines file, gzip or not; raises ValueError with the line number of what is no object."""
-    open_file = gzip.open if path.suffix == ".gz" else open
-    with open_file(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as fault:
-                raise ValueError(f"line {number} of {path} is not JSON: {fault}") from None
-            if not isinstance(record, dict):
-                raise ValueError(f"line {number} of {path} is not a JSON object with named fields: {line[:60]!r}")
-            yield record
 
 
 def hub_rows(hub: str, config: str | None, split: str, cache_dir: str | None) -> tuple[Dataset, str]:
@@ -177,16 +163,25 @@ def hub_rows(hub: str, config: str | None, split: str, cache_dir: str | None) ->
     return rows, f"{origin}/{config}/{split}/{rows._fingerprint}"
 
 
-def problem_of(record: Record, file: PublishedFile) -> Problem:
+def problem_of(record: Record, file: PublishedFile, line: Line) -> Problem:
+    """The problem of a record; raises ValueError with its place for a field that is missing or of another type."""
     record = {key: value for key, value in record.items() if key not in file.folder_only}
+    advice = f"give a file in the form of {file.name}.jsonl.gz, or your own with dataset=jsonl"
+    for name in ("problem", "source"):
+        if not isinstance(record.get(name), str):
+            raise line.fault(f"no text under {name!r}; {advice}")
+    try:
+        identity, question = file.identity(record), file.question(record)
+    except (KeyError, TypeError, AttributeError) as fault:
+        raise line.fault(f"a field is missing or of another type ({type(fault).__name__}: {fault}); {advice}") from None
     difficulty = record.get("difficulty")
     return Problem(
-        id=file.identity(record),
-        question=file.question(record),
-        reference_answer=record.get("answer", "").strip(),
-        level=int(difficulty) if file.leveled and difficulty is not None else None,
-        difficulty=None if difficulty is None else float(difficulty),
-        solution=record.get("solution"),
+        id=fields.text(identity, line, "id"),
+        question=question,
+        reference_answer=fields.text(record.get("answer"), line, "answer", advice),
+        level=fields.level(difficulty, line, "difficulty") if file.leveled else None,
+        difficulty=fields.difficulty(difficulty, line, "difficulty"),
+        solution=fields.plain_text(record.get("solution"), line, "solution"),
         source=record["source"],
         extra={key: value for key, value in record.items() if key not in _OWN_FIELDS},
     )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gainrl.functional.statistics import Interval, resamples
+from gainrl.functional.statistics import Interval
+from gainrl.functional.streams import generator
 
 
 def area_under_curve(budgets: np.ndarray, scores: np.ndarray, budget: float) -> float:
@@ -64,29 +65,31 @@ def median_budget(budgets: np.ndarray, reached: np.ndarray) -> np.ndarray:
 
 
 def budget_ratio(
-    arm: Sequence[tuple[float, bool]],
-    reference: Sequence[tuple[float, bool]],
-    *,
-    sizes: Sequence[int] | None = None,
-    level: float = 0.95,
-    draws: int = 1000,
-    seed: int = 0,
+    arm: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, level: float = 0.95, draws: int = 1000, seed: int = 0
 ) -> Interval:
-    """Ratio of median budgets, arm over reference, below 1 where the arm is cheaper; runs given as pairs in one order.
+    """Ratio of median budgets, arm over reference, below 1 where the arm is cheaper, with a bootstrap interval.
 
-    ``sizes``: pairs of each task, in that order, all of one task by default. Runs of a pair are resampled together, and
-    pairs within their task. Infinite where the arm's median is not reached; NaN where the reference's is not, or
-    where it had reached the target before training. Ends are quantiles without interpolation (they may be infinite),
-    NaN if more than 5% of the resamples have no ratio.
+    Both: an array ``[runs, 2]`` per base, of budget and whether the target was reached, over the same bases. Bases are
+    resampled, then runs within them, the two arms apart. Infinite where the arm's median is not reached; NaN where the
+    reference's is not, or where it had reached the target before training. Ends are quantiles without interpolation
+    (they may be infinite), NaN if more than 5% of the resamples have no ratio. With fewer than ten runs an arm the
+    interval is far too narrow (docs/analysis.md).
     """
     if len(arm) != len(reference) or not arm:
-        raise ValueError(f"{len(arm)} runs against {len(reference)}: give pairs, one or more")
-    sizes = [len(arm)] if sizes is None else list(sizes)
-    if sum(sizes) != len(arm):
-        raise ValueError(f"sizes={sizes} add up to {sum(sizes)} pairs, not to the {len(arm)} that are given")
-    table = np.array([[*a, *r] for a, r in zip(arm, reference, strict=True)], np.float64)
-    estimate = float(_ratio(table[None])[0])
-    ratios = _ratio(table[resamples(sizes, draws=draws, seed=seed, name="budget_ratio")])
+        raise ValueError(f"{len(arm)} bases against {len(reference)}: give the same bases, one or more, for both")
+    medians, drawn = [], []
+    bases = generator(seed, "budget_ratio/bases").integers(0, len(arm), (draws, len(arm)))
+    for side, cells in (("arm", arm), ("reference", reference)):
+        table = np.concatenate(cells).astype(np.float64)
+        sizes = np.array([len(cell) for cell in cells])
+        starts = np.cumsum(sizes) - sizes
+        chosen = bases.repeat(sizes, axis=1)
+        places = generator(seed, f"budget_ratio/{side}").random(chosen.shape)
+        rows = starts[chosen] + (places * sizes[chosen]).astype(int)
+        medians.append(median_budget(table[:, 0], table[:, 1]))
+        drawn.append(median_budget(table[rows, 0], table[rows, 1]))
+    estimate = float(_ratio(*medians))
+    ratios = _ratio(*drawn)
     known = ratios[~np.isnan(ratios)]
     if math.isnan(estimate) or len(known) < 0.95 * len(ratios):
         return Interval(estimate, math.nan, math.nan)
@@ -94,9 +97,6 @@ def budget_ratio(
     return Interval(estimate, float(low), float(high))
 
 
-def _ratio(tables: np.ndarray) -> np.ndarray:
-    """``[R, pairs, 4]`` with budget and reached of both to ``[R]``."""
-    ours = median_budget(tables[..., 0], tables[..., 1])
-    theirs = median_budget(tables[..., 2], tables[..., 3])
+def _ratio(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     known = np.isfinite(theirs) & (theirs > 0)
     return np.where(known, ours / np.where(known, theirs, 1.0), np.nan)

@@ -13,10 +13,10 @@ Sampling k of n with replacement, as some trainers do, underestimates pass@k.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from gainrl.functional.statistics import Interval
 from gainrl.functional.streams import generator
 
 
@@ -65,15 +65,6 @@ def majority_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k
     return sum(right[answer] for answer in leaders) / len(leaders)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean over problems with its bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def bootstrap_interval(
     values_N: np.ndarray,
     *,
@@ -103,7 +94,7 @@ def bootstrap_interval(
         for start in range(0, resamples, chunk)
     ]
     low, high = np.quantile(np.concatenate(estimates), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean=float(values_N.mean()), low=float(low), high=float(high))
+    return Interval(float(values_N.mean()), float(low), float(high))
 
 
 def _outcomes(correct_NK: np.ndarray) -> np.ndarray:

@@ -8,22 +8,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gainrl.report.reader import Run
+from gainrl.report.reader import BASE_KEYS, Run
 
-_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra"}  # and whatever the run says does not decide its numbers
+_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and what the run says does not decide its numbers
 _KEY = re.compile(r"[a-z_][a-z0-9_./]*")
 _USUAL_REFERENCES = ("vanilla_grpo", "uniform", "baseline=vanilla_grpo", "curriculum=uniform")
 
 
 @dataclass(slots=True)
 class Arm:
-    """All runs that differ in nothing but seed and task. ``label`` is what the arm is called in tables and figures."""
+    """Runs that differ in nothing but seed, base and task. ``label``: what the arm is called in tables and figures."""
 
     label: str
     runs: list[Run] = field(default_factory=list)
 
-    def seeds(self, task: str) -> set[int]:
-        return {run.seed for run in self.runs if run.task == task}
+    def seeds(self, task: str) -> set[tuple[str, int]]:
+        """Bases and seeds that the arm has in a task."""
+        return {(run.base, run.seed) for run in self.runs if run.task == task}
 
 
 def group_arms(runs: Sequence[Run], *, without: Sequence[str] = (), by_experiment: bool = False) -> list[Arm]:
@@ -59,7 +60,9 @@ def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool =
         if not all(_KEY.fullmatch(key) and value for key, _, value in pairs):
             return {**made, "arm": run.arm}
     chosen = {
-        key: value for key, _, value in pairs if key.split(".")[0] not in _NOT_THE_ARM and run.decides_numbers(key)
+        key: value
+        for key, _, value in pairs
+        if key.split(".")[0] not in _NOT_THE_ARM and key not in BASE_KEYS and run.decides_numbers(key)
     }
     return {key: value for key, value in {**made, **chosen}.items() if key not in without}
 

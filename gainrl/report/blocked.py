@@ -19,7 +19,7 @@ def make_sweeps(runs: Sequence[Run], settings: Settings) -> tuple[list[Sweep], l
     apart. Raises ValueError where no sweep has a score, and for a task or a setting that no run has.
     """
     if settings.task is not None:
-        runs = _of_task(runs, settings.task)
+        runs = of_task(runs, settings.task)
     if not settings.within:
         return [make_sweep(runs, settings)], []
     divided: dict[tuple[str, ...], list[Run]] = {}
@@ -52,7 +52,8 @@ def value_of(run: Run, key: str) -> str:
     return _UNSET if node is None or isinstance(node, Mapping | list) else str(node)
 
 
-def _of_task(runs: Sequence[Run], task: str) -> list[Run]:
+def of_task(runs: Sequence[Run], task: str) -> list[Run]:
+    """The runs of one experiment. Raises ValueError, with the tasks there are, where it has none."""
     chosen = [run for run in runs if run.experiment == task]
     if runs and not chosen:
         names = sorted({run.experiment or "no experiment" for run in runs})

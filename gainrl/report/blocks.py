@@ -10,7 +10,7 @@ from typing import Literal
 
 from gainrl.functional.statistics import Interval
 
-BadgeKind = Literal["supported", "ruled out", "worse", "inconclusive", "finished", "running", "failed", "missing"]
+BadgeKind = Literal["better", "not better", "worse", "inconclusive", "finished", "running", "failed", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ def ranged(interval: Interval | None, digits: int = 3, *, sign: bool = False) ->
         return "–"
     if math.isnan(interval.low):
         return number(interval.estimate, digits, sign=sign)
+    if math.isinf(interval.low) and math.isinf(interval.high):
+        return f"{number(interval.estimate, digits, sign=sign)} [?]"
     ends = f"[{number(interval.low, digits, sign=sign)}, {number(interval.high, digits, sign=sign)}]"
     return f"{number(interval.estimate, digits, sign=sign)} {ends}"
 

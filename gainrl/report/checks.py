@@ -1,16 +1,18 @@
-"""What a reader must know before believing the tables: budgets, seeds or evaluation sets that differ, too few pairs."""
+"""What a reader must know before believing the tables: budgets, seeds or evaluation sets that differ, too few runs."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gainrl.functional.paired import fewest_pairs, smallest_p
-from gainrl.report.comparisons import unscored
-from gainrl.report.reader import Run
+from gainrl.functional.contrasts import runs_needed
+from gainrl.report.comparisons import FINAL, cells_of, pairs_runs, primary_score, scores_of, seed_correlation, unscored
+from gainrl.report.duplicates import shared_runs
+from gainrl.report.reader import BASE_KEYS, Run
 from gainrl.report.sweep import Sweep
 
 
@@ -20,13 +22,12 @@ def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[s
     for sweep, own in zip(sweeps, axes, strict=True):
         for text in _of_sweep(sweep, own):
             blocks.setdefault(text, []).append(sweep.block)
-    found = [
+    return [
         text
         if len(names) == len(sweeps)
         else f"{_some(names)}: {text[0].lower() if text[1:2].islower() else text[0]}{text[1:]}"
         for text, names in blocks.items()
     ]
-    return found + _power(sweeps)
 
 
 def notices(sweep: Sweep) -> list[str]:
@@ -68,14 +69,20 @@ def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
     found += unscored(sweep, axes)
     if sweep.repeated:
         found.append(
-            f"{len(sweep.repeated)} runs repeat an arm and seed and are left out: "
+            f"{len(sweep.repeated)} runs repeat another run of their arm, by seed or by trajectory, and are left out: "
             + _some(run.source for run in sweep.repeated)
         )
+    found += [f"{arm} is {other} under another name: the same trajectories." for arm, other in sweep.same.items()]
+    found += [f"{text}: a difference between them is no new evidence." for text in shared_runs(sweep.arms)]
+    found += _unit(sweep)
+    found += _sensitivity(sweep, axes)
     return found
 
 
 def evaluation_set(run: Run) -> str:
-    """What decides which held-out problems are scored, and how."""
+    """A digest of what decides which held-out problems are scored, and how; empty where that is not known."""
+    if "evaluation_set" in run.facts or not run.config:
+        return run.facts.get("evaluation_set", "")
     config = run.config
     evaluation = {name: value for name, value in (config.get("evaluation") or {}).items() if name != "every"}
     dataset = {
@@ -84,10 +91,13 @@ def evaluation_set(run: Run) -> str:
     rollout = {name: (config.get("rollout") or {}).get(name) for name in ("max_new_tokens", "top_p")}
     judged = {name: value for name, value in (config.get("reward") or {}).items() if name != "workers"}
     parts = (evaluation, dataset, rollout, judged, config.get("eval"), config.get("template"))
-    return json.dumps(parts, sort_keys=True, default=str) if config else ""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def planned_budget(run: Run) -> str:
+    if "planned" in run.facts:
+        return run.facts["planned"]
     config = run.config
     schedule, algorithm = config.get("schedule") or {}, config.get("algorithm") or {}
     steps, prompts, group = schedule.get("steps"), schedule.get("prompts_per_step"), algorithm.get("group_size")
@@ -138,28 +148,65 @@ def _screened(sweep: Sweep, task: str, name: str) -> list[str]:
 
 
 def _seeds(sweep: Sweep, task: str, name: str) -> list[str]:
-    have = {label: {run.seed for run in sweep.chosen(label, task)} for label in sweep.labels}
+    have = {label: {(run.base, run.seed) for run in sweep.chosen(label, task)} for label in sweep.labels}
     union = set().union(*have.values())
-    short = {label: sorted(union - seeds) for label, seeds in have.items() if union - seeds}
+    short = {label: sorted(union - runs) for label, runs in have.items() if union - runs}
     if not short:
         return []
-    lines = [f"{label} lacks {', '.join(map(str, seeds))}" for label, seeds in list(short.items())[:8]]
+    several = len({base for base, _ in union}) > 1
+    lines = [
+        f"{label} lacks {_some([f'base {base} seed {seed}' if several else str(seed) for base, seed in runs])}"
+        for label, runs in list(short.items())[:8]
+    ]
     more = f" and {len(short) - 8} more arms" if len(short) > 8 else ""
-    return [f"Seeds differ between arms{name}; only pairs are compared: " + "; ".join(lines) + more + "."]
+    return [f"Seeds differ between arms{name}: " + "; ".join(lines) + more + "."]
 
 
 def _starts(sweep: Sweep, task: str, name: str) -> list[str]:
+    first = {(run.base, run.seed): sweep.first_score(run) for run in sweep.chosen(sweep.reference, task)}
     uneven = {
         label
         for label in sweep.others
-        for run, reference in sweep.pairs(label, task)
-        if abs(sweep.first_score(run) - sweep.first_score(reference)) > 1e-9
+        for run in sweep.chosen(label, task)
+        if abs(sweep.first_score(run) - first.get((run.base, run.seed), sweep.first_score(run))) > 1e-9
     }
     if not uneven:
         return []
     return [
-        f"Pairs do not start from the same score{name} ({_some(sorted(uneven))}): their base models or held-out "
-        "problems differ."
+        f"Runs of one base and seed do not start from the same score{name} ({_some(sorted(uneven))}): their weights or "
+        "held-out problems differ."
+    ]
+
+
+def _unit(sweep: Sweep) -> list[str]:
+    bases = len(sweep.bases())
+    if not sweep.others or bases > 2:
+        return []
+    if bases == 1:
+        return ["All runs start from one base: what is concluded holds for this base, and says nothing of others."]
+    return ["Two bases give intervals that are too wide to conclude from; it takes three, better four or more."]
+
+
+def _sensitivity(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
+    """What the runs could show, where that is more than the margin."""
+    if sweep.settings.over == "bases" and len(sweep.bases()) > 1:
+        return []
+    name = primary_score(sweep, axes) if axes else FINAL
+    score = scores_of(sweep, axes)[name]
+    cells = [cell for label in sweep.labels for cell in cells_of(sweep, (label,), score, paired=False)[1][0]]
+    freedom = sum(len(cell) - 1 for cell in cells)
+    sizes = [len(sweep.chosen(label)) for label in sweep.others]
+    if freedom < 1 or not sizes or sweep.settings.margin_share is not None:
+        return []
+    deviation = float(np.sqrt(sum(((cell - cell.mean()) ** 2).sum() for cell in cells) / freedom))
+    value, pairs = seed_correlation(sweep, score)
+    together = value if pairs_runs(sweep, score) and pairs else 0.0
+    wanted = runs_needed(deviation, sweep.settings.margin, correlation=together, alpha=sweep.settings.alpha)
+    if wanted <= max(sizes):
+        return []
+    return [
+        f"With {max(sizes)} runs an arm an effect of the margin ({sweep.settings.margin:g}) is likely to be missed: "
+        f"runs spread by {deviation:.4f}, so {wanted:,} would show it with 80% power (one comparison, uncorrected)."
     ]
 
 
@@ -167,7 +214,7 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
     first: dict[str, tuple[Run, dict[str, Any]]] = {}
     names: set[str] = set()
     for run in runs:
-        leaves = {k: v for k, v in _leaves(run.config) if k != "seed" and run.decides_numbers(k)}
+        leaves = {k: v for k, v in _leaves(run.config) if k != "seed" and k not in BASE_KEYS and run.decides_numbers(k)}
         if not leaves:
             continue
         other, known = first.setdefault(run.task, (run, leaves))
@@ -176,19 +223,6 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
         # A seed that follows the run's own differs with it and is no other setting.
         names |= {k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)}
     return [f"The runs of {label} differ in more than the seed: {_some(sorted(names))}."] if names else []
-
-
-def _power(sweeps: Sequence[Sweep]) -> list[str]:
-    pairs = [sum(len(sweep.pairs(label, task)) for task in sweep.tasks) for sweep in sweeps for label in sweep.others]
-    alpha = sweeps[0].settings.alpha
-    if not pairs or smallest_p(max(pairs)) * len(pairs) <= alpha:
-        return []
-    noun = "pairs" if max(pairs) > 1 else "pair"
-    over = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
-    return [
-        f"With {max(pairs)} {noun} the sign-flip test cannot go below p = {smallest_p(max(pairs)):.2g}, so no arm can "
-        f"be supported at {alpha:g} after correction for {over}; it takes {fewest_pairs(len(pairs), alpha)} pairs."
-    ]
 
 
 def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:

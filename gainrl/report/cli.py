@@ -7,103 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gainrl.report.blocked import make_sweeps
+from gainrl.report.blocked import make_sweeps, of_task
 from gainrl.report.checks import notices
-from gainrl.report.reader import AXES, Run, read_runs
-from gainrl.report.sweep import Settings, Sweep
+from gainrl.report.options import parser, settings_of
+from gainrl.report.reader import Run, read_runs
+from gainrl.report.rows import read_rows, write_rows
+from gainrl.report.sweep import Settings, Sweep, make_sweep
 
-_EXAMPLES = """
-examples
-  gainrl-report runs/sweeps/curricula
-  gainrl-report runs/sweeps/signals --reference random --smallest-effect 0.02
-  gainrl-report runs/sweeps/skew --within dataset.skew --axis updates --target-of gain --out reports/skew
-  gainrl-report runs/sweeps/ablations --arms experiment --reference ablation_full
-  gainrl-report runs/sweeps/seeds --partial            while the sweep is still running
-  gainrl-report --watch runs/sweeps/seeds              how far it is, in one line, until it is over
-  gainrl-report --wandb my-team/gainrl                 from a W&B project instead of directories
-"""
-
-
-def parser() -> argparse.ArgumentParser:
-    defaults = Settings()
-    made = argparse.ArgumentParser(
-        prog="gainrl-report",
-        description="From finished, running and failed runs to a page with learning curves, a table of arms, paired "
-        "differences with intervals and verdicts, diagnostics, and the jobs that are missing. Needs no GPU.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="folders that hold runs, at any depth")
-    made.add_argument("--wandb", metavar="ENTITY/PROJECT", help="read a W&B project (also besides folders)")
-    made.add_argument("--watch", action="store_true", help="no page: one line on how far the sweep in DIR is, kept up")
-    made.add_argument("--out", type=Path, help="where to write (default: report/ in the first DIR)")
-    made.add_argument("--title", help="heading of the page (default: name of the first DIR)")
-    compared = made.add_argument_group("what is compared")
-    compared.add_argument(
-        "--reference", metavar="ARM", help="arm that the others are compared with (default: vanilla_grpo or uniform)"
-    )
-    compared.add_argument(
-        "--within",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="repeat the comparison within each value of a setting, such as algorithm.group_size: never pooled over "
-        "values (repeatable)",
-    )
-    compared.add_argument("--task", metavar="NAME", help="only the runs of this experiment")
-    compared.add_argument(
-        "--arms",
-        choices=("settings", "experiment"),
-        default=defaults.arms,
-        help="what makes an arm: settings within one experiment, or also the experiment itself (default: %(default)s)",
-    )
-    compared.add_argument(
-        "--primary",
-        choices=("final", "area"),
-        default=defaults.primary,
-        help="score that is judged: the final score, or the area under the curve over --axis; the others are shown "
-        "without verdicts (default: %(default)s)",
-    )
-    compared.add_argument("--metric", default=defaults.metric, help="score (default: %(default)s)")
-    compared.add_argument(
-        "--axis", default=defaults.axis, choices=list(AXES), help="main budget (default: %(default)s)"
-    )
-    compared.add_argument(
-        "--smallest-effect",
-        type=float,
-        default=defaults.smallest_effect,
-        metavar="X",
-        help="smallest improvement that would matter, in units of the score; choose it before looking "
-        "(default: %(default)s)",
-    )
-    compared.add_argument(
-        "--targets",
-        type=float,
-        nargs="+",
-        default=list(defaults.targets),
-        metavar="SHARE",
-        help="shares of the reference's final score to be reached (default: 0.6 0.8 0.95)",
-    )
-    compared.add_argument(
-        "--target-of",
-        choices=("level", "gain"),
-        default=defaults.target_of,
-        help="a target is a share of the final level, or of the gain since the start (default: %(default)s)",
-    )
-    compared.add_argument(
-        "--last",
-        type=int,
-        default=defaults.last,
-        metavar="N",
-        help="a final score is the mean of the last N evaluations (default: %(default)s)",
-    )
-    compared.add_argument("--partial", action="store_true", help="compare unfinished runs too, up to a common budget")
-    numbers = made.add_argument_group("statistics")
-    numbers.add_argument("--alpha", type=float, default=defaults.alpha, help="(default: %(default)s)")
-    numbers.add_argument("--draws", type=int, default=defaults.draws, help="bootstrap resamples (default: %(default)s)")
-    numbers.add_argument("--seed", type=int, default=defaults.seed, help="of the resamples (default: %(default)s)")
-    return made
+if TYPE_CHECKING:
+    from gainrl.report.analysis_plan import Planned
 
 
 def cli(arguments: Sequence[str] | None = None) -> None:
@@ -120,48 +34,78 @@ def cli(arguments: Sequence[str] | None = None) -> None:
 
             watch(given.folders[0])
             return
-        page = report(given)
+        answer = power(given) if given.power else export_rows(given) if given.rows else str(report(given))
     except ValueError as fault:
         sys.exit(f"Cannot report: {fault}")
     except KeyboardInterrupt:
         sys.exit(130)
-    print(page)
+    print(answer)
+
+
+def runs_of(given: argparse.Namespace) -> list[Run]:
+    """The runs of all sources that were named."""
+    runs = read_runs([path for path in given.folders if not path.is_file()])
+    for path in given.folders:
+        runs += read_rows(path) if path.is_file() else []
+    if given.wandb:
+        from gainrl.report.wandb_source import read_project
+
+        runs += read_project(given.wandb)
+    return runs
+
+
+def power(given: argparse.Namespace) -> str:
+    """How many runs an effect takes. Raises ValueError where the runs do not tell their spread."""
+    from gainrl.report.power import power_lines
+
+    sweeps, _ = make_sweeps(runs_of(given), settings_of(given))
+    return "\n\n".join("\n".join(power_lines(sweep, given.effect)) for sweep in sweeps)
+
+
+def export_rows(given: argparse.Namespace) -> str:
+    """Writes the runs as rows, and says how many."""
+    lines = write_rows(runs_of(given), given.rows)
+    return f"{lines} evaluations written to {given.rows}"
 
 
 def report(given: argparse.Namespace) -> Path:
     """Writes everything and returns the HTML page. Raises ValueError where there is nothing to compare."""
     begun = time.perf_counter()
-    settings = Settings(
-        reference=given.reference,
-        metric=given.metric,
-        axis=given.axis,
-        smallest_effect=given.smallest_effect,
-        targets=tuple(sorted(given.targets)),
-        target_of=given.target_of,
-        last=given.last,
-        alpha=given.alpha,
-        draws=given.draws,
-        seed=given.seed,
-        partial=given.partial,
-        primary=given.primary,
-        task=given.task,
-        within=tuple(dict.fromkeys(given.within)),
-        arms=given.arms,
-    )
-    runs: list[Run] = read_runs(given.folders)
-    if given.wandb:
-        from gainrl.report.wandb_source import read_project
-
-        runs += read_project(given.wandb)
-    out = (
-        given.out or (given.folders[0] if given.folders else Path("reports") / given.wandb.replace("/", "_")) / "report"
-    )
-    sweeps, unscored = make_sweeps(runs, settings)
-    title = given.title or given.wandb or given.folders[0].resolve().name
-    page = write_report(sweeps, given.folders, out, title=title, known=runs, unscored=unscored)
+    settings = settings_of(given)
+    runs = runs_of(given)
+    out = given.out or _beside(given) / "report"
+    planned = None
+    if given.plan is None:
+        sweeps, unscored = make_sweeps(runs, settings)
+    else:
+        planned = _planned(given, settings, runs)
+        sweeps, unscored = [planned.sweep], []
+    title = given.title or given.wandb or given.folders[0].resolve().stem
+    page = write_report(sweeps, given.folders, out, title=title, known=runs, unscored=unscored, planned=planned)
     for line in _closing(sweeps, time.perf_counter() - begun):
         print(line, file=sys.stderr)
     return page
+
+
+def _planned(given: argparse.Namespace, settings: Settings, runs: Sequence[Run]) -> Planned:
+    from gainrl.report.analysis_plan import follow, keep_planned, read_plan_file
+
+    plan, digest = read_plan_file(given.plan)
+    defaults = parser().parse_args(["DIR"])
+    decided = ("reference", "primary", "metric", "axis", "budget", "margin", "gate", "last", "alpha", "over", "pairing")
+    typed = [f"--{name}" for name in decided if getattr(given, name) != getattr(defaults, name)]
+    if typed or given.within:
+        raise ValueError(f"{', '.join(typed or ['--within'])} with --plan: the plan decides that; leave it out")
+    sweep = make_sweep(of_task(runs, settings.task) if settings.task else runs, plan.settings(settings))
+    left_out = keep_planned(plan, sweep)
+    return follow(plan, str(given.plan), digest, sweep, left_out)
+
+
+def _beside(given: argparse.Namespace) -> Path:
+    """Where a report goes unless told: into its first folder, or below reports/ for a file or a project."""
+    if not given.folders:
+        return Path("reports") / given.wandb.replace("/", "_")
+    return Path("reports") / given.folders[0].stem if given.folders[0].is_file() else given.folders[0]
 
 
 def write_report(
@@ -172,6 +116,7 @@ def write_report(
     title: str,
     known: Sequence[Run] = (),
     unscored: Sequence[Run] = (),
+    planned: Planned | None = None,
 ) -> Path:
     """``report.html``, ``report.md``, ``tables/`` and ``figures/`` below ``out``; returns the page."""
     from gainrl.report.document import looks_of, write_document
@@ -181,7 +126,7 @@ def write_report(
     figures, tables = out / "figures", out / "tables"
     figures.mkdir(parents=True, exist_ok=True)
     tables.mkdir(parents=True, exist_ok=True)
-    document = write_document(sweeps, folders, figures, title=title, known=known, unscored=unscored)
+    document = write_document(sweeps, folders, figures, title=title, known=known, unscored=unscored, planned=planned)
     write_tables(document, tables)
     (out / "report.md").write_text(markdown(document, out))
     page = out / "report.html"

@@ -1,67 +1,65 @@
-"""Paired differences of every arm to the reference, with a corrected test and a verdict."""
+"""Differences of arms in every score, each with its interval and its tests, before anything is concluded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from gainrl.functional.paired import (
-    Verdict,
-    fewest_pairs,
-    holm,
-    paired_interval,
-    pairs_needed,
-    sign_flip_test,
-    verdict,
-)
-from gainrl.functional.statistics import Interval, improvement_interval
-from gainrl.report.blocks import p_value, ranged
+from gainrl.functional.contrasts import Cells, Estimate, contrast, correlation, problem_variance
+from gainrl.functional.statistics import Interval, probability_of_improvement
 from gainrl.report.reader import AXES, Run
 from gainrl.report.summaries import area
-from gainrl.report.sweep import Settings, Sweep
+from gainrl.report.sweep import Stratum, Sweep
 
 FINAL = "final score"
+CORRELATED = 0.3
+"""Correlation of arms over seeds from which on runs of one seed are paired."""
+PAIRS_TO_TELL = 8
+"""Degrees of freedom below which a correlation of arms is not believed."""
+
+Conclusion = Literal["better", "worse", "not better", "inconclusive"]
+Score = Callable[[Run], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One arm against the reference in one score. ``p_value``: sign-flip test of this comparison alone.
+    """One arm against a reference in one score.
 
-    Of the ``primary`` score only: ``p_holm``, corrected over all primary comparisons of the report; ``verdict``; and
-    ``needed``, pairs that would show the smallest effect with 80% power and that the test can decide on. Else None.
+    ``estimate``: the difference of the means. ``runs``: of the arm and of the reference; ``bases``: on how many.
+    ``values``: each run of the arm less the reference's mean on its base. ``against_margin``: the difference less the
+    margin, and ``margin`` itself, None where the gate's gain is needed and not known. Only where it is judged:
+    ``p_holm`` and ``p_margin``, both corrected over the family, and the ``conclusion``.
     """
 
     label: str
+    reference: str
     score: str
     primary: bool
-    differences: tuple[float, ...]
+    estimate: Estimate
     interval: Interval
-    p_value: float
-    improvement: Interval
+    p: float
+    improvement: float
+    runs: tuple[int, int]
+    bases: int
+    values: tuple[float, ...]
+    against_margin: Estimate | None = None
+    margin: float | None = None
     p_holm: float | None = None
-    verdict: Verdict | None = None
-    worse: bool = False
-    needed: int | None = None
-
-    @property
-    def pairs(self) -> int:
-        return len(self.differences)
+    p_margin: float | None = None
+    conclusion: Conclusion | None = None
 
 
-Draft = tuple[Comparison, list[np.ndarray]]
-"""A comparison that is not judged yet, and its differences by task."""
-
-
-def scores_of(sweep: Sweep, axes: tuple[str, ...]) -> dict[str, Callable[[Run], float]]:
+def scores_of(sweep: Sweep, axes: tuple[str, ...]) -> dict[str, Score]:
     """The scores that are compared: the final score, and areas under the curve over the chosen axis, tokens and steps.
 
     Where arms pay for rollouts that they do not train on, over rollouts too: an arm may win by one and lose by another.
     """
-    chosen: dict[str, Callable[[Run], float]] = {FINAL: sweep.final_score}
+    chosen: dict[str, Score] = {FINAL: sweep.final_score}
     wanted = ("generated_tokens", "updates", *(("rollouts",) if sweep.pays_extra_rollouts() else ()))
-    for axis in dict.fromkeys([axes[0], *(name for name in wanted if name in axes)]):
+    for axis in dict.fromkeys([*axes[:1], *(name for name in wanted if name in axes)]):
         chosen[f"area over {AXES[axis]}"] = lambda run, axis=axis: area(sweep, run, axis)  # type: ignore[misc]
     return chosen
 
@@ -70,109 +68,151 @@ def primary_score(sweep: Sweep, axes: tuple[str, ...]) -> str:
     return FINAL if sweep.settings.primary == "final" else f"area over {AXES[axes[0]]}"
 
 
-def compare(sweep: Sweep, axes: tuple[str, ...]) -> list[Comparison]:
-    """All arms but the reference, for each score, judged as a report of this sweep alone."""
-    return judge([measure(sweep, axes)], sweep.settings)[0]
-
-
-def measure(sweep: Sweep, axes: tuple[str, ...]) -> list[Draft]:
-    """Every difference with its interval and p-value, before any is judged. Arms without a pair are left out."""
+def measure(sweep: Sweep, axes: tuple[str, ...]) -> list[Comparison]:
+    """Every difference to the sweep's reference, before any is judged. Arms without a common base are left out."""
     primary = primary_score(sweep, axes)
-    drafts = []
+    rows = []
     for name, score in scores_of(sweep, axes).items():
+        paired = pairs_runs(sweep, score)
         for label in sweep.others:
-            draft = _measure_one(sweep, label, name, score, primary=name == primary)
-            drafts += [] if draft is None else [draft]
-    return drafts
+            row = difference(sweep, label, sweep.reference, name, score, primary=name == primary, paired=paired)
+            rows += [] if row is None else [row]
+    return rows
 
 
-def _measure_one(sweep: Sweep, label: str, name: str, score: Callable[[Run], float], *, primary: bool) -> Draft | None:
+def difference(
+    sweep: Sweep, label: str, reference: str, name: str, score: Score, *, primary: bool, paired: bool
+) -> Comparison | None:
+    """One arm less one reference; None where they share no base with a score."""
     settings = sweep.settings
-    ours, theirs = [], []
-    for task in sweep.tasks:
-        values = np.array([(score(run), score(reference)) for run, reference in sweep.pairs(label, task)])
-        known = values[~np.isnan(values).any(1)] if len(values) else values
-        if len(known):
-            ours.append(known[:, 0])
-            theirs.append(known[:, 1])
-    if not ours:
+    strata, cells = cells_of(sweep, (label, reference), score, paired=paired)
+    if not strata:
         return None
-    differences = [x - y for x, y in zip(ours, theirs, strict=True)]
-    pooled = np.concatenate(differences)
-    draws = max(settings.draws, 1000)
-    comparison = Comparison(
+    tasks = [task for task, _ in strata]
+    weights = (1.0, -1.0)
+    estimate = _contrast(cells, weights, tasks, sweep, paired=paired)
+    if name == FINAL and settings.metric == "eval/accuracy":
+        estimate = estimate.with_variance(*_problems(sweep, strata, (label, reference)))
+    shift, margin = _against_margin(sweep, label, reference, score, estimate, paired=paired)
+    ours, theirs = cells
+    return Comparison(
         label=label,
+        reference=reference,
         score=name,
         primary=primary,
-        differences=tuple(map(float, pooled)),
-        interval=paired_interval(differences, level=settings.level, draws=draws, seed=settings.seed),
-        p_value=sign_flip_test(pooled, seed=settings.seed),
-        improvement=improvement_interval(ours, theirs, level=settings.level, draws=settings.draws, seed=settings.seed),
+        estimate=estimate,
+        interval=estimate.interval(settings.level),
+        p=estimate.p_value(),
+        improvement=probability_of_improvement(ours, theirs),
+        runs=(sum(map(len, ours)), sum(map(len, theirs))),
+        bases=len(strata),
+        values=tuple(float(x - cell.mean()) for own, cell in zip(ours, theirs, strict=True) for x in own),
+        against_margin=shift,
+        margin=margin,
     )
-    return comparison, differences
 
 
-def judge(drafts: Sequence[Sequence[Draft]], settings: Settings) -> list[list[Comparison]]:
-    """The comparisons of each sweep; those of the primary score with a verdict, corrected over all sweeps (Holm)."""
-    family = [draft.p_value for part in drafts for draft, _ in part if draft.primary]
-    corrected = iter(holm(family))
-    return [
-        [
-            _judged(draft, differences, float(next(corrected)), len(family), settings) if draft.primary else draft
-            for draft, differences in part
-        ]
-        for part in drafts
-    ]
+def cells_of(
+    sweep: Sweep, labels: Sequence[str], score: Score, *, paired: bool
+) -> tuple[list[Stratum], list[list[np.ndarray]]]:
+    """Scores of each arm by task and base, where all have some; with ``paired`` of the seeds that all have."""
+    found = [{key: _scored(runs, score) for key, runs in sweep.strata(label).items()} for label in labels]
+    strata = []
+    cells: list[list[np.ndarray]] = [[] for _ in labels]
+    for key in found[0]:
+        if not all(found_in.get(key) for found_in in found):
+            continue
+        shared = set.intersection(*(set(found_in[key]) for found_in in found))
+        if paired and not shared:
+            continue
+        strata.append(key)
+        for place, found_in in enumerate(found):
+            seeds = [seed for seed in found_in[key] if not paired or seed in shared]
+            cells[place].append(np.array([found_in[key][seed] for seed in seeds]))
+    return strata, cells
 
 
-def _judged(
-    draft: Comparison, differences: list[np.ndarray], p_holm: float, comparisons: int, settings: Settings
-) -> Comparison:
-    judged = verdict(
-        draft.interval,
-        p_holm,
-        pairs=draft.pairs,
-        smallest_effect=settings.smallest_effect,
-        alpha=settings.alpha,
-    )
-    needed = None
-    if any(len(values) > 1 for values in differences):
-        by_spread = pairs_needed(differences, settings.smallest_effect, alpha=settings.alpha)
-        needed = max(by_spread, fewest_pairs(comparisons, settings.alpha))
-    worse = judged == "ruled out" and draft.interval.high < 0 and p_holm <= settings.alpha
-    return replace(draft, p_holm=p_holm, verdict=judged, worse=worse, needed=needed)
+def _scored(runs: Sequence[Run], score: Score) -> dict[int, float]:
+    values = {run.seed: score(run) for run in runs}
+    return {seed: value for seed, value in values.items() if not np.isnan(value)}
+
+
+def _contrast(
+    cells: Sequence[Cells], weights: Sequence[float], tasks: Sequence[str], sweep: Sweep, *, paired: bool
+) -> Estimate:
+    """A contrast of arms, of the means of the arms or of the contrasts within each seed."""
+    if paired:
+        cells = [[np.asarray(weights) @ np.array(runs) for runs in zip(*cells, strict=True)]]
+        weights = [1.0]
+    return contrast(cells, weights, tasks=tasks, over=sweep.settings.over)
+
+
+def pairs_runs(sweep: Sweep, score: Score) -> bool:
+    """Whether runs of one seed are paired: as chosen, or where arms correlate with the reference over seeds."""
+    if sweep.settings.pairing != "auto":
+        return sweep.settings.pairing == "paired"
+    value, freedom = seed_correlation(sweep, score)
+    return freedom >= PAIRS_TO_TELL and value > CORRELATED
+
+
+def seed_correlation(sweep: Sweep, score: Score) -> tuple[float, int]:
+    """Correlation of all arms with the reference over the seeds that they share, within tasks and bases."""
+    ours: list[np.ndarray] = []
+    theirs: list[np.ndarray] = []
+    for label in sweep.others:
+        if label not in sweep.same:
+            _, (own, reference) = cells_of(sweep, (label, sweep.reference), score, paired=True)
+            ours, theirs = ours + own, theirs + reference
+    return correlation(ours, theirs) if ours else (0.0, 0)
+
+
+def _problems(sweep: Sweep, strata: Sequence[Stratum], labels: Sequence[str]) -> tuple[float, float]:
+    """What the choice of the held-out problems adds to a difference of final scores; 0 where no run recorded them."""
+    if len({task for task, _ in strata}) > 1:
+        return 0.0, 1.0
+    arms = []
+    for label in labels:
+        by_base = sweep.strata(label)
+        cells = [np.array([_solved(sweep, run) for run in by_base[key]], object) for key in strata]
+        arms.append(cells)
+    sizes = {np.size(row) for cells in arms for cell in cells for row in cell}
+    if len(sizes) != 1 or 0 in sizes:
+        return 0.0, 1.0
+    return problem_variance([[np.stack(list(cell)).astype(float) for cell in cells] for cells in arms], (1.0, -1.0))
+
+
+def _solved(sweep: Sweep, run: Run) -> np.ndarray:
+    """Mean verdict of each held-out problem over the evaluations of the final score, where they give that score."""
+    marks = [run.verdicts[int(step)] for step in sweep.final_steps(run) if int(step) in run.verdicts]
+    means = np.mean(marks, axis=0) if marks else np.empty(0)
+    return means if len(means) and abs(means.mean() - sweep.final_score(run)) < 5e-4 else np.empty(0)
+
+
+def _against_margin(
+    sweep: Sweep, label: str, reference: str, score: Score, estimate: Estimate, *, paired: bool
+) -> tuple[Estimate | None, float | None]:
+    """The difference less the margin, with the error of the margin in it where that is a share of the gate's gain."""
+    share = sweep.settings.margin_share
+    if share is None:
+        return replace(estimate, value=estimate.value - sweep.settings.margin), sweep.settings.margin
+    if sweep.gate is None or sweep.gate == label:
+        return None, None
+    arms = (label, reference, sweep.gate)
+    strata, cells = cells_of(sweep, arms, score, paired=paired)
+    if not strata:
+        return None, None
+    weights = (1.0, share - 1.0, -share)
+    tasks = [task for task, _ in strata]
+    gain = contrast(cells[1:], (-1.0, 1.0), tasks=tasks).value
+    return _contrast(cells, weights, tasks, sweep, paired=paired), share * gain
 
 
 def unscored(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
-    """One line per score and arm: compared runs that have no value in it, which leave out their pair."""
+    """One line per score and arm: compared runs that have no value in it, which are left out of it."""
     lines = []
     for name, score in scores_of(sweep, axes).items():
         for label in sweep.labels:
             seeds = sorted({run.seed for run in sweep.chosen(label) if np.isnan(score(run))})
             if seeds:
-                lines.append(f"{label} has no {name} for seed {', '.join(map(str, seeds))}: those pairs are left out.")
+                lines.append(f"{label} has no {name} for seed {', '.join(map(str, seeds))}: those runs are left out.")
     return lines
-
-
-def sentence(comparison: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -> str:
-    """The finding in words, with its interval; ``others``: its other scores, named where they lie on the other side."""
-    interval, effect = comparison.interval, sweep.settings.smallest_effect
-    if comparison.verdict == "supported":
-        judged = f"better than {sweep.reference}"
-    elif comparison.worse:
-        judged = f"worse than {sweep.reference}"
-    elif comparison.verdict == "ruled out":
-        judged = f"an improvement of {effect:g} or more over {sweep.reference} is ruled out"
-    else:
-        judged = f"undecided at {comparison.pairs} pair{'s' if comparison.pairs > 1 else ''}"
-        if interval.low > 0 and comparison.p_holm is not None:
-            judged += f", its corrected p is {p_value(comparison.p_holm)}"
-        elif comparison.needed is not None and comparison.needed > comparison.pairs:
-            judged += f"; about {comparison.needed:,} would show a difference of {effect:g}"
-    opposite = [
-        f"but {'above' if comparison.worse else 'below'} zero in {other.score}, {ranged(other.interval, sign=True)}"
-        for other in others
-        if (comparison.verdict == "supported" and other.interval.high < 0)
-        or (comparison.worse and other.interval.low > 0)
-    ]
-    return "; ".join([f"{comparison.label}: {ranged(interval, sign=True)}, {judged}", *opposite])

@@ -71,7 +71,10 @@ def levels_figure(sweep: Sweep, task: str, looks: dict[str, Look]) -> Figure | N
     mixes = {label: mix for label, mix in mixes.items() if mix[1]}
     if not mixes:
         return None
-    levels = sorted({level for _, shares in mixes.values() for level in shares}, key=lambda text: (len(text), text))
+    levels = sorted(
+        {level for _, shares in mixes.values() for level in shares},
+        key=lambda text: (not text.isdigit(), len(text) if text.isdigit() else 0, text),
+    )
     shades = matplotlib.colormaps["cividis"](np.linspace(0.05, 0.97, len(levels)))
     columns = min(5, len(mixes))
     rows = -(-len(mixes) // columns)
@@ -87,7 +90,10 @@ def levels_figure(sweep: Sweep, task: str, looks: dict[str, Look]) -> Figure | N
             axis.tick_params(labelbottom=True)
             axis.set_xlabel("share of the run")
     figure.supylabel("share of prompts", fontsize=8.5)
-    handles = [Patch(color=shade, label=f"level {level}") for level, shade in zip(levels, shades, strict=True)]
+    handles = [
+        Patch(color=shade, label=f"level {level}" if level.isdigit() else level)
+        for level, shade in zip(levels, shades, strict=True)
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(levels), 8), handlelength=1.0)
     return figure
 

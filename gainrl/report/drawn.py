@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gainrl.report.blocks import Block, Figure
 from gainrl.report.diagnostics import levels_figure, paths_figure
-from gainrl.report.figures import LONGEST, MOST_PANELS, arm_panels, curves_figure, save
+from gainrl.report.figures import LONGEST, MOST_BANDS, MOST_PANELS, arm_panels, curves_figure, save
 from gainrl.report.reader import AXES
 from gainrl.report.series import score_curves
 from gainrl.report.style import Look
+from gainrl.report.summaries import axes_of
 from gainrl.report.sweep import Sweep
 from gainrl.report.tables import diagnostics_table
 
@@ -22,26 +23,29 @@ def curve_blocks(sweep: Sweep, looks: Mapping[str, Look], folder: Path) -> Itera
     level = f"{sweep.settings.level:.0%}"
     ylabel = score_words(sweep)
     for task in sweep.tasks:
-        budgets = (*_CURVE_AXES, *(("rollouts",) if sweep.pays_extra_rollouts() else ()))
-        curves = {axis: score_curves(sweep, axis, task) for axis in budgets}
+        recorded = axes_of(sweep)
+        budgets = [axis for axis in _CURVE_AXES if axis in recorded]
+        budgets += ["rollouts"] if "rollouts" in recorded and sweep.pays_extra_rollouts() else []
+        curves = {axis: score_curves(sweep, axis, task) for axis in budgets or ["step"]}
         if not any(curves.values()):
             continue
+        most = max(map(len, curves.values()))
         where, ending = sweep.where(task), sweep.ending(task)
         figure = curves_figure(curves, sweep.reference, dict(looks), ylabel)
         yield Figure(
             f"curves{ending}",
-            f"{ylabel}{where} against {_listed([AXES[axis] for axis in curves if curves[axis]])}: interquartile "
-            f"mean over seeds{f', {level} bootstrap bands' if len(curves['prompts_seen']) <= 5 else ''}. An arm's "
-            f"curve ends with the first of its runs, or at {LONGEST:g} times the budget of {sweep.reference}.",
+            f"{ylabel}{where} against {_listed([AXES.get(axis, 'steps') for axis in curves if curves[axis]])}: "
+            f"mean over runs{f', {level} bands' if most <= MOST_BANDS else ''}. An arm's curve "
+            f"ends with the first of its runs, or at {LONGEST:g} times the budget of {sweep.reference}.",
             save(figure, folder, f"curves{ending}"),
         )
-        main = curves.get(sweep.settings.axis) or score_curves(sweep, sweep.settings.axis, task)
-        figure = arm_panels(main, sweep.reference, dict(looks), sweep.settings.axis, ylabel)
+        axis = sweep.settings.axis if sweep.settings.axis in recorded else "step"
+        main = curves.get(axis) or score_curves(sweep, axis, task)
+        figure = arm_panels(main, sweep.reference, dict(looks), axis, ylabel)
         yield Figure(
             f"arm_panels{ending}",
-            f"Each arm{where} with its runs (thin), interquartile mean and {level} band, over the reference "
-            f"{sweep.reference} (black), against {AXES.get(sweep.settings.axis, sweep.settings.axis)}."
-            + _left_out(sweep),
+            f"Each arm{where} with its runs (thin), mean and {level} band, over the reference "
+            f"{sweep.reference} (black), against {AXES.get(axis, 'steps')}." + _left_out(sweep),
             save(figure, folder, f"arm_panels{ending}"),
         )
 
@@ -70,7 +74,8 @@ def diagnostic_blocks(sweep: Sweep, looks: Mapping[str, Look], folder: Path) -> 
         if levels is not None:
             yield Figure(
                 f"levels{ending}",
-                f"Share of the prompts{where} from each level over the run, mean over seeds." + _left_out(sweep),
+                f"Share of the prompts{where} from each level or family over the run, mean over seeds."
+                + _left_out(sweep),
                 save(levels, folder, f"levels{ending}"),
             )
 

@@ -1,4 +1,4 @@
-"""Figures of the comparison: curves over four budgets, one panel per arm, differences, improvement and profiles."""
+"""Figures of the comparison: curves over four budgets, one panel per arm, differences, and every run's final score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 import gainrl.report.style as style
-from gainrl.functional.statistics import performance_profile, profile_band
 from gainrl.report.comparisons import Comparison
 from gainrl.report.reader import AXES
 from gainrl.report.series import Curve
@@ -23,8 +22,8 @@ from gainrl.report.style import Look
 from gainrl.report.sweep import Sweep
 
 WIDTH = 8.4
-_MOST_BANDS = 5
-MOST_PANELS = 24
+MOST_BANDS = 5
+MOST_PANELS = 16
 LONGEST = 2.0  # of the reference's budget: an arm that spends far more would squeeze the others
 
 
@@ -87,7 +86,7 @@ def curves_figure(curves: dict[str, list[Curve]], reference: str, looks: dict[st
         end = min([largest, *(LONGEST * budget for budget in base)])
         scale = budget_axis(axis, name, end)
         for curve in reversed(curves[name]):
-            draw_curve(axis, curve, looks[curve.label], scale, band=len(curves[name]) <= _MOST_BANDS)
+            draw_curve(axis, curve, looks[curve.label], scale, band=len(curves[name]) <= MOST_BANDS)
         axis.set_xlim(-0.015 * end / scale, 1.015 * end / scale)
     for axis in axes[:, 0]:
         axis.set_ylabel(ylabel)
@@ -103,7 +102,7 @@ def curves_figure(curves: dict[str, list[Curve]], reference: str, looks: dict[st
 
 
 def arm_panels(curves: Sequence[Curve], reference: str, looks: dict[str, Look], axis_name: str, ylabel: str) -> Figure:
-    """A small panel per arm: its runs, interquartile mean and band, before the reference's."""
+    """A small panel per arm: its runs, mean and band, before the reference's."""
     base = next((curve for curve in curves if curve.label == reference), None)
     shown = at_most([curve for curve in curves if curve.label != reference] or list(curves))
     columns = min(4, len(shown))
@@ -153,27 +152,19 @@ def shorten(text: str, most: int) -> str:
 
 
 def differences_figure(comparisons: Sequence[Comparison], looks: dict[str, Look], sweep: Sweep) -> Figure:
-    """Paired differences with intervals, one panel per score; the grey stripe is less than the smallest effect."""
+    """Differences with intervals, one panel per score; the grey stripe is less than the margin."""
     scores = list(dict.fromkeys(row.score for row in comparisons))[:4]
     labels = [label for label in sweep.others if any(row.label == label for row in comparisons)]
     figure, axes = new_figure(1, len(scores), 0.24 * len(labels) + 1.0, sharey=True)
-    effect = sweep.settings.smallest_effect
     for score, axis in zip(scores, axes[0], strict=True):
         rows = {row.label: row for row in comparisons if row.score == score}
-        axis.axvspan(-effect, effect, color="#eef0f2", zorder=0)
+        margin = next((row.margin for row in rows.values() if row.margin is not None and row.margin > 0), None)
+        if margin is not None:
+            axis.axvspan(-margin, margin, color="#eef0f2", zorder=0)
         axis.axvline(0, color=style.MUTED, linewidth=0.8)
         for place, label in enumerate(labels):
             if label in rows:
-                _whisker(axis, rows[label].interval, place, looks[label].color, rows[label].interval.excludes_zero())
-                axis.plot(
-                    rows[label].differences,
-                    [place + 0.27] * rows[label].pairs,
-                    "|",
-                    color=looks[label].color,
-                    markersize=3,
-                    alpha=0.5,
-                    markeredgewidth=0.7,
-                )
+                _whisker(axis, rows[label], place, looks[label].color)
         axis.set_title(score)
         axis.set_xlabel(f"difference to {shorten(sweep.reference, 24)}")
         axis.xaxis.set_major_locator(MaxNLocator(3))
@@ -183,47 +174,32 @@ def differences_figure(comparisons: Sequence[Comparison], looks: dict[str, Look]
     return figure
 
 
-def _whisker(axis: Axes, interval: Any, place: float, color: str, filled: bool) -> None:
-    axis.plot([interval.low, interval.high], [place, place], color=color, linewidth=1.6, solid_capstyle="round")
-    face = color if filled else "white"
+def _whisker(axis: Axes, row: Comparison, place: float, color: str) -> None:
+    interval = row.interval
+    if np.isfinite([interval.low, interval.high]).all():
+        axis.plot([interval.low, interval.high], [place, place], color=color, linewidth=1.6, solid_capstyle="round")
+    face = color if interval.excludes_zero() else "white"
     axis.plot([interval.estimate], [place], "o", markersize=5, color=color, markerfacecolor=face, markeredgewidth=1.3)
+    axis.plot(
+        row.values, [place + 0.27] * len(row.values), "|", color=color, markersize=3, alpha=0.5, markeredgewidth=0.7
+    )
 
 
-def improvement_figure(comparisons: Sequence[Comparison], looks: dict[str, Look], sweep: Sweep) -> Figure:
-    """Probability of improvement in the final score, and the share of runs above each final score."""
-    rows = [row for row in comparisons if row.score == comparisons[0].score]
-    figure, axes = new_figure(1, 2, max(2.6, 0.2 * len(rows) + 1.3))
-    left, right = axes[0]
-    left.axvline(0.5, color=style.MUTED, linewidth=0.8)
-    for place, row in enumerate(rows):
-        decided = row.improvement.low > 0.5 or row.improvement.high < 0.5
-        _whisker(left, row.improvement, place, looks[row.label].color, decided)
-    left.set_yticks(range(len(rows)), [shorten(row.label, 26) for row in rows], fontsize=8, color=style.INK)
-    left.set_ylim(len(rows) - 0.4, -0.6)
-    left.set_xlim(-0.03, 1.03)
-    left.grid(axis="y", visible=False)
-    left.set_title("Probability of improvement")
-    left.set_xlabel(f"P(run > run of {shorten(sweep.reference, 22)})")
-    finals = {
-        label: [
-            np.array([sweep.final_score(run) for run in runs])
-            for task in sweep.tasks
-            if (runs := sweep.chosen(label, task))
-        ]
-        for label in sweep.labels
-    }
-    finals = {label: strata for label, strata in finals.items() if strata}
-    every = np.concatenate([scores for strata in finals.values() for scores in strata])
-    margin = 0.04 * max(float(np.ptp(every)), 1e-3)
-    thresholds = np.linspace(every.min() - margin, every.max() + margin, 120)
-    for label, strata in reversed(finals.items()):
-        if len(finals) <= _MOST_BANDS:
-            low, high = profile_band(strata, thresholds, level=sweep.settings.level, draws=400)
-            right.fill_between(thresholds, low, high, color=looks[label].color, alpha=0.12, linewidth=0)
-        right.plot(thresholds, performance_profile(strata, thresholds), **looks[label].line())
-    right.set_title("Performance profile")
-    right.set_xlabel("final score τ")
-    right.set_ylabel("share of runs above τ")
-    right.set_ylim(-0.02, 1.03)
-    legend_below(figure, looks, list(finals))
+def runs_figure(sweep: Sweep, task: str, looks: dict[str, Look]) -> Figure:
+    """The final score of every run, a row per arm; runs of one base share a height, and a bar marks the arm's mean."""
+    labels = [label for label in sweep.labels if sweep.chosen(label, task)]
+    bases = sweep.bases()
+    figure, axes = new_figure(1, 1, 0.24 * len(labels) + 1.0)
+    axis = axes[0, 0]
+    for place, label in enumerate(labels):
+        runs = sweep.chosen(label, task)
+        scores = np.array([sweep.final_score(run) for run in runs])
+        heights = [place + 0.5 * ((bases.index(run.base) + 0.5) / len(bases) - 0.5) for run in runs]
+        axis.plot(scores, heights, "o", markersize=3.2, alpha=0.55, color=looks[label].color, markeredgewidth=0)
+        mean = np.mean([scores[[run.base == base for run in runs]].mean() for base in {run.base for run in runs}])
+        axis.plot([mean] * 2, [place - 0.36, place + 0.36], color=looks[label].color, linewidth=2)
+    axis.set_yticks(range(len(labels)), [shorten(label, 34) for label in labels], fontsize=8, color=style.INK)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("final score")
     return figure

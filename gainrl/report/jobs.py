@@ -74,10 +74,12 @@ def _lacking(sweep: Sweep) -> list[OpenJob]:
     missing = []
     for task in sweep.tasks:
         union = set().union(*(arm.seeds(task) for arm in sweep.arms))
+        several = len({base for base, _ in union}) > 1
         for arm in sweep.arms:
-            for seed in sorted(union - arm.seeds(task)):
+            for base, seed in sorted(union - arm.seeds(task)):
                 detail = "other arms have this seed" + (f" of {task}" if len(sweep.tasks) > 1 else "")
-                missing.append(OpenJob(_name(sweep, arm.label), str(seed), "missing", "missing", detail, ""))
+                name = f"{base}/{seed}" if several else str(seed)
+                missing.append(OpenJob(_name(sweep, arm.label), name, "missing", "missing", detail, ""))
     return missing
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ class Run:
     """One job. ``columns``: name to float array ``[rows]``, NaN where a row has no value.
 
     ``experiment``: what was typed as such. ``task``: runs of different tasks are never paired; the experiment, unless
-    experiments are the arms.
+    experiments are the arms. ``base``: what training started from, by the seeds of the model and of its warm start.
 
     ``status`` is that of ``record.json``, or ``not begun`` where that cannot be read. ``overrides``: what the job's
-    command line said, None where that is not known.
+    command line said, None where that is not known. ``verdicts``: for some steps, whether each held-out problem was
+    right, ``[problems]`` bool. ``facts``: what a file of rows says in place of a configuration.
     """
 
     source: str
@@ -50,11 +52,14 @@ class Run:
     status: str
     task: str = ""
     experiment: str = ""
+    base: str = "0"
     fault: str = ""
     overrides: tuple[str, ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    verdicts: dict[int, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
     written: float | None = None
     _evaluations: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
@@ -83,13 +88,18 @@ class Run:
         return self._evaluations[axis, metric]
 
 
+BASE_KEYS = ("model.seed", "model.warm_start.seed")
+"""Settings that choose the base: what makes two runs start from different weights."""
+
+
 def read_runs(folders: Iterable[Path]) -> list[Run]:
     """Every run below the folders, in the order of their paths. Raises ValueError for a folder that does not exist."""
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(
-                f"{folder} is no directory; give directories that hold runs, such as runs/sweeps/curricula"
+                f"{folder} does not exist; give directories that hold runs, such as runs/sweeps/curricula, or a file "
+                "that gainrl-report --rows wrote"
             )
         for job in _jobs(folder):
             found.setdefault(str(job.resolve()), job)
@@ -122,13 +132,34 @@ def read_run(folder: Path) -> Run:
         status=status,
         task=str(settings.get("experiment") or ""),
         experiment=str(settings.get("experiment") or ""),
+        base=base_of(config),
         fault=str(record.get("fault") or ("" if record else "record.json cannot be read")),
         overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
         config=config,
         record=record,
         columns=with_screening(read_columns(table), config) if table.exists() else {},
+        verdicts=read_verdicts(folder / "evaluations.jsonl"),
         written=table.stat().st_mtime if table.exists() else None,
     )
+
+
+def base_of(config: Mapping[str, Any]) -> str:
+    """The name of a run's base: the seed of its model, and that of the warm start where it is another one."""
+    model = config.get("model") or {}
+    warm_start = model.get("warm_start") or {}
+    seed, other = model.get("seed", 0), warm_start.get("seed") if isinstance(warm_start, Mapping) else None
+    return str(seed) if other in (None, 0, seed) else f"{seed}-{other}"
+
+
+def read_verdicts(path: Path) -> dict[int, np.ndarray]:
+    """Verdicts per held-out problem by step, from lines of ``{"step": 40, "verdicts": "0110..."}``."""
+    found = {}
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with suppress(json.JSONDecodeError, KeyError):  # the last line may be cut short
+                entry = json.loads(line)
+                found[int(entry["step"])] = np.array([mark == "1" for mark in entry["verdicts"]])
+    return found
 
 
 def read_columns(path: Path) -> dict[str, np.ndarray]:
@@ -138,7 +169,7 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
         header = next(reader, [])
         rows = [row for row in reader if len(row) == len(header)]
     chosen = [index for index, name in enumerate(header) if is_kept(name)]
-    return {header[index]: np.array([_number(row[index]) for row in rows]) for index in chosen}
+    return {header[index]: np.array([number_in(row[index]) for row in rows]) for index in chosen}
 
 
 def with_screening(columns: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -160,7 +191,22 @@ def is_kept(name: str) -> bool:
     return _KEPT.fullmatch(name) is not None
 
 
-def _number(text: str) -> float:
+def part_columns(names: Iterable[str], prefix: str) -> list[str]:
+    """The columns ``<prefix>/level_<k>`` by level, or else ``<prefix>/source_<family>`` by name."""
+    known = list(names)
+    for kind in ("level", "source"):
+        if found := [name for name in known if name.startswith(f"{prefix}/{kind}_")]:
+            return sorted(found, key=lambda name: (len(name) if kind == "level" else 0, name))
+    return []
+
+
+def part_name(column: str) -> str:
+    """``3`` of ``.../level_3`` and ``caesar_cipher`` of ``.../source_caesar_cipher``."""
+    return column.rsplit("/", 1)[1].partition("_")[2]
+
+
+def number_in(text: str | None) -> float:
+    """The number in a cell of a CSV file; NaN where there is none."""
     if not text:
         return np.nan
     try:

@@ -1,4 +1,4 @@
-"""Curves over seeds: runs put on one grid of budgets, their interquartile mean, and its band."""
+"""Curves over seeds: runs put on one grid of budgets, their mean, and its band."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gainrl.functional.statistics import interquartile_mean, percentile_ends, stratified_bootstrap
-from gainrl.report.reader import Run
+from gainrl.functional.contrasts import contrast
+from gainrl.report.reader import Run, part_columns, part_name
 from gainrl.report.sweep import Sweep
 
 _POINTS = 49
-_BAND_DRAWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,9 @@ def score_curves(sweep: Sweep, axis: str, task: str) -> list[Curve]:
     """Held-out score against a budget, one curve per arm, as far as all runs of the arm go."""
     curves = []
     for label in sweep.labels:
-        pairs = [run.evaluations(axis, sweep.settings.metric) for run in sweep.chosen(label, task)]
-        curves += _curve(sweep, label, [pair for pair in pairs if len(pair[0])])
+        runs = sweep.chosen(label, task)
+        pairs = [(run.base, *run.evaluations(axis, sweep.settings.metric)) for run in runs]
+        curves += _curve(sweep, label, [pair for pair in pairs if len(pair[1])])
     return curves
 
 
@@ -43,7 +43,7 @@ def column_curves(sweep: Sweep, name: str, task: str, *, smooth: int = 1, axis: 
         for run in sweep.chosen(label, task):
             budgets, values = known(run, name, axis)
             if len(budgets) > 1:
-                pairs.append((budgets, running_mean(values, smooth)))
+                pairs.append((run.base, budgets, running_mean(values, smooth)))
         curves += _curve(sweep, label, pairs)
     return curves
 
@@ -68,20 +68,29 @@ def running_mean(values: np.ndarray, width: int) -> np.ndarray:
     )
 
 
-def _curve(sweep: Sweep, label: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Curve]:
+def _curve(sweep: Sweep, label: str, pairs: list[tuple[str, np.ndarray, np.ndarray]]) -> list[Curve]:
+    """The mean over bases of the means over their runs, as the tables have it, with an interval at every point."""
     if not pairs:
         return []
-    grid = np.linspace(min(budgets[0] for budgets, _ in pairs), min(budgets[-1] for budgets, _ in pairs), _POINTS)
-    runs = np.array([np.interp(grid, budgets, values) for budgets, values in pairs])
-    drawn = stratified_bootstrap([runs], interquartile_mean, draws=_BAND_DRAWS, seed=sweep.settings.seed)
-    low, high = percentile_ends(drawn, sweep.settings.level)
-    return [Curve(label, grid, interquartile_mean(runs, axis=0), low, high, runs)]
+    grid = np.linspace(min(x[0] for _, x, _ in pairs), min(x[-1] for _, x, _ in pairs), _POINTS)
+    runs = np.array([np.interp(grid, budgets, values) for _, budgets, values in pairs])
+    bases = [base for base, _, _ in pairs]
+    places = [np.flatnonzero([base == other for other in bases]) for base in dict.fromkeys(bases)]
+    ends = []
+    for column in runs.T:
+        interval = contrast([[column[place] for place in places]], [1.0], over=sweep.settings.over).interval(
+            sweep.settings.level
+        )
+        ends.append((interval.estimate, interval.low, interval.high))
+    middle, low, high = np.array(ends).T
+    unknown = np.isinf(low)  # one run, or runs without any spread
+    return [Curve(label, grid, middle, np.where(unknown, middle, low), np.where(unknown, middle, high), runs)]
 
 
 def level_shares(sweep: Sweep, label: str, task: str, *, parts: int = 24) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Middle of each of ``parts`` stretches of the run (share of steps) and each level's mean share of the prompts."""
-    runs = [run for run in sweep.chosen(label, task) if any(map(_is_level, run.columns))]
-    names = sorted({name for run in runs for name in run.columns if _is_level(name)}, key=_level)
+    runs = [run for run in sweep.chosen(label, task) if part_columns(run.columns, "selection")]
+    names = part_columns({name for run in runs for name in run.columns}, "selection")
     if not names:
         return np.empty(0), {}
     totals = np.zeros((len(names), parts))
@@ -95,13 +104,4 @@ def level_shares(sweep: Sweep, label: str, task: str, *, parts: int = 24) -> tup
     shares = np.divide(totals, sums, out=np.zeros_like(totals), where=sums > 0)
     middles = (np.arange(parts) + 0.5) / parts
     middles[[0, -1]] = 0.0, 1.0  # so that the areas fill the panel
-    return middles[sums > 0], {name.rsplit("_", 1)[1]: shares[i][sums > 0] for i, name in enumerate(names)}
-
-
-def _is_level(name: str) -> bool:
-    return name.startswith("selection/level_")
-
-
-def _level(name: str) -> tuple[int, str]:
-    text = name.rsplit("_", 1)[1]
-    return (int(text), "") if text.lstrip("-").isdigit() else (0, text)
+    return middles[sums > 0], {part_name(name): shares[i][sums > 0] for i, name in enumerate(names)}

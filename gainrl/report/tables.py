@@ -47,11 +47,11 @@ def arms_table(sweep: Sweep, summaries: Sequence[ArmSummary]) -> Table:
     return Table(
         slug=f"arms{sweep.ending()}",
         caption=(
-            f"Arms{sweep.where()}, by final score ({settings.metric}). Interquartile means over runs with "
-            f"{settings.level:.0%} stratified bootstrap intervals; area: mean score over the budget that all runs "
-            f"have, in {AXES.get(settings.axis, settings.axis)}; "
-            + ("worst level: lowest final score of a level; " if with_levels else "")
-            + "rollouts, tokens and time: medians."
+            f"Arms{sweep.where()}, by final score ({settings.metric}). Means over runs with {settings.level:.0%} "
+            f"intervals{over_what(sweep)}; area: mean score over {AXES.get(settings.axis, settings.axis)}, from 0 to "
+            f"what a run of {sweep.reference} spends; "
+            + ("worst level: lowest final score of a level or family; " if with_levels else "")
+            + "rollouts, tokens and time: medians. [?]: too few runs for an interval."
         ),
         columns=[
             "arm",
@@ -68,6 +68,18 @@ def arms_table(sweep: Sweep, summaries: Sequence[ArmSummary]) -> Table:
         data=data,
         marked_row=0,
     )
+
+
+def over_what(sweep: Sweep) -> str:
+    """What an interval is taken over, in words: over bases, or the one base that there is."""
+    bases = sweep.bases()
+    if len(bases) > 1:
+        return (
+            f" over {len(bases)} bases"
+            if sweep.settings.over == "bases"
+            else f" over seeds on these {len(bases)} bases"
+        )
+    return " over seeds on one base"
 
 
 def diagnostics_table(sweep: Sweep) -> Table:

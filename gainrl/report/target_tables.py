@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gainrl.report.blocks import Cell, Table, number, ranged
 from gainrl.report.reader import AXES
-from gainrl.report.summaries import TargetRow
+from gainrl.report.summaries import RATIO_RUNS, TargetRow
 from gainrl.report.sweep import Sweep
 from gainrl.report.tables import plain
 
@@ -41,10 +41,10 @@ def targets_table(sweep: Sweep, rows: Sequence[TargetRow], axes: Sequence[str], 
         slug=f"{slug}{sweep.ending()}",
         caption=(
             f"What it takes{sweep.where()} ({names}) to reach a share of the {of_what} of {sweep.reference}, as a "
-            f"ratio to what {sweep.reference} takes: below 1 is cheaper. Kaplan-Meier medians over paired seeds, with "
-            "runs that never arrive kept as censored. “> x”: fewer than half arrived within x times the reference's "
-            "median; “at start”: the reference had the target before training; no interval: so it had in too many "
-            "resamples. The target is taken as known."
+            f"ratio to what {sweep.reference} takes: below 1 is cheaper. Kaplan-Meier medians over runs, with runs "
+            "that never arrive kept as censored. “> x”: fewer than half arrived within x times the reference's "
+            "median; “at start”: the reference had the target before training. Bootstrap intervals, "
+            f"from {RATIO_RUNS} runs an arm on; with fewer they would be far too narrow. The target is taken as known."
         ),
         columns=[
             "arm",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.report.reader import Run, is_kept, with_screening
+from gainrl.report.reader import Run, base_of, is_kept, with_screening
 
 _STATUS = {
     "finished": "finished",
@@ -48,6 +48,7 @@ def _run(run: Any) -> Run:
         status=status,
         task=str(settings.get("experiment") or ""),
         experiment=str(settings.get("experiment") or ""),
+        base=base_of(config),
         overrides=tuple(map(str, settings["overrides"])) if isinstance(settings.get("overrides"), list) else None,
         fault="" if status in ("finished", "running") else f"W&B says {run.state}",
         config=config,

@@ -113,7 +113,10 @@ def read_chain(text: str) -> Chain:
             sides.append(text[start : token.start()].strip())
             signs.append("=" if token["sign"] in ("==", ":=") else token["sign"])
             start = token.end()
-    return Chain((*sides, text[start:].strip()), tuple(signs))
+    sides.append(text[start:].strip())
+    if signs == ["="] and sides[0] and is_name(sides[1]) and not (is_numeric(sides[1]) or is_name(sides[0])):  # 5 = x
+        sides.reverse()
+    return Chain(tuple(sides), tuple(signs))
 
 
 def is_name(text: str) -> bool:

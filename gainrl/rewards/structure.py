@@ -6,12 +6,15 @@ import re
 
 from gainrl.rewards.relations import read_chain
 
-_SEPARATOR = re.compile(r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+(?:and|or)\s+|;")
+_SEPARATOR = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+|;", re.IGNORECASE)
+_GROUPS_IN_A_ROW = re.compile(r"(?:\([^()]*,[^()]*\)\s*){2,}")
 _BRACKETS = {"(": ")", "[": "]", r"\{": r"\}"}
 
 
 def split_items(text: str) -> list[str]:
     r"""The items of a list at the top level of brackets; ``a \pm b`` is two items."""
+    if _GROUPS_IN_A_ROW.fullmatch(text):
+        text = re.sub(r"\)\s*\(", "),(", text)
     items = _split(_SEPARATOR.sub(",", text))
     if len(items) == 1 and items[0].count(r"\pm") == 1 and read_group(items[0]) is None:
         return [items[0].replace(r"\pm", "+"), items[0].replace(r"\pm", "-")]
@@ -59,7 +62,7 @@ def _split(text: str) -> list[str]:
         if mark in ("(", "[", "{", r"\{"):
             depth += 1
         elif mark in (")", "]", "}", r"\}"):
-            depth -= 1
+            depth = max(depth - 1, 0)
         elif depth == 0 and mark == ",":
             parts.append(text[start : token.start()].strip())
             start = token.end()

@@ -6,9 +6,9 @@ import pytest
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.checks import clean, drop_long, evaluable, normalised
 from gainrl.datasets.deepscaler import deepscaler
+from gainrl.datasets.json_lines import read_lines
 from gainrl.datasets.math import math
 from gainrl.datasets.olympiadbench import olympiadbench
-from gainrl.datasets.published import read_lines
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.types import Problem
@@ -58,6 +58,52 @@ def test_sound_problems_pass_unchanged_and_unmentioned():
     splits, findings = clean(DataSplits(train=train, held_out=None))
     assert splits.train.fingerprint == train.fingerprint
     assert findings == []
+
+
+@pytest.mark.parametrize(
+    "question", ["\u200b\u200d", "\ufeff \u2060", "\x00\x07", "\u00ad", "\u3164", "\u2800", "\u00a0\u2003"]
+)
+def test_a_question_that_shows_nothing_is_blank(question):
+    splits, findings = clean(DataSplits(train=problems(problem("a", question), problem("b")), held_out=None))
+    assert ids(splits.train) == ["b"]
+    assert [(finding.fault, finding.count) for finding in findings] == [("blank questions", 1)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "left"),
+    [
+        (("2", "3"), 0),
+        (("1,000", "1001"), 0),
+        (("yes", "No"), 0),
+        (("Paris", "LONDON"), 0),
+        (("2", "2.0"), 2),
+        (("097", "97"), 2),
+        (("1,000", "$1000$"), 2),
+        (("yes", "Yes"), 2),
+        ((r"\frac{1}{2}", "0.5"), 2),  # only a judge can tell
+        (("5", "five"), 2),
+        (("2", "2", "3"), 0),
+    ],
+)
+def test_questions_with_contradicting_answers_are_left_out_of_training_and_kept_in_evaluation(answers, left):
+    rows = [problem(str(place), "How many  of them?", answer) for place, answer in enumerate(answers)]
+    rows[0] = problem("0", "How many of\nthem?", answers[0])
+    other = problem("other", "Something else?", "9")
+    splits, findings = clean(DataSplits(train=problems(*rows, other), held_out=None))
+    assert len(splits.train) == left + 1
+    faults = [(finding.fault, finding.count) for finding in findings]
+    assert faults == ([] if left else [("questions with contradicting answers", len(rows))])
+    splits, findings = clean(DataSplits(train=None, held_out=problems(*rows, other)))
+    assert len(splits.held_out) == len(rows) + 1
+    assert [finding.rule for finding in findings] == ([] if left else ["kept, though one answer of each is wrong"])
+
+
+def test_questions_that_differ_in_a_sign_are_different_questions():
+    rows = [
+        problem("a", "State the result of this long sum: 3 + 4 =", "7"),
+        problem("b", "State the result of this long sum: 3 - 4 =", "-1"),
+    ]
+    assert len(clean(DataSplits(train=problems(*rows), held_out=None))[0].train) == 2
 
 
 def test_other_evaluation_sets_are_protected_too():

@@ -46,22 +46,6 @@ def test_answers_may_be_absent_by_choice_only(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"problem": "1?", "answer": "1"', "line 2 .* is not JSON"),
-        ("[1, 2]", "line 2 .* not a JSON object"),
-        ('{"text": "1?", "answer": "1"}', r"problem 2 .* its fields are 'text', 'answer'.*dataset.question"),
-        ('{"problem": "1?", "answer": "1", "level": "hard"}', "problem 2 .* level='hard', which is no number"),
-    ],
-)
-def test_a_faulty_line_is_named(tmp_path, line, message):
-    path = tmp_path / "m.jsonl"
-    path.write_text('{"problem": "0?", "answer": "0"}\n' + line)
-    with pytest.raises(ValueError, match=message):
-        jsonl(train=str(path), cache_dir=str(tmp_path))
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({}, "no file is given"),

@@ -65,31 +65,33 @@ def test_without_censoring_the_median_is_the_lower_sample_median(budgets):
     assert median_budget(np.array(budgets), np.ones(len(budgets), bool)) == expected
 
 
+def cells(*runs):
+    return [np.array(runs, float)]
+
+
 def test_a_ratio_of_exactly_half_the_budget_has_no_width():
-    ratio = budget_ratio([(5.0, True)] * 6, [(10.0, True)] * 6)
+    ratio = budget_ratio(cells(*[(5.0, True)] * 6), cells(*[(10.0, True)] * 6))
     assert (ratio.low, ratio.estimate, ratio.high) == (0.5, 0.5, 0.5)
 
 
 def test_an_arm_that_rarely_arrives_has_an_infinite_ratio():
-    ratio = budget_ratio([(5.0, True)] + [(50.0, False)] * 5, [(10.0, True)] * 6)
+    ratio = budget_ratio(cells((5.0, True), *[(50.0, False)] * 5), cells(*[(10.0, True)] * 6))
     assert ratio.estimate == math.inf
     assert ratio.high == math.inf
 
 
 def test_no_ratio_to_a_reference_that_starts_above_the_target():
-    assert math.isnan(budget_ratio([(5.0, True)] * 3, [(0.0, True)] * 3).estimate)
+    assert math.isnan(budget_ratio(cells(*[(5.0, True)] * 3), cells(*[(0.0, True)] * 3)).estimate)
 
 
-def test_pairs_of_two_tasks_are_resampled_within_their_task():
-    # Ratios ½ in one task and 2 in the other; resampled across tasks, draws of one task alone would give ½ and 2.
-    arm = [(5.0, True)] * 4 + [(20.0, True)] * 4
-    reference = [(10.0, True)] * 8
-    within = budget_ratio(arm, reference, sizes=[4, 4])
-    across = budget_ratio(arm, reference)
-    assert (within.low, within.estimate, within.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert across.high == pytest.approx(2.0)
+def test_bases_are_resampled_as_wholes():
+    # Ratios ½ on one base and 2 on the other: a resample may hold one base twice.
+    arm = [*cells(*[(5.0, True)] * 4), *cells(*[(20.0, True)] * 4)]
+    reference = [*cells(*[(10.0, True)] * 4)] * 2
+    ratio = budget_ratio(arm, reference)
+    assert (ratio.low, ratio.high) == pytest.approx((0.5, 2.0))
 
 
-def test_sizes_that_do_not_hold_the_pairs_are_refused():
-    with pytest.raises(ValueError, match="add up to 3"):
-        budget_ratio([(5.0, True)] * 4, [(10.0, True)] * 4, sizes=[1, 2])
+def test_arms_on_other_bases_are_refused():
+    with pytest.raises(ValueError, match="the same bases"):
+        budget_ratio(cells((5.0, True)), [*cells((5.0, True)), *cells((5.0, True))])

@@ -86,7 +86,7 @@ def test_majority_input_that_does_not_fit_is_refused():
 def test_the_interval_of_two_problems_is_that_of_all_their_resamples():
     # Resampled means are 0, 1/2 and 1 with chances 1/4, 1/2 and 1/4.
     interval = bootstrap_interval(np.array([0.0, 1.0]), seed=1, level=0.95)
-    assert (interval.mean, interval.low, interval.high) == (0.5, 0.0, 1.0)
+    assert (interval.estimate, interval.low, interval.high) == (0.5, 0.0, 1.0)
     middle = bootstrap_interval(np.array([0.0, 1.0]), seed=1, level=0.4)
     assert (middle.low, middle.high) == (0.5, 0.5)
 
@@ -97,7 +97,7 @@ def test_the_interval_depends_on_seed_and_values_only():
     np.random.default_rng(0).random(10)
     assert bootstrap_interval(values, seed=3) == first
     assert bootstrap_interval(values, seed=4) != first
-    assert first.low < first.mean < first.high
+    assert first.low < first.estimate < first.high
 
 
 def test_equal_values_give_an_interval_without_width():

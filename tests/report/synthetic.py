@@ -30,28 +30,37 @@ def write_run(
     center: bool = False,
     levels: int = 4,
     screening: int = 0,
+    base: int = 0,
+    families: bool = False,
+    problems: int = 0,
 ) -> Path:
     """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
 
-    ``screening``: candidates measured per step, by 4 rollouts each.
+    ``screening``: candidates measured per step, by 4 rollouts each. ``base``: the seed of the model, which shifts all
+    of its runs. ``families``: parts are called by names, not levels. ``problems``: verdicts of that many are recorded.
     """
-    folder = root / f"baseline-{arm}" / f"s{seed}" if experiment is None else root / experiment / arm / f"s{seed}"
+    name = f"baseline-{arm}" + (f",model.seed-{base}" if base else "")
+    folder = root / (name if experiment is None else f"{experiment}/{name.removeprefix('baseline-')}") / f"s{seed}"
     folder.mkdir(parents=True)
     overrides = [f"baseline={arm}", f"seed={seed}"] + ([f"experiment={experiment}"] if experiment else [])
+    overrides += [f"model.seed={base}"] if base else []
     config = {
         "seed": seed,
+        "model": {"seed": base},
         "schedule": {"steps": steps, "prompts_per_step": 32},
         "algorithm": {"group_size": 8},
         "evaluation": {"every": every, "limit": None, "seed": 0, "temperature": 1.0},
         "dataset": {"_target_": "gainrl.datasets.arithmetic.arithmetic", "held_out_per_level": held_out},
         "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
-        "run": {"arm": f"baseline-{arm}", "experiment": experiment, "sweep": "curricula", "overrides": overrides},
+        "run": {"arm": name, "experiment": experiment, "sweep": "curricula", "overrides": overrides},
     }
     if screening:
         config["signal"] = {"_target_": "gainrl.signals.pass_rate.PassRateSignal", "samples": 4}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    rng = np.random.default_rng([seed, *arm.encode()])
-    seed_level = np.random.default_rng(seed).normal(0, 0.03)
+    rng = np.random.default_rng([seed, base, *f"{arm}{experiment or ''}".encode()])
+    seed_level = np.random.default_rng(seed).normal(0, 0.03) + 0.1 * base
+    parts = [f"source_family_{place}" if families else f"level_{place}" for place in range(1, levels + 1)]
+    marks = []
     rows = []
     for step in range((steps if until is None else until) + 1):
         row: dict[str, float] = {
@@ -66,15 +75,19 @@ def write_run(
             accuracy = start + seed_level + gain * (1 - np.exp(-speed * step / steps))
             accuracy += rng.normal(0, noise) if step else 0.0
             row["eval/accuracy"] = float(np.clip(accuracy, 0, 1))
-            for level in range(1, levels + 1):
-                row[f"eval/accuracy/level_{level}"] = float(np.clip(accuracy + 0.1 * (2 - level), 0, 1))
+            for level, part in enumerate(parts, 1):
+                row[f"eval/accuracy/{part}"] = float(np.clip(accuracy + 0.1 * (2 - level), 0, 1))
+            if problems:
+                right = rng.random(problems) < accuracy
+                row["eval/accuracy"] = float(right.mean())
+                marks.append({"step": step, "verdicts": "".join("01"[mark] for mark in right.astype(int))})
         if step:
             row["accuracy"] = float(start + gain * step / steps)
             row["informative_groups"] = float(np.clip(0.6 + rng.normal(0, 0.05), 0, 1))
             row["selection/distinct_prompts"] = min(32 * step, 700)
             weights = np.exp(-0.5 * (np.arange(levels) - levels * step / steps) ** 2) if center else np.ones(levels)
             for level in range(levels):
-                row[f"selection/level_{level + 1}"] = float(weights[level] / weights.sum())
+                row[f"selection/{parts[level]}"] = float(weights[level] / weights.sum())
             if screening:
                 row["curriculum/prompts_measured"] = screening * step
             if center:
@@ -85,6 +98,8 @@ def write_run(
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
+    if marks:
+        (folder / "evaluations.jsonl").write_text("".join(f"{json.dumps(mark)}\n" for mark in marks))
     record: dict[str, object] = {"fingerprint": f"{arm}{seed}", "status": status, "git_commit": "0123456789abcdef"}
     if status == "finished":
         record |= {"objective": rows[-1].get("eval/accuracy"), "wall_seconds": rows[-1]["wall_seconds"] + 2}

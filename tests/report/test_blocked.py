@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import yaml
 
-from gainrl.functional.paired import holm
+from gainrl.functional.statistics import holm
 from gainrl.report.blocked import make_sweeps, value_of
 from gainrl.report.cli import cli
-from gainrl.report.comparisons import judge, measure
+from gainrl.report.comparisons import measure
+from gainrl.report.conclusions import compare, judge
 from gainrl.report.jobs import open_jobs
 from gainrl.report.reader import read_runs
 from gainrl.report.summaries import axes_of
@@ -37,7 +38,7 @@ def factorial(tmp_path):
 
 
 def sweeps_of(root, **settings):
-    return make_sweeps(read_runs([root]), Settings(draws=400, **settings))[0]
+    return make_sweeps(read_runs([root]), Settings(**settings))[0]
 
 
 def test_each_value_is_a_comparison_of_its_own_in_the_order_of_the_numbers(factorial):
@@ -49,10 +50,10 @@ def test_each_value_is_a_comparison_of_its_own_in_the_order_of_the_numbers(facto
 def test_no_difference_is_taken_across_values(factorial):
     sweeps = sweeps_of(factorial, within=("algorithm.group_size",))
     for sweep, size in zip(sweeps, SIZES, strict=True):
-        pairs = [pair for task in sweep.tasks for pair in sweep.pairs("gain_rl", task)]
-        assert len(pairs) == 6
-        assert {value_of(run, "algorithm.group_size") for pair in pairs for run in pair} == {size}
-        row = measure(sweep, axes_of(sweep))[0][0]
+        runs = [run for label in sweep.labels for run in sweep.chosen(label)]
+        assert len(runs) == 12
+        assert {value_of(run, "algorithm.group_size") for run in runs} == {size}
+        row = measure(sweep, axes_of(sweep))[0]
         assert row.interval.estimate == pytest.approx(SIZES[size] * (1 - np.exp(-3)), abs=0.01)
 
 
@@ -63,11 +64,10 @@ def test_without_it_one_reference_of_several_would_be_a_guess(factorial):
 
 def test_the_correction_runs_over_all_blocks(factorial):
     sweeps = sweeps_of(factorial, within=("algorithm.group_size",))
-    rows = judge([measure(sweep, axes_of(sweep)) for sweep in sweeps], sweeps[0].settings)
+    rows = judge(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
     primary = [row for part in rows for row in part if row.primary]
-    np.testing.assert_allclose([row.p_holm for row in primary], holm([row.p_value for row in primary]))
-    assert [row.p_value for row in primary] == [2 / 64] * 3
-    assert [row.p_holm for row in primary] == [3 * 2 / 64] * 3
+    assert len(primary) == 3
+    np.testing.assert_allclose([row.p_holm for row in primary], holm([row.p for row in primary]))
 
 
 def test_a_value_is_read_from_the_configuration_where_it_was_not_typed(factorial):
@@ -99,18 +99,17 @@ def test_a_block_that_has_only_begun_is_left_out_and_its_jobs_are_named(factoria
     assert len(jobs) == 1 + 12
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_page_of_blocks_has_tables_and_figures_per_value(factorial):
-    cli([str(factorial), "--draws", "200", "--within", "algorithm.group_size", "--smallest-effect", "0.02"])
+    cli([str(factorial), "--within", "algorithm.group_size", "--margin", "0.02"])
     report = factorial / "report"
     names = {path.stem for path in (report / "tables").glob("*.csv")}
     for size in SIZES:
         assert {f"{name}_group_size_{size}" for name in ("arms", "differences_final_score", "diagnostics")} <= names
         assert (report / "figures" / f"differences_group_size_{size}.svg").exists()
     text = (report / "report.md").read_text()
-    assert "**Final score with group_size=16, paired difference to vanilla_grpo**" in text
-    assert "Holm's correction for 3 comparisons" in text
-    # Six pairs and three comparisons: 3 * 2 / 2^6 is 0.094.
-    assert "With 6 pairs" in text
+    assert "**Final score with group_size=16, difference to vanilla_grpo**" in text
+    assert "corrected by Holm for 3 comparisons" in text
 
 
 @pytest.fixture
@@ -126,12 +125,12 @@ def ablations(tmp_path):
     return tmp_path
 
 
-def test_experiments_compare_as_arms_and_pair_by_seed(ablations):
+def test_experiments_compare_as_arms(ablations):
     (sweep,) = sweeps_of(ablations, arms="experiment", reference="ablation_full")
     assert sweep.labels == ["ablation_full", "ablation_uniform", "ablation_intra"]
-    rows = {row.label: row for row in judge([measure(sweep, axes_of(sweep))], sweep.settings)[0] if row.primary}
-    assert {label: row.pairs for label, row in rows.items()} == {"ablation_uniform": 8, "ablation_intra": 8}
-    assert rows["ablation_intra"].worse
+    rows = {row.label: row for row in compare(sweep, axes_of(sweep)) if row.primary}
+    assert {label: row.runs[0] for label, row in rows.items()} == {"ablation_uniform": 8, "ablation_intra": 8}
+    assert rows["ablation_intra"].conclusion == "worse"
 
 
 def test_what_should_have_been_typed_is_printed(ablations, capsys, monkeypatch):
@@ -144,17 +143,18 @@ def test_what_should_have_been_typed_is_printed(ablations, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("24 runs of 3 arms")
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_several_tasks_have_tables_of_their_own_and_can_be_read_one_by_one(tmp_path):
     for task in ("gsm8k", "math"):
         for arm in ("vanilla_grpo", "gain_rl"):
             for seed in range(3):
                 write_run(tmp_path, arm, seed, experiment=task)
     (one,) = sweeps_of(tmp_path, task="math")
-    assert [len(one.pairs("gain_rl", task)) for task in one.tasks] == [3]
-    cli([str(tmp_path), "--draws", "200"])
+    assert [len(one.chosen("gain_rl", task)) for task in one.tasks] == [3]
+    cli([str(tmp_path)])
     tables = tmp_path / "report" / "tables"
     with open(tables / "differences_by_task.csv", newline="") as file:
-        assert [(row["task"], row["arm"], row["pairs"]) for row in csv.DictReader(file)] == [
+        assert [(row["task"], row["arm"], row["runs"]) for row in csv.DictReader(file)] == [
             ("gsm8k", "gain_rl", "3"),
             ("math", "gain_rl", "3"),
         ]

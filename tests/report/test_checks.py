@@ -8,6 +8,11 @@ from tests.report.synthetic import write_plan, write_run
 
 
 def warnings(sweep):
+    """All but those of one base and of too few runs, which these small sweeps call for."""
+    return [text for text in every_warning(sweep) if "one base:" not in text and "likely to be missed" not in text]
+
+
+def every_warning(sweep):
     return checks.warnings([sweep], [axes_of(sweep)])
 
 
@@ -59,7 +64,7 @@ def test_lacking_seeds_are_named_in_warnings_and_jobs(tmp_path, sweep_of):
     ]
 
 
-def test_pairs_that_start_apart_are_named(tmp_path, sweep_of):
+def test_runs_of_one_base_that_start_apart_are_named(tmp_path, sweep_of):
     complete(tmp_path, arms=["vanilla_grpo"])
     complete(tmp_path, arms=["gain_rl"], start=0.4)
     assert any("do not start from the same score (gain_rl)" in text for text in warnings(sweep_of()))
@@ -83,10 +88,18 @@ def test_a_seed_that_follows_that_of_the_run_is_no_other_setting(tmp_path, sweep
     assert not any("more than the seed" in text for text in warnings(sweep_of()))
 
 
-def test_too_few_pairs_for_any_verdict_are_named_with_how_many_it_takes(tmp_path, sweep_of):
-    complete(tmp_path, seeds=5)
-    # 2/2^5 = 0.0625 > 0.05; six pairs give 0.03125.
-    assert any("5 pairs" in text and "it takes 6 pairs" in text for text in warnings(sweep_of()))
+def test_too_few_runs_for_the_margin_are_named_with_how_many_it_takes(tmp_path, sweep_of):
+    complete(tmp_path, seeds=8)
+    text = next(text for text in every_warning(sweep_of(margin=0.002)) if "likely to be missed" in text)
+    assert text.startswith("With 8 runs an arm an effect of the margin (0.002)")
+
+
+def test_one_base_is_named(tmp_path, sweep_of):
+    complete(tmp_path)
+    assert any(text.startswith("All runs start from one base:") for text in every_warning(sweep_of()))
+    for base in (1, 2):
+        complete(tmp_path, base=base)
+    assert not any("one base:" in text for text in every_warning(sweep_of()))
 
 
 def test_repeated_runs_are_named(tmp_path, sweep_of):

@@ -21,14 +21,14 @@ def report(tmp_path_factory):
         for seed in range(8):
             write_run(root, arm, seed, gain=gain, center=arm == "oracle")
     write_run(root, "oracle", 8, status="failed", fault="the disk is full", until=12)
-    cli([str(root), "--draws", "300", "--title", "A sweep", "--smallest-effect", "0.02"])
+    cli([str(root), "--title", "A sweep", "--margin", "0.02"])
     return root / "report"
 
 
 def test_the_page_has_the_five_parts_in_order(report):
     page = (report / "report.html").read_text()
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
-    assert headings[:5] == ["Learning curves", "Arms", "Paired differences", "Diagnostics", "Missing and failed jobs"]
+    assert headings[:5] == ["Learning curves", "Arms", "Differences", "Diagnostics", "Missing and failed jobs"]
 
 
 def test_the_page_needs_nothing_else(report):
@@ -46,10 +46,10 @@ def test_names_are_escaped_in_html_and_latex(report):
     assert r"odd\_name$<$\&$>$\_50\%" in (report / "tables" / "arms.tex").read_text()
 
 
-def test_verdicts_and_failed_jobs_are_on_both_pages(report):
+def test_conclusions_and_failed_jobs_are_on_both_pages(report):
     for page in ((report / "report.html").read_text(), (report / "report.md").read_text()):
-        assert "supported" in page
-        assert "ruled out, worse" in page
+        assert "gate open" in page
+        assert "worse" in page
         assert "the disk is full" in page
 
 
@@ -68,7 +68,7 @@ def test_csv_tables_hold_plain_numbers(report):
     with open(report / "tables" / "differences_final_score.csv", newline="") as file:
         rows = {row["arm"]: row for row in csv.DictReader(file)}
     assert float(rows["oracle"]["difference_low"]) > 0
-    assert rows["oracle"]["verdict"] == "supported"
+    assert rows["oracle"]["conclusion"] == "better"
     assert float(rows["hard_to_easy"]["difference_high"]) < 0
 
 
@@ -82,11 +82,9 @@ def test_the_same_runs_give_the_same_page(report, tmp_path):
     cli(
         [
             str(report.parent),
-            "--draws",
-            "300",
             "--title",
             "A sweep",
-            "--smallest-effect",
+            "--margin",
             "0.02",
             "--out",
             str(tmp_path),
@@ -96,21 +94,23 @@ def test_the_same_runs_give_the_same_page(report, tmp_path):
     assert same  # two pages of a megabyte are nothing to print
 
 
-def test_a_report_in_the_sweep_folder_is_no_run(report, capsys):
-    cli([str(report.parent), "--draws", "300", "--out", str(report)])
+@pytest.mark.usefixtures("quick_figures")
+def test_a_report_in_the_sweep_folder_is_no_run(report, capsys, tmp_path):
+    cli([str(report.parent), "--out", str(tmp_path)])
     assert capsys.readouterr().err.startswith("33 runs of 4 arms, 32 finished")
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_one_arm_alone_still_gives_a_page(tmp_path):
     write_run(tmp_path, "gain_rl", 0)
-    cli([str(tmp_path), "--draws", "300"])
-    assert "No other arm shares a seed" in (tmp_path / "report" / "report.html").read_text()
+    cli([str(tmp_path)])
+    assert "No other arm shares a base" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_wrong_values_are_answered_in_words(tmp_path):
     write_run(tmp_path, "gain_rl", 0)
     for given, answer in (
-        (["--smallest-effect", "0"], "type --smallest-effect 0.01"),
+        (["--margin", "0"], "type --margin 0.01"),
         (["--reference", "nobody"], "the arms are: gain_rl"),
         (["--targets", "95"], r"shares in \(0, 1\]"),
     ):

@@ -60,7 +60,7 @@ def test_rollouts_that_only_screen_candidates_are_charged(tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no directory"):
+    with pytest.raises(ValueError, match="does not exist"):
         read_runs([tmp_path / "nowhere"])
 
 

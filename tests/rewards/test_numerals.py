@@ -49,7 +49,7 @@ def test_a_percentage_has_two_readings_but_two_percentages_have_one() -> None:
 
 
 def test_decimals_agree_to_six_places_and_integers_exactly() -> None:
-    third, near, far = (read_number(text) for text in (r"\frac13", "0.333333", "0.33333"))
+    third, near, far = (read_number(text) for text in (clean(r"\frac13"), "0.333333", "0.33333"))
     assert third
     assert near
     assert far

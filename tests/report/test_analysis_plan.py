@@ -1,0 +1,106 @@
+"""A plan decides what is compared, is named by its digest, and every departure from it is printed."""
+
+import hashlib
+
+import pytest
+import yaml
+
+from gainrl.report.cli import cli
+from tests.report.synthetic import write_run
+
+PLAN = {
+    "question": "Does the angle's order beat uniform draws, and the order by length?",
+    "endpoint": "final",
+    "reference": "vanilla_grpo",
+    "gate": "oracle",
+    "margin": "50%",
+    "families": {"order": ["gain_rl > vanilla_grpo", "gain_rl > length_order"]},
+    "bases": [0, 1, 2, 3],
+    "seeds": [10, 11, 12],
+    "stopping": "after the 48 runs of four bases and three seeds",
+}
+GAINS = {"vanilla_grpo": 0.3, "gain_rl": 0.3, "length_order": 0.4, "oracle": 0.45, "dapo": 0.5}
+
+
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
+
+def planned(tmp_path, *, gains=None, **changes):
+    for arm, gain in (gains or GAINS).items():
+        for base in PLAN["bases"]:
+            for seed in PLAN["seeds"]:
+                write_run(tmp_path / "runs", arm, seed, base=base, gain=gain)
+    return report(tmp_path, **changes)
+
+
+def report(tmp_path, **changes):
+    path = tmp_path / "analysis_plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN | changes))
+    cli([str(tmp_path / "runs"), "--plan", str(path), "--out", str(tmp_path / "page")])
+    return (tmp_path / "page" / "report.md").read_text()
+
+
+def test_only_what_the_plan_names_is_concluded_on(tmp_path):
+    page = planned(tmp_path)
+    assert hashlib.sha256((tmp_path / "analysis_plan.yaml").read_bytes()).hexdigest() in page
+    assert "Deviations from the plan: none." in page
+    table = (tmp_path / "page" / "tables" / "family_order.csv").read_text().splitlines()
+    assert len(table) == 3
+    assert table[2].startswith("gain_rl,length_order,final score")
+    assert table[2].endswith("worse")
+    # dapo is far ahead, and nobody planned to say so.
+    assert "dapo: +" not in page
+    assert "conclusion" not in (tmp_path / "page" / "tables" / "differences_final_score.csv").read_text()
+    for path in (tmp_path / "runs").glob("baseline-gain_rl/s1[12]/record.json"):
+        path.unlink()
+    write_run(tmp_path / "runs", "gain_rl", 99, gain=0.9)
+    page = report(tmp_path)
+    assert "1 runs left out: their base or seed is not in the plan: gain_rl base 0 seed 99." in page
+    assert "gain_rl lacks 2 of 12 planned runs: base 0 seed 11, base 0 seed 12." in page
+
+
+def test_a_shut_gate_leaves_nothing_to_conclude(tmp_path):
+    page = planned(tmp_path, gains=GAINS | {"oracle": 0.3})
+    assert "The gate is shut: oracle does not beat vanilla_grpo, so nothing is concluded." in page
+    assert "gain_rl: −" in page or "gain_rl: +" in page
+    assert "worse than" not in page.partition("## Learning curves")[0]
+
+
+def test_exclusions_are_those_of_the_plan_and_say_why(tmp_path):
+    page = planned(tmp_path, exclusions=[{"arm": "gain_rl", "seed": 12, "why": "the disk was full"}])
+    assert "4 runs left out as the plan has it (the disk was full): gain_rl base 0 seed 12" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({"families": {"order": ["gain_rl, vanilla_grpo"]}}, "has no ARM > REFERENCE"),
+        ({"families": {}}, "names no comparison"),
+        ({"margin": "half"}, "neither a number nor a share"),
+        ({"gate": None}, "share of the gate's gain"),
+        ({"exclusions": [{"arm": "dapo"}]}, "needs `why`"),
+        ({"sedes": [1]}, "has sedes; the keys are question"),
+        ({"families": {"order": ["gian_rl > vanilla_grpo"]}}, "names gian_rl, and the arms are"),
+    ],
+)
+def test_plans_that_decide_too_little_are_refused(tmp_path, change, answer):
+    for arm in ("vanilla_grpo", "oracle", "gain_rl"):
+        write_run(tmp_path / "runs", arm, 10)
+    with pytest.raises(SystemExit, match=answer):
+        report(tmp_path, **change)
+
+
+def test_what_the_plan_decides_cannot_be_typed_as_well(tmp_path):
+    write_run(tmp_path / "runs", "vanilla_grpo", 10)
+    path = tmp_path / "analysis_plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN))
+    with pytest.raises(SystemExit, match="--alpha with --plan"):
+        cli([str(tmp_path / "runs"), "--plan", str(path), "--alpha", "0.1"])
+
+
+def test_a_plan_without_a_stopping_rule_is_refused(tmp_path):
+    write_run(tmp_path / "runs", "vanilla_grpo", 10)
+    path = tmp_path / "analysis_plan.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in PLAN.items() if key != "stopping"}))
+    with pytest.raises(SystemExit, match="lacks stopping"):
+        cli([str(tmp_path / "runs"), "--plan", str(path)])
