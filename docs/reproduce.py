@@ -33,10 +33,10 @@ Add `--dry-run` to see what it costs. Then, with `--task` to keep to one cell wh
 gainrl-report runs/sweeps/default --task gsm8k_0.5b --targets 0.95 1.0
 ```
 
-AdaRFT needs a difficulty per problem. MATH has levels, and the AMC, AIME and DeepScaleR files of a data folder have
-difficulties (DeepScaleR's for 29,724 of 35,107 problems; the others count as hardest). Where none has, as in GSM8K,
-`baseline=adarft` is refused, and `baseline=adarft signal=pass_rate` gives it the model's own pass rate before
-training.
+AdaRFT needs a difficulty per problem, the share of failed attempts in percent. The DeepScaleR file of a data folder
+has one for 29,724 of 35,107 problems; the others never train unless `curriculum.unlabelled=100` counts them as
+hardest. MATH has levels, AMC and AIME have grades, GSM8K has neither: there `baseline=adarft` measures the model's own
+pass rates before training, with eight completions for each problem.
 
 The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts
 there, and it gives the same ratio in generated tokens and in wall time, which need not agree.

@@ -120,15 +120,33 @@ class Policy:
         torch.autograd.graph.increment_version(next(self.model.parameters()))
 
 
+SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How completions are drawn. ``temperature=0`` means greedy decoding."""
+    """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
+
+    Raises ValueError for values out of range, by the names of their options.
+    """
 
     group_size: int
     max_new_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"rollout.{name}={value} is no number; type rollout.{name}={SAMPLING_DEFAULTS[name]}")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"rollout.temperature={self.temperature} must be 0 or more; type rollout.temperature=1.0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"rollout.top_p={self.top_p} must lie in (0, 1]; type rollout.top_p=1.0 for all tokens")
+        if self.top_k < 0 or int(self.top_k) != self.top_k:
+            raise ValueError(f"rollout.top_k={self.top_k} must be a whole number; type rollout.top_k=0 for all tokens")
 
 
 class FinishReason(StrEnum):
@@ -222,7 +240,6 @@ class GroupOutcome:
     """What one prompt's group of completions showed. All arrays have ``G`` entries.
 
     ``correct`` is the raw verdict; ``rewards`` what trains. ``valid`` is False for completions whose judge failed.
-    ``concentration`` is the mean angle concentration of the prompt under the policy of this step (NaN if unmeasured).
     """
 
     row: int
@@ -232,7 +249,6 @@ class GroupOutcome:
     lengths: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
-    concentration: float = float("nan")
 
     @property
     def pass_rate(self) -> float:
@@ -249,11 +265,10 @@ class GroupOutcome:
 
 @dataclass(frozen=True, slots=True)
 class EpochFeedback:
-    """What an epoch taught: mean 0/1 accuracy of its rollouts and mean concentration of its prompts."""
+    """What an epoch showed: the mean 0/1 accuracy of its rollouts (NaN: no completion could be judged)."""
 
     epoch: int
     accuracy: float
-    concentration: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +278,33 @@ class SignalScores:
     name: str
     values: np.ndarray
     learn_first: Literal["high", "low"] = "high"
+
+
+@dataclass(slots=True)
+class Counters:
+    """How far a run is. The module counts; curricula, callbacks and checkpoints read.
+
+    ``step`` counts rollout steps that are complete, ``updates`` optimizer steps. ``skipped_updates`` had no completion
+    with a gradient, ``nonfinite_updates`` a loss or gradient that is not finite; ``memory_retries`` counts mini-batches
+    repeated in smaller micro-batches.
+    """
+
+    step: int = 0
+    updates: int = 0
+    skipped_updates: int = 0
+    nonfinite_updates: int = 0
+    nonfinite_in_a_row: int = 0
+    memory_retries: int = 0
+    prompts: int = 0
+    rollouts: int = 0
+    generated_tokens: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        for name in self.__slots__:
+            setattr(self, name, int(state[name]))
 
 
 class LiveSignal(Protocol):
@@ -289,6 +331,15 @@ class Curriculum(Protocol):
 
     def observe(self, groups: Sequence[GroupOutcome]) -> None:
         """Called after every rollout round, with all its groups, those that admission rejects later included."""
+        ...
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None:
+        """Called after the update of every step, before the next `propose`.
+
+        ``concentrations``: the mean angle concentration, by row, of each prompt that the update ran, under the weights
+        that sampled. Groups without a gradient are not in it. Where a whole epoch made no update, it is called once
+        more at its end, with the concentrations of the epoch's prompts, measured by a pass of their own.
+        """
         ...
 
     def end_epoch(self, feedback: EpochFeedback) -> None: ...

@@ -26,7 +26,7 @@ LIBRARIES = {
     "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
     "rewards": NUMBERS | {"math_verify", "reasoning_gym"},
-    "rollouts": NUMBERS | {"transformers", "vllm"},
+    "rollouts": NUMBERS | {"transformers", "safetensors", "vllm"},
     "signals": NUMBERS | {"transformers"},
     "curricula": NUMBERS,
     "admission": NUMBERS,

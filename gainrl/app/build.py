@@ -1,22 +1,28 @@
-"""What trains: the policy with its weights, the data module and the GRPO module, from configuration and parts."""
+"""What trains: the policy with its weights, the data module, the GRPO module and the callbacks."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from gainrl.app.components import Parts
+from gainrl.app.components import Components
+from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.extraction_progress import reporter
-from gainrl.app.signal_wiring import make_probe
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.files import cache_dir
+from gainrl.training.callbacks import Checkpoints, Records, SignalRefresh
 from gainrl.training.datamodule import PromptDataModule
-from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.runtime import Runtime
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.training.warm_start.cache import warm_started
 from gainrl.types import Policy, ProblemSet
@@ -33,7 +39,7 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
         goal = "" if settings.stop_at is None else f", until solutions have a probability of {settings.stop_at}"
         console.print(
             f"[bold]warm start[/bold]  at most {settings.steps} supervised steps on worked solutions{goal} "
-            "(cached afterwards)"
+            "(cached afterwards; another kind of processor arrives at other weights)"
         )
 
     folder = warm_started(
@@ -50,49 +56,64 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
     return source.load(folder)
 
 
-def build_datamodule(config: DictConfig, parts: Parts) -> PromptDataModule:
+def build_datamodule(config: DictConfig, components: Components, runtime: Runtime) -> PromptDataModule:
     return PromptDataModule(
-        splits=parts.splits,
-        template=parts.template,
-        curriculum=parts.curriculum,
+        splits=components.splits,
+        template=components.template,
+        curriculum=components.curriculum,
         prompts_per_step=config.schedule.prompts_per_step,
         steps_per_epoch=config.schedule.steps_per_epoch,
         total_steps=config.schedule.steps,
-        group_size=config.algorithm.group_size,
-        seed=config.seed,
+        group_size=components.algorithm.group_size,
+        runtime=runtime,
     )
 
 
 def build_module(
-    config: DictConfig, parts: Parts, policy: Policy, bundle: Path | None = None, ranks: Ranks | None = None
+    config: DictConfig, components: Components, policy: Policy, runtime: Runtime, bundle: Path | None = None
 ) -> GRPOModule:
-    algorithm = config.algorithm
-    probe, probe_completions = make_probe(config, policy)
-    plain = {key: algorithm[key] for key in ("overlong", "reference_sync")}
+    """``bundle``: where the first update that is not finite is kept, None for nowhere."""
     return GRPOModule(
         policy=policy,
-        engine=parts.engine,
-        reward=parts.reward,
-        admission=parts.admission,
-        objective=parts.objective,
-        advantage=parts.advantage,
-        sampling=parts.sampling,
-        optimizer=instantiate(config.optimizer.optimizer, _convert_="all"),
-        schedule=instantiate(config.optimizer.schedule, _convert_="all") if config.optimizer.schedule else None,
+        engine=components.engine,
+        reward=components.reward,
+        admission=components.admission,
+        algorithm=components.algorithm,
+        sampling=components.sampling,
         prompts_per_step=config.schedule.prompts_per_step,
-        minibatch_prompts=algorithm.minibatch_prompts,
-        inner_epochs=algorithm.inner_epochs,
-        micro_batch_size=algorithm.micro_batch_size,
-        micro_batch_tokens=algorithm.micro_batch_tokens,
-        max_grad_norm=config.optimizer.max_grad_norm,
-        truncated=algorithm.truncated,
-        overlong=dict(plain["overlong"]) if plain["overlong"] else None,
-        reference_sync=dict(plain["reference_sync"]) if plain["reference_sync"] else None,
-        probe=probe,
-        probe_completions=probe_completions,
-        critic=parts.critic,
+        optimization=components.optimization,
+        concentration=components.concentration,
+        mismatch=components.mismatch,
         guard=NonfiniteGuard(limit=config.faults.nonfinite_limit, bundle=bundle),
-        mismatch=parts.mismatch,
-        seed=config.seed,
-        ranks=ranks,
+        runtime=runtime,
     )
+
+
+def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[Callback]:
+    """The callbacks of the group ``callbacks``, in the order in which the trainer calls them.
+
+    A node with ``_partial_: true`` gets those of ``open_values`` that its constructor takes by name. `Records` comes
+    behind all others, so that its rows hold what they log, and `Checkpoints` last. Raises ConfigError for a node that
+    is no callback, and where one is missing that a run cannot do without.
+    """
+    built: list[Callback] = []
+    for name, node in config.callbacks.items():
+        if node is None:
+            continue
+        try:
+            callback = instantiate(node, _convert_="all")
+            if isinstance(callback, partial):
+                takes = inspect.signature(callback.func).parameters
+                callback = callback(**{key: value for key, value in open_values.items() if key in takes})
+        except InstantiationException as fault:
+            raise ConfigError(f"callbacks.{name}: {first_cause(fault)}") from fault
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"callbacks.{name} is {type(callback).__name__} and no Lightning callback; give it a _target_ that is "
+                f"one, or leave it out with '~callbacks.{name}'"
+            )
+        built.append(callback)
+    for needed in (SignalRefresh, Records, Checkpoints):
+        if not any(isinstance(callback, needed) for callback in built):
+            raise ConfigError(f"callbacks lacks {needed.__name__}, without which no run works; add default to the list")
+    return sorted(built, key=lambda callback: isinstance(callback, Records) + 2 * isinstance(callback, Checkpoints))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -14,25 +13,22 @@ from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.tracking import check_tracking
+from gainrl.app.value_types import check_value_types
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
-from gainrl.functional.advantages import AdvantageSettings
-from gainrl.functional.objectives import Objective
 from gainrl.signals.protocol import Signal
-from gainrl.training.callbacks.evaluation import Evaluation
-from gainrl.training.checks import check_batches, check_completions
-from gainrl.training.critic import CriticSettings
+from gainrl.training.algorithm import Algorithm
+from gainrl.training.concentration import Concentration
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.training.mismatch import Mismatch
+from gainrl.training.schedules import Optimization
 from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
 
-_PROBED = ("prompt", "prompt_and_completion")
 
-
-@dataclass(slots=True)
-class Parts:
-    """The components of a run that need no weights."""
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What a run is made of, before its model has weights."""
 
     model_source: Any
     splits: DataSplits
@@ -42,57 +38,35 @@ class Parts:
     signal: Signal | None
     curriculum: Curriculum
     admission: Admission
-    objective: Objective
-    advantage: AdvantageSettings
-    critic: CriticSettings | None
+    algorithm: Algorithm
+    optimization: Optimization
     sampling: SamplingParams
+    concentration: Concentration | None
     mismatch: Mismatch
     findings: list[str]
     evaluation_sets: list[EvaluationSet]
-    evaluation: Evaluation
 
 
-def build_parts(config: DictConfig) -> Parts:
+def build_components(config: DictConfig) -> Components:
     """Builds and checks all that is cheap. Raises ConfigError with the setting to change."""
+    check_value_types(config)
     try:
-        algorithm, schedule = config.algorithm, config.schedule
-        check_batches(
-            group_size=algorithm.group_size,
-            prompts_per_step=schedule.prompts_per_step,
-            minibatch_prompts=algorithm.minibatch_prompts or schedule.prompts_per_step,
-            inner_epochs=algorithm.inner_epochs,
-            micro_batch_size=algorithm.micro_batch_size,
-            compares=algorithm.advantage.baseline != "none",
-        )
-        check_completions(
-            truncated=algorithm.truncated, overlong=algorithm.overlong, reference_sync=algorithm.reference_sync
-        )
-        if config.concentration is not None:
-            _check_concentration(config.concentration)
-        _check_optimizer(config)
         check_tracking(config)
-        objective = instantiate(algorithm.objective)
-        advantage = instantiate(algorithm.advantage)
-        critic = instantiate(algorithm.critic) if algorithm.get("critic") is not None else None
-        if critic is not None:
-            critic.check(advantage)
+        algorithm = instantiate(config.algorithm, _convert_="all")
+        algorithm.minibatch_of(config.schedule.prompts_per_step)
+        optimization = instantiate(config.optimizer, _convert_="all")
         curriculum = instantiate(config.curriculum, _convert_="all")
         admission = instantiate(config.admission, _convert_="all")
         reward = instantiate(config.reward, _convert_="all")
         engine = instantiate(config.rollout.engine, _convert_="all")
         signal = instantiate(config.signal, _convert_="all") if config.signal else None
-        sampling = SamplingParams(
-            group_size=algorithm.group_size,
-            max_new_tokens=config.rollout.max_new_tokens,
-            temperature=config.rollout.temperature,
-            top_p=config.rollout.top_p,
-            top_k=config.rollout.top_k,
-        )
-        if sampling.temperature <= 0:
+        concentration = instantiate(config.concentration).of(signal) if config.concentration else None
+        if concentration is None and getattr(curriculum, "needs_concentration", False):
             raise ConfigError(
-                f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
-                "which cannot be compared; type rollout.temperature=1.0"
+                f"curriculum.update={config.curriculum.update} moves the centre by the concentration, which "
+                "concentration=null does not measure; leave concentration out, or type curriculum.update=accuracy_only"
             )
+        sampling = build_sampling(config, algorithm.group_size)
         mismatch = instantiate(config.rollout.mismatch)
         mismatch.check(sampling)
         model_source = instantiate(config.model, _convert_="all")
@@ -112,12 +86,12 @@ def build_parts(config: DictConfig) -> Parts:
                 held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
                 findings += [long] if long else []
         splits = replace(splits, train=train, held_out=held_out)
-        training_problems(splits, prompts_per_step=schedule.prompts_per_step)
+        training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
         require_judgeable(reward, train)
         signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
-    return Parts(
+    return Components(
         model_source=model_source,
         splits=splits,
         template=template,
@@ -126,15 +100,26 @@ def build_parts(config: DictConfig) -> Parts:
         signal=signal,
         curriculum=curriculum,
         admission=admission,
-        objective=objective,
-        advantage=advantage,
-        critic=critic,
+        algorithm=algorithm,
+        optimization=optimization,
         sampling=sampling,
+        concentration=concentration,
         mismatch=mismatch,
         findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
-        evaluation=build_evaluation(config, evaluation_sets),
     )
+
+
+def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:
+    """How training's completions are drawn; ConfigError where the completions of a group would be equal."""
+    names = ("max_new_tokens", "temperature", "top_p", "top_k")
+    sampling = SamplingParams(group_size=group_size, **{name: config.rollout[name] for name in names})
+    if sampling.temperature <= 0:
+        raise ConfigError(
+            f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
+            "which cannot be compared; type rollout.temperature=1.0"
+        )
+    return sampling
 
 
 def context_room(model_source: Any, max_new_tokens: int) -> int | None:
@@ -187,44 +172,9 @@ def fitting(
     return kept, findings
 
 
-def build_evaluation(config: DictConfig, sets: list[EvaluationSet]) -> Evaluation:
-    """The callback that evaluates while training."""
-    return Evaluation(
-        every=config.evaluation.every,
-        samples=config.evaluation.samples,
-        temperature=config.evaluation.temperature,
-        top_p=config.rollout.top_p,
-        top_k=config.rollout.top_k,
-        limit=config.evaluation.limit,
-        max_new_tokens=config.rollout.max_new_tokens,
-        seed=config.evaluation.seed,
-        held_out=config.eval.held_out,
-        sets=sets,
-    )
-
-
 def close_parts(*parts: Any) -> None:
     """Ends what rewards and engines hold: processes, memory."""
     for part in parts:
         close = getattr(part, "close", None)
         if close is not None:
             close()
-
-
-def _check_concentration(concentration: DictConfig) -> None:
-    if concentration.tokens not in _PROBED:
-        raise ConfigError(f"concentration.tokens={concentration.tokens!r} is unknown; use {' or '.join(_PROBED)}")
-    weights = {f"concentration.{name}": concentration.get(name, 1.0) for name in ("intra", "inter")}
-    idle = [f"{name}={weight}" for name, weight in weights.items() if weight != 1]
-    if idle and concentration.tokens == "prompt_and_completion":
-        raise ConfigError(
-            f"{', '.join(idle)} would do nothing: concentration.tokens=prompt_and_completion measures prompt and "
-            "completion as one segment, without terms; leave the weights at 1, or type concentration.tokens=prompt"
-        )
-
-
-def _check_optimizer(config: DictConfig) -> None:
-    """Tries optimizer and schedule on a parameter of no consequence, since they see the model's only in training."""
-    optimizer = instantiate(config.optimizer.optimizer, _convert_="all")([torch.nn.Parameter(torch.zeros(1))])
-    if config.optimizer.schedule:
-        instantiate(config.optimizer.schedule, _convert_="all")(optimizer)

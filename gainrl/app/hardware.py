@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.profilers import PyTorchProfiler
 from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import layout
-from gainrl.functional.footprint import readable
-from gainrl.models.hub import HubModel
+from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.strategies import strategy_of
 from gainrl.training.grpo import GRPOModule
-from gainrl.training.threads import available_threads, check_threads, faster_threads, training_pass
-from gainrl.training.upkeep.peak import PeakMemory, expected_footprint
+from gainrl.training.upkeep.peak import PeakMemory, Plan, expected_footprint
 from gainrl.types import Policy
 
 _SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated
 
 
 def check_hardware(config: DictConfig) -> None:
-    """Raises ValueError where ``trainer`` asks for what this machine has not; sets the threads to begin with."""
-    threads = check_threads(config.trainer.threads)
-    torch.set_num_threads(1 if threads == "auto" else threads)
+    """Raises ValueError where ``trainer`` asks for what cannot be; sets the number of threads."""
+    threads = config.trainer.threads
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise ValueError(f"trainer.threads={threads!r} must be a number of threads, 1 or more; type trainer.threads=1")
+    torch.set_num_threads(threads)
     if config.trainer.liger:
         check_liger()
-
-
-def threads_for_warm_start(config: DictConfig, source: object) -> None:
-    """With ``trainer.threads=auto`` lets a pretrained model learn with all threads, before there is anything to try.
-
-    A model built in code is so small that a second thread costs more than it brings.
-    """
-    if config.trainer.threads == "auto" and isinstance(source, HubModel):
-        torch.set_num_threads(available_threads())
 
 
 def optional_kernels(config: DictConfig, policy: Policy) -> None:
@@ -51,66 +44,31 @@ def optional_kernels(config: DictConfig, policy: Policy) -> None:
         compile_decoder(policy)
 
 
-def settle_threads(
-    config: DictConfig, record: RunRecord, module: GRPOModule, data: PromptDataModule, console: Console
-) -> None:
-    """With ``trainer.threads=auto`` tries one thread and all of them; a run that goes on keeps its earlier choice.
-
-    The number of threads decides the order in which floats are added, and with it the last bits of a run.
-    """
-    if config.trainer.threads != "auto" or will_use_cuda(config):
-        return
-    held = module.ranks.gather(record.content.get("threads"))[0]
-    if held is not None:
-        torch.set_num_threads(int(held))
-        return
-    most = available_threads()
-    if most == 1:
-        told = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
-        console.print(f"threads: 1, the only one that this process may use{told}", style="dim", highlight=False)
-        record.update(threads=1)
-        return
-    work = training_pass(
-        module.policy,
-        data.prompts(range(min(16, len(data.problems)))),
-        group_size=module.sampling.group_size,
-        max_new_tokens=module.sampling.max_new_tokens,
-    )
-    choice = module.ranks.gather(faster_threads(work, [1, most]))[0]  # all try, so that they try under the same load
-    torch.set_num_threads(choice.threads)
-    record.update(threads=choice.threads)
-    console.print(f"threads: {choice}", style="dim", highlight=False)
-
-
 def print_expectations(
     record: RunRecord,
     module: GRPOModule,
     data: PromptDataModule,
     console: Console,
     *,
-    cuda: bool = False,
+    plan: Plan = Plan(),
     compiled: bool = False,
-    shards: int = 1,
-) -> PeakMemory:
-    """The memory that training will need, and whether completions can share their prompts; begins to measure it.
+) -> None:
+    """Prints the memory that training will need, and whether completions can share their prompts.
 
-    ``cuda``: whether training will move to a GPU. Where it stays, the weights are held already. ``compiled``: whether
-    `optional_kernels` has compiled the decoder. ``shards``: ranks that what trains is divided over.
+    ``plan``: how the run is laid out; where it stays on a CPU, the weights are held already. ``compiled``: whether
+    `optional_kernels` has compiled the decoder.
     """
     sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
     longest = max(map(len, sample))
-    needed = expected_footprint(module, longest, shards=shards)
-    record.update(memory={"expected_bytes": needed.peak - (0 if cuda else needed.weights)})
+    needed = expected_footprint(module, longest, plan)
+    record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(
-        f"memory: {readable(needed.peak)} expected at the peak (weights {readable(needed.weights)}, gradients "
-        f"{readable(needed.gradients)}, optimizer {readable(needed.optimizer)}, activations "
-        f"{readable(needed.activations)}, backward {readable(needed.backward)} or logits {readable(needed.logits)}; in "
-        f"a rollout cache {readable(needed.cache)})",
+        f"memory: {readable(needed.peak)} expected at the peak: {memory_parts(needed)}",
         style="dim",
         highlight=False,
     )
     form = shared_form(module.model, longest + module.sampling.max_new_tokens)
-    if compiled and (form is None or shards > 1 or not module.learner.scorer.share_prompts):
+    if compiled and (form is None or plan.shards > 1 or not module.learner.scorer.share_prompts):
         console.print(
             "note: trainer.compile=true has no effect: it compiles the forward over completions that share their "
             "prompts, and here every completion runs with a prompt of its own (a sliding window, a recurrent state, "
@@ -125,7 +83,38 @@ def print_expectations(
             style="yellow",
             highlight=False,
         )
-    return PeakMemory(cuda=cuda)
+
+
+def memory_parts(needed: Footprint) -> str:
+    """What the peak consists of, in words."""
+    copied = f"weights {readable(needed.copy)}, " if needed.copy else ""
+    turns = [
+        f"in an update activations {readable(needed.activations)}, weights gathered or cast {readable(needed.gathered)}"
+        f", backward {readable(needed.backward)} or logits {readable(needed.logits)}",
+        f"in a rollout {copied}cache {readable(needed.cache)}",
+    ]
+    always = f"weights {readable(needed.weights)}, gradients {readable(needed.gradients)}, optimizer " + readable(
+        needed.optimizer
+    )
+    if needed.engine_always:
+        always += f", vLLM {readable(needed.engine_always)}"
+    return f"{always}; {'; '.join(turns)}"
+
+
+def module_bytes(module: GRPOModule) -> int:
+    """Bytes of the policy's weights."""
+    return sum(weight.numel() * weight.element_size() for weight in module.model.parameters())
+
+
+def plan_of(config: DictConfig, processes: int) -> Plan:
+    """How a run of ``processes`` is laid out on the devices of this machine."""
+    cuda = will_use_cuda(config)
+    return Plan(
+        shards=processes if config.trainer.strategy == "fsdp" else 1,
+        mixed=config.trainer.precision == "bf16-mixed",
+        cuda=cuda,
+        device_bytes=torch.cuda.get_device_properties(0).total_memory if cuda else None,
+    )
 
 
 def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
@@ -145,18 +134,30 @@ def will_use_cuda(config: DictConfig) -> bool:
     return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
-def make_trainer(config: DictConfig, ranks: Ranks, **settings: object) -> lightning.Trainer:
-    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers."""
+def make_trainer(
+    config: DictConfig, ranks: Ranks, *, callbacks: list[Callback], default_root_dir: Path, **settings: object
+) -> lightning.Trainer:
+    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers.
+
+    With ``profile`` the operations of a few steps go to ``trace.pt.trace.json`` of the run directory.
+    """
     return lightning.Trainer(
         accelerator=config.trainer.accelerator,
         strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
         **layout(config.trainer),
         precision=config.trainer.precision,
+        callbacks=callbacks,
+        default_root_dir=default_root_dir,
+        profiler=_profiler(default_root_dir) if config.profile else None,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
-        enable_checkpointing=False,
         **settings,  # type: ignore[arg-type]
     )
+
+
+def _profiler(folder: Path) -> PyTorchProfiler:
+    """Lightning's profiler of torch's operations, over all steps of the run: profile a run of a few steps."""
+    return PyTorchProfiler(dirpath=folder, filename="trace", export_to_chrome=True)

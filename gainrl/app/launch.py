@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what needs torch is imported when the processes meet: a fin
 _ENGINES_OF_ONE_PROCESS = {
     "paged": "it draws all completions of a call with one generator, and what a prompt gets would depend on how many "
     "processes share the prompts",
-    "vllm": "an engine inside each of several training processes was never tried",
 }
 _STRATEGIES = ("single", "ddp", "fsdp")
 

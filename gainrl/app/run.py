@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,16 +12,15 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from gainrl.app.build import build_datamodule, build_module, load_policy
-from gainrl.app.components import Parts, close_parts
+from gainrl.app.build import build_callbacks, build_datamodule, build_module, load_policy
+from gainrl.app.components import Components, close_parts
 from gainrl.app.hardware import (
     check_hardware,
     make_trainer,
     note_memory,
     optional_kernels,
+    plan_of,
     print_expectations,
-    settle_threads,
-    threads_for_warm_start,
     will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
@@ -34,19 +33,21 @@ from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves, run_title
-from gainrl.training.callbacks import Checkpoints, Evaluation, ProgressDisplay, Records, SignalRefresh, Trace
+from gainrl.training.callbacks import Checkpoints, Evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.runtime import Runtime
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from gainrl.training.upkeep.failures import RewardFailures
 from gainrl.training.upkeep.interruption import StopRequest
+from gainrl.training.upkeep.peak import PeakMemory
 from gainrl.training.upkeep.state import remaining_epochs, restore_state
 
 
 def train(
     config: DictConfig,
-    parts: Parts,
+    components: Components,
     record: RunRecord,
     console: Console,
     stop: StopRequest | None = None,
@@ -58,74 +59,55 @@ def train(
     checkpoint written, when ``stop`` asks for it.
     """
     begun = time.perf_counter()
-    ranks = ranks or Ranks()
+    runtime = Runtime(seed=config.seed, ranks=ranks or Ranks())
+    ranks = runtime.ranks
     quieten()
     stop = stop or StopRequest()
-    failures = RewardFailures(max_rate=config.faults.reward_failure_rate, give_up=stop.give_up)
-    rewards = [parts.reward, *(evaluated.reward for evaluated in parts.evaluation_sets)]
-    parts.reward = failures.watched(parts.reward)
-    parts.evaluation.sets = [replace(one, reward=failures.watched(one.reward)) for one in parts.evaluation.sets]
+    rewards = [components.reward, *(evaluated.reward for evaluated in components.evaluation_sets)]
+    components = counting_failures(components, config, stop)
     check_hardware(config)
     folder = record.folder
-    updates = config.algorithm.inner_epochs * (
-        config.schedule.prompts_per_step // (config.algorithm.minibatch_prompts or config.schedule.prompts_per_step)
+    describe_run(config, components, record, console)
+    data = build_datamodule(config, components, runtime)
+    peak = PeakMemory(cuda=will_use_cuda(config))
+    store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
+    callbacks = build_callbacks(
+        config,
+        {
+            "folder": folder,
+            "console": console,
+            "measure": signal_measure(config, components, console),
+            "measure_concentration": concentration_measure(components),
+            "sets": components.evaluation_sets,
+            "repair": restart_tracker,
+            "peak": peak,
+            "store": store,
+            "durable": [folder / "metrics.csv", folder / "rollouts.jsonl"],
+            "stop": stop,
+        },
     )
-    formula = describe(parts.objective, parts.advantage, parts.critic.value if parts.critic is not None else None)
-    remarks = ineffective_knobs(parts.objective, parts.advantage, updates_per_rollout=updates)
-    print_opening(console, config, parts, formula, remarks)
-    judges = [("reward", parts.reward), *((f"eval/{item.name}", item.reward) for item in parts.evaluation_sets)]
-    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
-
-    data = build_datamodule(config, parts)
-    gauges: dict[str, Callable[[], float | None]] = {}
-    callbacks: list[Callback] = [
-        SignalRefresh(
-            measure=signal_measure(config, parts, console),
-            folder=folder / "signals",
-            every_epochs=config.schedule.refresh_every_epochs,
-            measure_concentration=concentration_measure(config, parts),
-        ),
-        parts.evaluation,
-        ProgressDisplay(console=console),
-        Records(folder=folder, rollouts_every=config.records.rollouts_every, repair=restart_tracker, gauges=gauges),
-    ]
-    if config.profile and ranks.leads:
-        callbacks.append(Trace(path=folder / "trace.json.gz"))
+    checkpoints = next(callback for callback in callbacks if isinstance(callback, Checkpoints))
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
-        threads_for_warm_start(config, parts.model_source)
         policy = ranks.in_turn(
-            partial(load_policy, parts.model_source, parts.template, parts.splits.warm_start, console)
+            partial(load_policy, components.model_source, components.template, components.splits.warm_start, console)
         )
         optional_kernels(config, policy)
         bundle = folder / "faults" / "nonfinite.pt" if ranks.leads else None
-        module = build_module(config, parts, policy, bundle, ranks)
-        peak = print_expectations(
+        module = build_module(config, components, policy, runtime, bundle)
+        print_expectations(
             record,
             module,
             data,
             console,
-            cuda=will_use_cuda(config),
+            plan=plan_of(config, module.ranks.size),
             compiled=config.trainer.compile,
-            shards=module.ranks.size if config.trainer.strategy == "fsdp" else 1,
         )
-        store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
-        identity = run_identity(plain_config(config), parts.splits, parts.evaluation_sets, policy)
+        peak.begin()
+        identity = run_identity(plain_config(config), components.splits, components.evaluation_sets, policy)
         ranks.agree("settings, problems or weights", identity)
-        checkpoints = Checkpoints(
-            store=store,
-            identity=identity,
-            every_steps=config.checkpoint.every_steps,
-            every_minutes=config.checkpoint.every_minutes,
-            monitor=config.checkpoint.monitor,
-            mode=config.checkpoint.mode,
-            durable=[folder / "metrics.csv", folder / "rollouts.jsonl"],
-            stop=stop,
-        )
-        callbacks.append(checkpoints)
-        gauges["memory/peak_bytes"] = peak.most
-        gauges["checkpoint/bytes"] = lambda: None if checkpoints.saved is None else checkpoints.saved.size
+        checkpoints.identity = identity
         state = ranks.in_turn(
             partial(find_checkpoint, config.resume, folder, store, identity, console, writes=ranks.leads)
         )
@@ -141,28 +123,48 @@ def train(
         trainer = make_trainer(
             config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
         )
-        settle_threads(config, record, module, data, console)
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_parts(parts.engine, *rewards)
+        close_parts(components.engine, *rewards)
     note_memory(record, peak, console)
-    return close_run(record, module, parts.evaluation, console, config, seconds=time.perf_counter() - begun)
+    return close_run(record, module, callbacks, console, config, seconds=time.perf_counter() - begun)
+
+
+def counting_failures(components: Components, config: DictConfig, stop: StopRequest) -> Components:
+    """The components with rewards whose judge's failures are counted, and stop the run where they are too many."""
+    failures = RewardFailures(max_rate=config.faults.reward_failure_rate, give_up=stop.give_up)
+    sets = [replace(one, reward=failures.watched(one.reward)) for one in components.evaluation_sets]
+    return replace(components, reward=failures.watched(components.reward), evaluation_sets=sets)
+
+
+def describe_run(config: DictConfig, components: Components, record: RunRecord, console: Console) -> None:
+    """Prints what will run, and puts the formula, idle settings and isolation of programs on record."""
+    algorithm = components.algorithm
+    updates = algorithm.updates_per_step(config.schedule.prompts_per_step)
+    value = algorithm.critic.value if algorithm.critic is not None else None
+    formula = describe(algorithm.objective, algorithm.advantage, value)
+    remarks = ineffective_knobs(algorithm.objective, algorithm.advantage, updates_per_rollout=updates)
+    print_opening(console, config, components, formula, remarks)
+    judges = [("reward", components.reward), *((f"eval/{one.name}", one.reward) for one in components.evaluation_sets)]
+    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
 
 
 def close_run(
     record: RunRecord,
     module: GRPOModule,
-    evaluation: Evaluation,
+    callbacks: Sequence[Callback],
     console: Console,
     config: DictConfig,
     *,
     seconds: float,
 ) -> float:
     """Exports the policy, draws the curves, writes the record and prints the closing table."""
-    first, last = evaluation.first, evaluation.latest
+    evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
+    first, last = ({}, {}) if evaluation is None else (evaluation.first, evaluation.latest)
+    stopped = next((one.stopped_early for one in callbacks if isinstance(one, Checkpoints)), None)
     objective = last.get("eval/accuracy", float("nan"))
     counters = module.counters
 
@@ -172,6 +174,7 @@ def close_run(
         draw_curves(folder / "metrics.csv", folder / "curves.png", title=run_title(plain_config(config)))
         record.update(
             status="finished",
+            stopped_early=stopped,
             objective=objective,
             metrics={
                 "accuracy_initial": first.get("eval/accuracy"),
@@ -190,6 +193,8 @@ def close_run(
         )
 
     module.ranks.first(leave)  # the others end when the record says that the run is finished
+    if stopped is not None:
+        console.print(f"note: {stopped}", style="yellow", highlight=False, markup=False)
     if module.ranks.leads:
         print_summary(console, record, first, last, module)
     return objective

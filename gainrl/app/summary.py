@@ -14,17 +14,19 @@ from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
 if TYPE_CHECKING:
-    from gainrl.app.components import Parts
+    from gainrl.app.components import Components
 
 
-def print_opening(console: Console, config: DictConfig, parts: Parts, formula: str, remarks: list[str]) -> None:
+def print_opening(
+    console: Console, config: DictConfig, components: Components, formula: str, remarks: list[str]
+) -> None:
     """What will run: sizes with the numbers that follow from them, and the effective objective."""
     schedule, group_size = config.schedule, config.algorithm.group_size
-    assert parts.splits.train is not None
-    held_out = len(parts.splits.held_out) if parts.splits.held_out is not None else 0
+    assert components.splits.train is not None
+    held_out = len(components.splits.held_out) if components.splits.held_out is not None else 0
     console.print(
-        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(parts.curriculum).__name__} over "
-        f"{len(parts.splits.train):,} problems ({held_out:,} held out)",
+        f"[bold]gainrl[/bold] {config.run.arm}, seed {config.seed}: {type(components.curriculum).__name__} over "
+        f"{len(components.splits.train):,} problems ({held_out:,} held out)",
         highlight=False,
     )
     console.print(
@@ -34,7 +36,7 @@ def print_opening(console: Console, config: DictConfig, parts: Parts, formula: s
         highlight=False,
     )
     console.print(formula, style="dim", highlight=False, markup=False)
-    for finding in parts.findings:
+    for finding in components.findings:
         console.print(f"data: {finding}", style="yellow", highlight=False, markup=False)
     for remark in remarks:
         console.print(f"note: {remark}", style="dim yellow", highlight=False, markup=False)

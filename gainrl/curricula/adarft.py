@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.curricula.scorers import rank_difficulty
@@ -34,16 +35,17 @@ from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
 
 Difficulty = Literal["published", "pass_rate", "rank"]
+_LARGEST_GRADE = 10
 
 
-class AdaRFTCurriculum:
+class AdaRFTCurriculum(CurriculumDefaults):
     """Trains on the prompts whose difficulty in [0, 100] is nearest to a moving target.
 
     ``difficulty``: ``published`` reads the difficulties of the data, ``pass_rate`` is ``100 (1 - p)`` with the pass
-    rates that ``signal=pass_rate`` measured, ``rank`` the ranks of any signal scaled to [0, 100], the end that is learnt
+    rates that ``signal=pass_rate`` measured, ``rank`` the ranks of any signal scaled to [0, 100], the end learnt
     first being easy. Ranks are not pass rates, so the published constants need not settle on them. ``auto`` is
-    ``published`` where the data has difficulties and ``pass_rate`` elsewhere; numbers that repeat the levels, or lie
-    outside [0, 100], do not count as difficulties.
+    ``published`` where the data has shares of failures in percent and ``pass_rate`` elsewhere: levels, grades from 1 to
+    10 (AMC, AIME) and numbers outside [0, 100] are another unit.
     ``unlabelled``: the difficulty of prompts that have none; None leaves them out.
 
     Raises ValueError for values out of range, and at `start` if the run lacks the difficulty asked for.
@@ -77,7 +79,7 @@ class AdaRFTCurriculum:
         """Which difficulty a pool with these columns (``[N]`` each, see `PromptPool`) is trained by."""
         if self.difficulty != "auto":
             return self.difficulty
-        return "published" if _fault_of(levels, difficulties) is None else "pass_rate"
+        return "published" if _in_percent(levels, difficulties) else "pass_rate"
 
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         need_prompts(pool, pool.size, pool.prompts_per_step)
@@ -87,14 +89,7 @@ class AdaRFTCurriculum:
         self._accuracy = StepMeans(1)
         self._reads = self.reads(pool.levels, pool.difficulties)
         if self._reads == "published":
-            fault = _fault_of(pool.levels, pool.difficulties)
-            if fault is not None:
-                raise ValueError(
-                    f"curriculum.difficulty=published reads difficulties in [0, 100] and {fault}: type "
-                    "curriculum.difficulty=pass_rate signal=pass_rate"
-                )
-            assert pool.difficulties is not None
-            self._take(pool.difficulties)
+            self._take(_published(pool.difficulties))
         else:
             advice = "signal=pass_rate" if self._reads == "pass_rate" else "signal=label or signal=angle"
             self.refresh(need_signal("adarft", signal, pool, advice))
@@ -167,12 +162,25 @@ class AdaRFTCurriculum:
             )
 
 
-def _fault_of(levels: np.ndarray | None, difficulties: np.ndarray | None) -> str | None:
-    """Why the data's own numbers are no difficulties in the unit of the rule; None where they are."""
+def _in_percent(levels: np.ndarray | None, difficulties: np.ndarray | None) -> bool:
+    """Whether the data's numbers can be shares of failures in percent, and neither its levels nor grades up to 10."""
     if difficulties is None or np.isnan(difficulties).all():
-        return "no training problem has one"
+        return False
     known = ~np.isnan(difficulties)
     if levels is not None and np.array_equal(difficulties[known], levels[known]):
-        return "those of the data are its levels"
-    low, high = float(difficulties[known].min()), float(difficulties[known].max())
-    return f"the data's lie in [{low:g}, {high:g}]" if low < 0 or high > 100 else None
+        return False
+    return difficulties[known].min() >= 0 and _LARGEST_GRADE < difficulties[known].max() <= 100
+
+
+def _published(difficulties: np.ndarray | None) -> np.ndarray:
+    if difficulties is None or np.isnan(difficulties).all():
+        fault = "no training problem has one"
+    else:
+        low, high = float(np.nanmin(difficulties)), float(np.nanmax(difficulties))
+        if low >= 0 and high <= 100:
+            return difficulties
+        fault = f"the data's lie in [{low:g}, {high:g}]"
+    raise ValueError(
+        f"curriculum.difficulty=published reads difficulties in [0, 100] and {fault}: type "
+        "curriculum.difficulty=pass_rate signal=pass_rate"
+    )

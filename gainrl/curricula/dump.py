@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
 from gainrl.curricula.scorers import absolute_advantages, softmax, upper_bounds
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
 
-class DUMPCurriculum:
+class DUMPCurriculum(CurriculumDefaults):
     """Draws a level for each slot by its upper confidence bound, then the next prompt of that level.
 
     Raises ValueError for values out of range, and at `start` if a prompt has no level.
@@ -41,9 +42,6 @@ class DUMPCurriculum:
         self._recent: list[list[float]] = [[] for _ in range(len(self._walk))]
         self._counts = np.zeros(len(self._walk), np.int64)
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: levels come with the data."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "dump", self._draws)
@@ -56,9 +54,6 @@ class DUMPCurriculum:
             if len(verdicts):
                 self._recent[level] = [*self._recent[level], *absolute_advantages(verdicts).tolist()][-self.window :]
                 self._counts[level] += len(verdicts)
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: bounds change after every round."""
 
     def metrics(self) -> dict[str, float]:
         bounds = self._bounds()

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts, one_of
 from gainrl.functional.rounding import floor_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 Schedule = Literal["classic", "balanced", "cosine", "gaussian"]
 _SCHEDULES = ("classic", "balanced", "cosine", "gaussian")
@@ -46,7 +47,7 @@ def level_probabilities(
     return smallest + (1 - levels * smallest) * weights / weights.sum()
 
 
-class E2HCurriculum:
+class E2HCurriculum(CurriculumDefaults):
     """Draws a level for each slot of a step (`level_probabilities`), then the next prompt of that level.
 
     Raises ValueError at `start` if a prompt has no level.
@@ -65,20 +66,11 @@ class E2HCurriculum:
         self._pool, self._seed, self._draws = pool, seed, 0
         self._walk = ClassWalk("e2h", need_levels("e2h", pool), seed)
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: levels come with the data."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "e2h", self._draws)
         self._draws += 1
         return self._walk.draw(self._probabilities(), n, exclude, stream)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: the schedule follows the step alone."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: the schedule follows the step alone."""
 
     def metrics(self) -> dict[str, float]:
         return {f"probability/level_{k}": float(p) for k, p in enumerate(self._probabilities())}

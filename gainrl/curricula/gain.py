@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.functional.centers import (
@@ -39,10 +40,10 @@ from gainrl.functional.centers import (
 from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
 from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import EpochFeedback, SignalScores
 
 
-class GainCurriculum:
+class GainCurriculum(CurriculumDefaults):
     """Draws prompts from a Gaussian window over the ranks of a signal and moves the window by what an epoch taught.
 
     ``width``, ``step_scale`` and ``initial_center`` are fractions of the kept prompts, or ranks if ``absolute``;
@@ -99,6 +100,7 @@ class GainCurriculum:
         self._epoch = self._position = self._refills = 0
         self._center = self._window_center = self._limit(self.initial_center * self._unit)
         self._move = CenterMove(0.0, 0.0, 0.0)
+        self._concentrations: list[float] = []  # of the prompts that this epoch's updates ran
         self.refresh(need_signal("gain", signal, pool, "signal=angle (or a control: signal=length, signal=random)"))
 
     def refresh(self, signal: SignalScores) -> None:
@@ -121,15 +123,23 @@ class GainCurriculum:
             rows = np.concatenate([rows, self._refill(n - len(rows), np.concatenate([rows, [*exclude]]))])
         return rows
 
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to do: the centre moves at the end of an epoch, by its means."""
+    @property
+    def needs_concentration(self) -> bool:
+        """Whether the centre moves by the concentration, so that a run must measure it."""
+        return self.update in USES_CONCENTRATION
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None:
+        self._concentrations.extend(concentrations.values())
 
     def end_epoch(self, feedback: EpochFeedback) -> None:
-        accuracy, concentration = feedback.accuracy, feedback.concentration
-        if self.update in USES_CONCENTRATION and math.isnan(concentration):
+        accuracy = feedback.accuracy
+        concentration = float(np.mean(self._concentrations)) if self._concentrations else math.nan
+        self._concentrations = []
+        if self.needs_concentration and math.isnan(concentration):
             raise ValueError(
-                f"curriculum.update={self.update} moves the centre by the epoch's angle concentration, which was not "
-                "measured: switch its measurement on, or type curriculum.update=accuracy_only"
+                f"curriculum.update={self.update} moves the centre by the angle concentration of an epoch's prompts, "
+                "and those of this one have none: choose a template with a question and a prefix, or type "
+                "curriculum.update=accuracy_only"
             )
         if self.update in USES_ACCURACY and math.isnan(accuracy):
             accuracy = self.beta  # every judge of the epoch failed: nothing is known, so the accuracy term is 0
@@ -177,6 +187,7 @@ class GainCurriculum:
             "center": self._center,
             "window_center": self._window_center,
             "move": list(self._move),
+            "concentrations": list(self._concentrations),
             "epoch": self._epoch,
             "position": self._position,
             "refills": self._refills,
@@ -187,6 +198,7 @@ class GainCurriculum:
         """Raises ValueError, at the next draw, unless the signal orders the pool as it did when the state was taken."""
         self._center, self._window_center = float(state["center"]), float(state["window_center"])
         self._move = CenterMove(*map(float, state["move"]))
+        self._concentrations = [float(value) for value in state["concentrations"]]
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
         self._refills, self._expected = int(state["refills"]), str(state["order"])
         self._drawn = None

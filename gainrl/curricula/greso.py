@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.curricula.step_means import StepMeans
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
 _CHANGE, _LOWEST, _HIGHEST, _EXPLORE = 0.01, 0.05, 0.95, 0.01
 
 
-class GRESOCurriculum:
+class GRESOCurriculum(CurriculumDefaults):
     """Uniform sampling that skips solved and hopeless prompts with growing probability.
 
     ``zero_variance_target``: share of groups without signal to aim at, ``hard_per_easy`` all-wrong groups for each
@@ -48,9 +49,6 @@ class GRESOCurriculum:
         self._shares = StepMeans(2)
         self._skipped = 0
         self._enter(0, 0)
-
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
 
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
@@ -78,9 +76,6 @@ class GRESOCurriculum:
             if group.valid.any():
                 self._shares.add(0, group.pass_rate == 1.0)
                 self._shares.add(1, group.pass_rate == 0.0)
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: probabilities change after every step."""
 
     def metrics(self) -> dict[str, float]:
         return {

@@ -18,15 +18,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import proportional
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, one_of
 from gainrl.curricula.scorers import learnability, mixed_probability
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class LearnabilityCurriculum:
+class LearnabilityCurriculum(CurriculumDefaults):
     """Draws prompts by learnability, staleness and a uniform floor."""
 
     def __init__(
@@ -47,20 +48,11 @@ class LearnabilityCurriculum:
         need_prompts(pool, pool.size, pool.prompts_per_step)
         self._pool, self._seed, self._draws = pool, seed, 0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "learnability", self._draws)
         self._draws += 1
         return proportional(self._weights(), n, exclude, stream)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to do: the pool keeps the history."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: weights follow the history."""
 
     def metrics(self) -> dict[str, float]:
         """``effective_prompts``: ``1 / sum(weight^2)``, the number of prompts that equal weights would spread over."""

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
 
-class MasteryCurriculum:
+class MasteryCurriculum(CurriculumDefaults):
     """Draws evenly from the top level reached and the ``span - 1`` levels below it.
 
     After ``window`` groups of the top level, the mean pass rate of the last ``window`` of them decides: at least
@@ -41,9 +42,6 @@ class MasteryCurriculum:
         self._top = 0
         self._recent: list[float] = []
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: levels come with the data."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         levels = np.arange(len(self._walk))
@@ -63,9 +61,6 @@ class MasteryCurriculum:
             self._top, self._recent = top + 1, []
         elif mean < self.demote and top > 0:
             self._top, self._recent = top - 1, []
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: the gate acts whenever its window is full."""
 
     def metrics(self) -> dict[str, float]:
         return {"level": float(self._top), "window_groups": float(len(self._recent))}

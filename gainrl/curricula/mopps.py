@@ -15,17 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import best, candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, one_of
 from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
 _BAND = 0.2  # the paper's threshold rule accepts draws within 0.5 +- 0.2; here the band follows the target
 
 
-class MoPPSCurriculum:
+class MoPPSCurriculum(CurriculumDefaults):
     """Trains on prompts that are believed to be passed at a rate of ``target``; the prior is Beta(1, 1).
 
     ``memory`` = 1 never forgets; below 1 the belief remembers about ``G / (1 - memory)`` completions.
@@ -51,9 +52,6 @@ class MoPPSCurriculum:
         self._beliefs = np.ones((2, pool.size))
         self._error, self._judged = 0.0, 0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "mopps", self._draws)
@@ -74,9 +72,6 @@ class MoPPSCurriculum:
                 self._judged += 1
                 outcome = np.array([verdicts.sum(), len(verdicts) - verdicts.sum()])
                 self._beliefs[:, group.row] = self.memory * belief + (1 - self.memory) + outcome
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: beliefs change after every round."""
 
     def metrics(self) -> dict[str, float]:
         """``prediction_error``: mean squared error of the beliefs about the last round's pass rates."""

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import best, candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.curricula.scorers import learnability
 from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class OracleCurriculum:
+class OracleCurriculum(CurriculumDefaults):
     """Trains on the best of ``factor * n`` candidates by their measured pass rate.
 
     Raises ValueError at `start` unless the run's signal is the pass rate of the current policy.
@@ -41,9 +42,6 @@ class OracleCurriculum:
         self._draws = self._measured = 0
         self._mean_rate = 0.0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: candidates are measured at every step."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "oracle", self._draws)
@@ -53,12 +51,6 @@ class OracleCurriculum:
         self._measured += len(rows)
         self._mean_rate = float(rates.mean())
         return best(rows, learnability(rates), n)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: pass rates are measured afresh."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: pass rates are measured afresh."""
 
     def metrics(self) -> dict[str, float]:
         return {"prompts_measured": float(self._measured), "mean_pass_rate": self._mean_rate}

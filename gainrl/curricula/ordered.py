@@ -14,15 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
 from gainrl.functional.ranking import rank_order, reversed_order
 from gainrl.functional.rounding import simplest_fraction
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class OrderedCurriculum:
+class OrderedCurriculum(CurriculumDefaults):
     """Serves prompts by the rank of a signal; ``hard_first`` starts from the end that is to be learnt last.
 
     Refills take the ranks nearest to those of the step. Raises ValueError at `start` if the run has no signal.
@@ -61,12 +62,6 @@ class OrderedCurriculum:
             rank = float(self._ranks[rows].mean())
             rows = np.concatenate([rows, self._nearest(rank, n - len(rows), rows.tolist())])
         return rows
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: the order is fixed."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: positions are counted in steps and prompts."""
 
     def metrics(self) -> dict[str, float]:
         return {"progress": self._pool.progress}

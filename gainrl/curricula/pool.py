@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainrl.types import GroupOutcome, LiveSignal
+from gainrl.types import Counters, GroupOutcome, LiveSignal
 
 
 @dataclass(slots=True)
@@ -72,8 +72,9 @@ _HISTORY_ARRAYS = ("visits", "last_step", "last_pass_rate", "first_pass_rate", "
 class PromptPool:
     """``size`` prompts; ``levels`` (``[N]`` int, -1 unknown) and ``difficulties`` (``[N]`` float, NaN unknown) or None.
 
-    ``prompts_per_step`` and ``steps_per_epoch`` say how the run consumes prompts and ``total_steps`` how long it is;
-    ``step`` counts optimizer steps that are complete. ``measure`` gives live values of the run's signal.
+    ``prompts_per_step`` and ``steps_per_epoch`` say how the run consumes prompts and ``total_steps`` how long it is.
+    ``counters`` are the run's own, so that ``step`` (rollout steps that are complete) is the run's step. ``measure``
+    measures the run's signal on some rows under the current policy; None where the run cannot.
     """
 
     size: int
@@ -84,11 +85,16 @@ class PromptPool:
     levels: np.ndarray | None = None
     difficulties: np.ndarray | None = None
     measure: LiveSignal | None = None
-    step: int = 0
+    counters: Counters = field(default_factory=Counters)
     history: PromptHistory = field(init=False)
 
     def __post_init__(self) -> None:
         self.history = PromptHistory(self.size)
+
+    @property
+    def step(self) -> int:
+        """Rollout steps that are complete."""
+        return self.counters.step
 
     @property
     def prompts_per_epoch(self) -> int:
@@ -100,8 +106,7 @@ class PromptPool:
         return min(self.step / self.total_steps, 1.0) if self.total_steps else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "history": self.history.state_dict()}
+        return {"history": self.history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.step = int(state["step"])
         self.history.load_state_dict(state["history"])

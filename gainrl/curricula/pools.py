@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import proportional
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class PoolsCurriculum:
+class PoolsCurriculum(CurriculumDefaults):
     """Draws each prompt in proportion to the weight of its pool.
 
     Hard: last pass rate at most ``hard_threshold``; easy: at least ``easy_threshold``; normal in between; unseen before
@@ -47,20 +48,11 @@ class PoolsCurriculum:
         need_prompts(pool, pool.size, pool.prompts_per_step)
         self._pool, self._seed, self._draws = pool, seed, 0
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         stream = generator(self._seed, "selection", "pools", self._draws)
         self._draws += 1
         return proportional(self._pool_weights[self._members()], n, exclude, stream)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to do: the pool keeps the history."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: weights follow the history."""
 
     def metrics(self) -> dict[str, float]:
         """Share of all prompts in each pool."""

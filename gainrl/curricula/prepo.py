@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import candidates
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal
 from gainrl.functional.rounding import ceil_quotient, floor_product
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class PrepoCurriculum:
+class PrepoCurriculum(CurriculumDefaults):
     """Takes a window of the run's signal, from the end that is learnt first to the other.
 
     ``keep``: share of the candidate batch that trains. ``live`` measures candidates under the current policy at every
@@ -56,12 +57,6 @@ class PrepoCurriculum:
         ranked = rows[np.argsort(-values if self._signal.learn_first == "high" else values, kind="stable")]
         first = floor_product(self._pool.progress, len(rows) - n)
         return ranked[first : first + n]
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: the window follows the step alone."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: the window follows the step alone."""
 
     def metrics(self) -> dict[str, float]:
         return {"progress": self._pool.progress, "prompts_measured": float(self._measured)}

@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
 from gainrl.curricula.scorers import mean_absolute_advantage, softmax
 from gainrl.curricula.step_means import StepMeans
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import GroupOutcome, SignalScores
 
 
-class SECCurriculum:
+class SECCurriculum(CurriculumDefaults):
     """Draws a level for each slot by its learning signal so far, then the next prompt of that level.
 
     Raises ValueError for values out of range, and at `start` if a prompt has no level.
@@ -42,9 +43,6 @@ class SECCurriculum:
         self._values = np.zeros(len(self._walk))
         self._rewards = StepMeans(len(self._walk))
 
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: levels come with the data."""
-
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
         if not len(exclude):
@@ -57,9 +55,6 @@ class SECCurriculum:
         for group in groups:
             if group.valid.any():
                 self._rewards.add(self._levels[group.row], float(mean_absolute_advantage(np.array(group.pass_rate))))
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: values change after every step."""
 
     def metrics(self) -> dict[str, float]:
         chances = softmax(self._values, self.temperature)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import need_prompts
 from gainrl.functional.streams import generator
-from gainrl.types import EpochFeedback, GroupOutcome, SignalScores
+from gainrl.types import SignalScores
 
 
-class UniformCurriculum:
+class UniformCurriculum(CurriculumDefaults):
     """Walks the permutation of pass ``k``, drawn from stream ``(seed, "selection", k)``, then that of pass ``k + 1``.
 
     A step that the rest of a pass cannot fill starts the next pass, as a loader with ``drop_last`` does. Refills take
@@ -25,9 +26,6 @@ class UniformCurriculum:
         self._pool, self._seed = pool, seed
         self._pass, self._position = 0, 0
         self._walk = self._permutation(0)
-
-    def refresh(self, signal: SignalScores) -> None:
-        """Nothing to do: no signal is used."""
 
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         taken = set(map(int, exclude))
@@ -44,12 +42,6 @@ class UniformCurriculum:
                 taken.add(row)
                 rows.append(row)
         return np.array(rows, np.int64)
-
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Nothing to learn: outcomes do not change the draw."""
-
-    def end_epoch(self, feedback: EpochFeedback) -> None:
-        """Nothing to do: passes through the pool are counted in prompts, not in epochs."""
 
     def metrics(self) -> dict[str, float]:
         return {"pass": float(self._pass), "share_of_pass": self._position / self._pool.size}

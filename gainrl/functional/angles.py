@@ -87,6 +87,31 @@ def inter_concentration(question: DirectionSums, prefix: DirectionSums) -> Tenso
     return products / (question.tokens.to(products.dtype) * prefix.tokens.to(products.dtype))
 
 
+def weighted_concentration(
+    question: DirectionSums,
+    prefix: DirectionSums | None,
+    *,
+    intra: float,
+    inter: float,
+    diagonal: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``intra * C_intra + inter * C_inter`` ``[...]`` and its two terms without their weights.
+
+    A term with weight 0 is left out of the sum, so that one that is not defined does not make the other NaN. C_inter is
+    None, and must have weight 0, where no ``prefix`` is given. Source: paper, arXiv 2506.02281, with equal weights.
+    """
+    c_intra = intra_concentration(question, diagonal=diagonal)
+    c_inter = None if prefix is None else inter_concentration(question, prefix)
+    value = torch.zeros_like(c_intra)
+    if intra:
+        value = value + intra * c_intra
+    if inter:
+        if c_inter is None:
+            raise ValueError(f"inter={inter} weighs C_inter, which needs the sums of a prefix.")
+        value = value + inter * c_inter
+    return value, c_intra, c_inter
+
+
 def concentration(
     hidden_TD: Tensor, question: tuple[int, int], prefix: tuple[int, int], *, diagonal: bool = True
 ) -> tuple[Tensor, Tensor]:

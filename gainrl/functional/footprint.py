@@ -1,32 +1,41 @@
-"""How much memory a run will need at its peak, from the sizes of its model and of its batches."""
+"""How much memory a run will need on each device at its peak, from the sizes of its model and of its batches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-# Floats that one layer keeps per token for its backward pass, counted on Llama and Qwen2 in PyTorch's eager mode: of
-# the hidden width 10 (inputs of both norms, their normalised and their scaled forms, queries, keys, values, the
-# attention's result), of the inner width 4 (gate, its activation, up, their product). Embeddings and the last norm keep
-# 4 hidden widths more.
-_HIDDEN_COPIES, _INNER_COPIES, _OUTER_COPIES = 10, 4, 4
+# Bytes that one layer keeps per token for its backward pass, counted on Llama and Qwen2 in PyTorch's eager mode, for a
+# hidden width h, an inner width i and keys of width k in all: 32 h + 16 i + 8 k in float32, and 30 h + 8 i + 4 k under
+# autocast to bfloat16, whose norms and residuals stay float32. The embedding, the last norm and the selection of the
+# states that are scored keep 16 h more.
+_FULL, _MIXED, _OUTER = (32, 16, 8), (30, 8, 4), 16
+_FLOAT, _LOW = 4, 2
+# Rows of logits that drawing a token holds: logits, exponentials, their sums, and what is compared.
+_DRAWING = 4
+
+Engine = Literal["hf", "vllm", "server"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSizes:
     """Sizes of a decoder; ``trained``: parameters with a gradient, of ``parameters``; widths in floats.
 
-    ``key_value_width``: width of the keys of one token and layer, those of all key heads together.
-    ``bytes_per_float``: of weights and activations.
+    ``linear``: parameters of the linear layers, which multiply in the precision of autocast; embeddings, norms and the
+    output layer are left out. ``key_value_width``: width of the keys of one token and layer, of all key heads together.
+    ``bytes_per_float``: of the weights.
     """
 
     parameters: int
     trained: int
+    linear: int
     layers: int
     hidden_width: int
     inner_width: int
     key_value_width: int
     vocabulary: int
-    bytes_per_float: int = 4
+    tied: bool = False
+    bytes_per_float: int = _FLOAT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,9 +43,13 @@ class BatchSizes:
     """``micro_batch_tokens``: most tokens in a training forward. ``decoding``: completions decoded at once.
 
     ``prompt_tokens``, ``completion_tokens``: per prompt, per completion, at most; ``group_size``: completions that
-    share a prompt's cache. ``frozen_copies``: further sets of weights (a reference policy, a critic's trunk).
-    ``shards``: processes among which weights that train, gradients and optimizer states are divided, beside a whole
-    copy of the weights in each; with 1 there is no such copy.
+    share a prompt's cache. ``reference``: whether a copy of the policy is kept, ``moving`` if it follows; ``trunks``:
+    further copies that train (a critic's). ``mixed``: autocast to bfloat16. ``shards``: processes among which weights,
+    gradients and optimizer states are divided, 1 for none. ``foreach``: whether the optimizer moves all weights at
+    once, with a temporary for each (PyTorch's default on a GPU).
+
+    ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` on other
+    devices; ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only during rollouts.
     """
 
     micro_batch_tokens: int
@@ -46,59 +59,125 @@ class BatchSizes:
     completion_tokens: int
     group_size: int
     optimizer_states: int = 2
-    frozen_copies: int = 0
+    reference: bool = False
+    moving: bool = False
+    trunks: int = 0
+    mixed: bool = False
     shards: int = 1
+    foreach: bool = False
     checkpointing: bool = False
+    engine: Engine = "hf"
+    engine_bytes: int | None = None
+    engine_sleeps: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes by what holds them. The update and the rollout take turns, hence ``peak``."""
+    """Bytes on one device by what holds them. Update, optimizer step and rollout take turns, hence ``peak``.
+
+    ``weights``: what trains and its frozen copies; ``gathered``: weights put together or cast for a forward and a
+    backward; ``logits``: blocks of the head; ``step``: temporaries of the optimizer; ``copy``: weights that rollouts
+    hold beside ``weights``; ``cache``: keys and values.
+    """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     backward: int
+    gathered: int
     logits: int
+    step: int
+    copy: int
     cache: int
+    engine_always: int = 0
+
+    @property
+    def held(self) -> int:
+        """What is there all the time."""
+        return self.weights + self.gradients + self.optimizer + self.engine_always
+
+    @property
+    def update(self) -> int:
+        return self.activations + self.gathered + max(self.backward, self.logits)
+
+    @property
+    def rollout(self) -> int:
+        return self.copy + self.cache
 
     @property
     def peak(self) -> int:
-        """``weights + gradients + optimizer + max(activations + max(backward, logits), cache)``."""
-        update = self.activations + max(self.backward, self.logits)
-        return self.weights + self.gradients + self.optimizer + max(update, self.cache)
+        """``held + max(update, step, rollout)``."""
+        return self.held + max(self.update, self.step, self.rollout)
 
 
 def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
-    """The peak of memory that a run is expected to need, in bytes.
+    """The peak of memory that a run is expected to need on each of its devices, in bytes.
 
-    - weights: ``parameters * (1 + frozen_copies)``; gradients: ``trained``; optimizer: ``optimizer_states * trained``;
-      in ``shards``, ``parameters / shards`` more weights, and the share of gradients and optimizer;
-    - activations: ``micro_batch_tokens * (layers * (10 hidden + 4 inner) + 4 hidden)``; with checkpointing one hidden
-      width per token and layer, and one layer in full;
+    With ``P`` parameters of ``b`` bytes, ``L`` in linear layers, ``N`` shards, hidden width ``h``, ``V`` tokens, and
+    ``low`` bytes for what autocast casts:
+
+    - weights: ``b P / N``, as much for every trunk; for the reference ``4 P / N`` in shards, ``b P`` without, and
+      ``low L + 4 (P - L)`` where it stays in mixed precision;
+    - gradients: ``b trained / N``; optimizer: two states like them; step: one more where it is fused over weights;
+    - activations per token: see above; with checkpointing one float32 hidden width per layer, and one layer in full;
     - backward: the gradients of one layer's activations, while they pass through it;
-    - logits: three blocks of float32 (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
-      where that has fewer, or of one row where that has more;
-    - cache: keys and values of every layer, for ``decoding`` completions and for their prompts once per group.
+    - gathered: under autocast the casts of all linear layers (of one with checkpointing); in shards two layers, and
+      embeddings and head with their gradients in float32;
+    - logits: three float32 blocks (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
+      where that has fewer, or of one row where that has more, and the head's gradient ``4 V h`` while it is summed;
+    - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
+      vLLM what it takes;
+    - cache: keys and values of every layer, for ``decoding`` completions and for their prompts once per group, and four
+      rows of logits each.
 
-    What Python, the data and the allocator hold is not part of it.
+    What Python, the data, the allocator and NCCL hold is not part of it.
     """
-    size = model.bytes_per_float
-    per_token = _HIDDEN_COPIES * model.hidden_width + _INNER_COPIES * model.inner_width
+    size, low = model.bytes_per_float, _LOW if batch.mixed else model.bytes_per_float
+    ends = model.parameters - model.linear
+    lowered = model.linear * low + ends * _FLOAT
+    layer = model.linear // max(1, model.layers)
+    head = model.vocabulary * model.hidden_width
+    own = model.parameters * size // batch.shards
+    reference = 0
+    if batch.reference:
+        reference = own if batch.shards > 1 or not batch.mixed or batch.moving else lowered
+    widths = (model.hidden_width, model.inner_width, model.key_value_width)
+    scale = 1.0 if batch.mixed else size / _FLOAT
+    per_token = round(scale * sum(n * width for n, width in zip(_MIXED if batch.mixed else _FULL, widths, strict=True)))
     kept = model.layers * per_token
     if batch.checkpointing:
-        kept = model.layers * model.hidden_width + per_token
-    cached = batch.decoding * batch.completion_tokens + batch.decoding // batch.group_size * batch.prompt_tokens
-    in_shards = model.parameters * size // batch.shards if batch.shards > 1 else 0
+        kept = model.layers * model.hidden_width * size + per_token
+    gathered = 0
+    if batch.shards > 1:
+        gathered = 2 * layer * low + 2 * ends * size
+    elif batch.mixed:
+        gathered = (layer if batch.checkpointing else model.linear) * low
+    sharing = batch.decoding * batch.completion_tokens + batch.decoding // batch.group_size * batch.prompt_tokens
+    cache = 2 * sharing * model.layers * model.key_value_width * low
+    cache += _DRAWING * _FLOAT * batch.decoding * model.vocabulary
+    copy = lowered if batch.shards > 1 else (model.linear + head) * low if batch.mixed else 0
+    always = 0
+    if batch.engine != "hf":
+        cache = copy = 0
+    if batch.engine == "vllm":
+        copy = batch.engine_bytes or (model.parameters + (head if model.tied else 0)) * low
+        if not batch.engine_sleeps:
+            always, copy = copy, 0
+    rows = max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary)
+    trained = model.trained * size // batch.shards
     return Footprint(
-        weights=model.parameters * size * (1 + batch.frozen_copies) + in_shards,
-        gradients=model.trained * size // batch.shards,
-        optimizer=model.trained * size * batch.optimizer_states // batch.shards,
-        activations=batch.micro_batch_tokens * (kept + _OUTER_COPIES * model.hidden_width) * size,
-        backward=batch.micro_batch_tokens * per_token * size,
-        logits=3 * 4 * max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary),
-        cache=2 * cached * model.layers * model.key_value_width * size,
+        weights=own + reference + batch.trunks * model.parameters * size,
+        gradients=trained + batch.trunks * model.parameters * size,
+        optimizer=(trained + batch.trunks * model.parameters * size) * batch.optimizer_states,
+        activations=batch.micro_batch_tokens * (kept + round(scale * _OUTER * model.hidden_width)),
+        backward=batch.micro_batch_tokens * per_token,
+        gathered=gathered,
+        logits=3 * _FLOAT * rows + (_FLOAT * head if model.trained > model.linear else 0),
+        step=trained if batch.foreach else 0,
+        copy=copy,
+        cache=cache,
+        engine_always=always,
     )
 
 

@@ -175,14 +175,18 @@ def policy_objective(
     low_BT, high_BT = clip_events(
         ratios_BT=ratios_BT.detach(), advantages_BT=advantages_BT, clip=settings.clip, low=low, high=high
     )
+    # Completions without an advantage are in this call only if the settings make them run: what is said of tokens must
+    # not depend on it.
+    told_BT = with_advantage(advantages_BT, mask_BT)
     sums = {
         "tokens": mask_BT.sum(),
+        "tokens/with_advantage": told_BT.sum(),
         "policy_loss": policy_loss.detach(),
-        "clip_ratio/low": (low_BT & mask_BT).sum(),
-        "clip_ratio/high": (high_BT & mask_BT).sum(),
-        "clip_ratio/region": ((low_BT | high_BT) & mask_BT).sum(),
-        "ratio/sum": zero_outside(ratios_BT.detach(), mask_BT).sum(),
-        "ratio/max": _largest(zero_outside(ratios_BT.detach(), mask_BT)),
+        "clip_ratio/low": (low_BT & told_BT).sum(),
+        "clip_ratio/high": (high_BT & told_BT).sum(),
+        "clip_ratio/region": ((low_BT | high_BT) & told_BT).sum(),
+        "ratio/sum": zero_outside(ratios_BT.detach(), told_BT).sum(),
+        "ratio/max": _largest(zero_outside(ratios_BT.detach(), told_BT)),
     }
     if reference_logprobs_BT is not None:
         kl_BT = kl_estimate(logprobs_BT, prepare(reference_logprobs_BT.detach()), settings.kl_estimator)
@@ -194,11 +198,16 @@ def policy_objective(
             loss = loss + settings.beta * kl_loss
     if entropies_BT is not None:
         entropies_BT = prepare(entropies_BT)
-        sums["entropy"] = entropies_BT.detach().sum()
+        sums["entropy"] = zero_outside(entropies_BT.detach(), told_BT).sum()
         if settings.entropy_coefficient > 0:
             bonus = aggregate(entropies_BT, mask_BT, settings.aggregation, normalizer)
             loss = loss - settings.entropy_coefficient * bonus
     return ObjectiveResult(loss=loss, sums={name: value.to(dtype) for name, value in sums.items()})
+
+
+def with_advantage(advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Tokens of the completions that have an advantage at any token, ``[B, T]`` bool."""
+    return mask_BT & (zero_outside(advantages_BT, mask_BT) != 0).any(dim=1, keepdim=True)
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -218,26 +227,30 @@ def add_sums(total: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> dict[st
     return added
 
 
-def step_metrics(sums: Mapping[str, Tensor]) -> dict[str, float]:
+def step_metrics(sums: Mapping[str, Tensor], *, tokens: int | None = None) -> dict[str, float]:
     """Metrics of an optimizer step from the added-up sums of its micro-batches, under TRL's names where one exists.
 
-    ``policy_loss`` is the step's policy term; ``kl``, ``entropy``, ``clip_ratio/*_mean`` and ``ratio/mean`` are means
-    over the tokens of the step (1 per token: a sequence-level ratio counts once per token); ``ratio/max`` the largest.
+    ``policy_loss`` is the step's policy term. ``kl`` and ``clip_ratio/*_mean`` are means over all tokens that train,
+    ``tokens`` of them where some never went through the model (a completion without an advantage is never clipped).
+    ``entropy/informative`` and ``ratio/mean`` are means over the tokens of completions with an advantage, ``ratio/max``
+    is the largest there. A sequence-level ratio counts once per token.
     """
     # One transfer from the device instead of one per number.
     values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-    tokens = max(values["tokens"], 1.0)
+    every = max(values["tokens"] if tokens is None else tokens, 1.0)
+    informative = max(values["tokens/with_advantage"], 1.0)
     metrics = {
         "policy_loss": values["policy_loss"],
-        "clip_ratio/low_mean": values["clip_ratio/low"] / tokens,
-        "clip_ratio/high_mean": values["clip_ratio/high"] / tokens,
-        "clip_ratio/region_mean": values["clip_ratio/region"] / tokens,
-        "ratio/mean": values["ratio/sum"] / tokens,
+        "clip_ratio/low_mean": values["clip_ratio/low"] / every,
+        "clip_ratio/high_mean": values["clip_ratio/high"] / every,
+        "clip_ratio/region_mean": values["clip_ratio/region"] / every,
+        "ratio/mean": values["ratio/sum"] / informative,
         "ratio/max": values["ratio/max"],
     }
-    for name in ("kl", "entropy"):
-        if name in values:
-            metrics[name] = values[name] / tokens
+    if "kl" in values:
+        metrics["kl"] = values["kl"] / every
+    if "entropy" in values:
+        metrics["entropy/informative"] = values["entropy"] / informative
     if "kl_loss" in values:
         metrics["kl_loss"] = values["kl_loss"]
     return metrics

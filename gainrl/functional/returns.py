@@ -95,13 +95,15 @@ def step_advantages(
     settings: AdvantageSettings,
     kl_BT: Tensor | None = None,
     beta: float = 0.0,
+    scored_BT: Tensor | None = None,
 ) -> Tensor:
     """Advantages ``[B, T]`` of the whole step, ``B = P * G`` prompt-major, zero where ``mask_BT`` is False.
 
     ``kl_BT``: per-token KL estimates of the *sampling* policy against the reference, for a KL in the reward with weight
     ``beta``; leave it out where the KL is in the loss. With ``settings.scale="tokens"`` the (centred) reward and the
     penalties enter returns-to-go, which are whitened over the tokens of all valid completions; otherwise the penalties
-    of a completion are summed into its reward before the group's baseline.
+    of a completion are summed into its reward before the group's baseline: over ``scored_BT``, the tokens of all
+    completions that are compared, where some of them do not train (None: ``mask_BT``).
     """
     valid_B = valid_PG.bool().reshape(-1)
     mask_BT = mask_BT.bool()
@@ -115,7 +117,8 @@ def step_advantages(
         returns_BT = returns_to_go(token_rewards(centred_B, real_BT, kl_BT, beta), real_BT)
         return whiten(returns_BT, real_BT, ddof=settings.ddof, eps=settings.eps)
     if kl_BT is not None and beta != 0:
-        penalties_B = beta * zero_outside(kl_BT.detach().to(rewards_PG.dtype), mask_BT).sum(dim=1)
+        scored_BT = mask_BT if scored_BT is None else scored_BT.bool()
+        penalties_B = beta * zero_outside(kl_BT.detach().to(rewards_PG.dtype), scored_BT).sum(dim=1)
         rewards_PG = rewards_PG - penalties_B.reshape(rewards_PG.shape)
     advantages_B = group_advantages(rewards_PG, valid_PG, settings).reshape(-1)
     return zero_outside(advantages_B[:, None].expand(mask_BT.shape).contiguous(), mask_BT)

@@ -184,10 +184,14 @@ def _same_value(answer: str, reference: str, tolerance: float | None) -> bool:
     if (agreed := _same_ratios(answer, reference, tolerance)) is not None:
         return agreed
     words, expected_words = read_words(answer), read_words(reference)
-    if expected_words is not None and words is not None:
-        if words == expected_words or (split_unit(answer)[1] is None and max(len(words), len(expected_words)) > 3):
-            return words == expected_words  # shorter words may be products of letters
+    if expected_words is not None and words is not None and _are_words(answer, words, expected_words):
+        return words == expected_words
     return _same_with_units(answer, reference, tolerance)
+
+
+def _are_words(answer: str, words: str, expected: str) -> bool:
+    """Whether words decide: different words of three letters may be one product, and a word may be a unit."""
+    return words == expected or (split_unit(answer)[1] is None and max(len(words), len(expected)) > 3)
 
 
 def _same_ratios(answer: str, reference: str, tolerance: float | None) -> bool | None:

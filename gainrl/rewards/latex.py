@@ -1,8 +1,8 @@
 r"""LaTeX as a row of tokens, and the rewriting of synonymous commands into one of them.
 
-After `rewrite` a text holds ``\frac``, ``\sqrt``, ``\binom`` and ``\mathbb`` with braces around each argument, ``\text``
-as the only command for text, ``\ge`` for ``\geqslant``, ``\{`` for ``\lbrace``, ``^\circ`` for ``\degree``, backslashes
-before the names of functions, and neither colours, sizes nor boxes.
+After `rewrite` a text holds ``\frac``, ``\sqrt``, ``\binom`` and ``\mathbb`` with braces around each argument,
+``\text`` as the only command for text, ``\ge`` for ``\geqslant``, ``\{`` for ``\lbrace``, ``^\circ`` for ``\degree``,
+backslashes before the names of functions, and neither colours, sizes nor boxes.
 """
 
 from __future__ import annotations
@@ -11,25 +11,22 @@ import re
 
 MAX_DEPTH = 40
 
+
+def _commands(names: str) -> frozenset[str]:
+    return frozenset(rf"\{name}" for name in names.split())
+
+
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[0-9]+|[A-Za-z]+|\s+|.", re.DOTALL)
 
 TEXT = r"\text"
-_TEXTS = {
-    rf"\{name}"
-    for name in "text textrm textbf textit textsf texttt textsc textnormal textup mbox hbox mathrm rm".split()
-}
-_DROPPED = {
-    rf"\{name}"
-    for name in (
-        "left right middle displaystyle textstyle scriptstyle limits nolimits big Big bigg Bigg bigl bigr Bigl Bigr biggl "
-        "biggr Biggl Biggr ensuremath underline boxed fbox emph boldsymbol bm mathbf mathsf mathit mathtt bf it sf tt "
-        "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small"
-    ).split()
-}
+_TEXTS = _commands("text textrm textbf textit textsf texttt textsc textnormal textup mbox hbox mathrm rm")
+_DROPPED = _commands(
+    "left right middle displaystyle textstyle scriptstyle limits nolimits big Big bigg Bigg bigl bigr Bigl Bigr biggl "
+    "biggr Biggl Biggr ensuremath underline boxed fbox emph boldsymbol bm mathbf mathsf mathit mathtt bf it sf tt "
+    "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small"
+)
 # The first argument goes, what follows stays: \textcolor{blue}{7}.
-_DROPPED_WITH_ARGUMENT = {
-    rf"\{name}" for name in "textcolor color phantom hphantom vphantom hspace vspace label tag".split()
-}
+_DROPPED_WITH_ARGUMENT = _commands("textcolor color phantom hphantom vphantom hspace vspace label tag")
 _SPACES = {r"\,", r"\:", r"\;", r"\>", r"\ ", r"\quad", r"\qquad", r"\enspace", r"\thinspace", r"\space", "~"}
 _SYNONYMS = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\nicefrac": r"\frac", r"\sfrac": r"\frac",
@@ -50,7 +47,10 @@ _DEGREE = {r"\circ", r"\degree", r"\textdegree", r"\deg"}
 # The number of arguments that get braces.
 _WITH_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\mathbb": 1, r"\overline": 1}
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log exp gcd lcm max min lim sqrt frac".split()
+    name[1:]
+    for name in _commands(
+        "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan ln log exp gcd lcm max min lim sqrt frac"
+    )
 )
 _UPRIGHT = {"i": "i", "e": "e", "d": "d", "pi": r"\pi"}
 

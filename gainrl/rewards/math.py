@@ -1,12 +1,12 @@
-r"""The reward of mathematical answers: our extraction and verdicts around math-verify, in worker processes.
+r"""The reward of mathematical answers: it finds them, compares numbers, and has worker processes compare the rest.
 
 Decisions beyond those of `extraction`, `notation`, `numerals` and `equivalence`:
 
 1. A reference answer that is a whole worked solution is read by `references`. ``problem.extra`` may hold
    ``alt_answers`` (further accepted answers, unless ``alternatives`` is false), ``tolerance`` (absolute, as
    OlympiadBench publishes it) and ``is_multiple_answer`` (commas separate answers).
-2. A text identical to the reference is correct even where math-verify reads neither.
-3. Plain integers and decimals are compared here, exactly; all else goes to the workers. Verdicts are remembered by
+2. A text identical to the reference is correct even where neither can be read.
+3. Numbers of at most `MAX_NUMBER_HERE` characters are read and compared here; all else goes to the workers. Verdicts are remembered by
    (answer, references), timeouts among them: the same hostile answer costs one worker, not one per step.
 4. An answer that exhausts its worker's time, memory or stack is a timeout and trains with ``wrong_value``. A worker
    that fails for another reason, or a batch that runs out of time, yields an error, which leaves its group.
@@ -21,13 +21,15 @@ from typing import Any
 
 from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import Extraction, Fallback, answer_key, check_fallback, final_answer
-from gainrl.rewards.numerals import fast_number
+from gainrl.rewards.notation import clean
+from gainrl.rewards.numerals import fast_number, read_number, same_number
 from gainrl.rewards.references import final_part
 from gainrl.rewards.verdicts import check_setting
-from gainrl.rewards.workers import Outcome, WorkerPool
+from gainrl.rewards.workers import Outcome, WorkerPool, Workers
 from gainrl.types import Judgement, Problem, Verdict
 
 MAX_ANSWER_CHARACTERS = 5_000
+MAX_NUMBER_HERE = 60
 COMPARISON = "gainrl.rewards.equivalence:compare"
 
 Question = tuple[str, tuple[str, ...], float | None, bool]
@@ -36,7 +38,7 @@ Question = tuple[str, tuple[str, ...], float | None, bool]
 class MathReward:
     """Judges final answers against reference answers.
 
-    ``workers``: processes that compare. ``time_limit_seconds``: wall clock per answer, enforced by killing the worker.
+    ``workers``: processes that compare; ``auto`` follows the machine, see `workers.automatic_workers`. ``time_limit_seconds``: wall clock per answer, enforced by killing the worker.
     ``batch_limit_seconds``: wall clock after which no further answer of a call to `score` is begun.
     ``memory_limit_megabytes``: what a worker may allocate. ``fallback``: what to read where there is neither a box nor
     ``####``, ``none`` or ``last_number``. ``alternatives``: whether ``alt_answers`` count. ``thinking`` and
@@ -49,7 +51,7 @@ class MathReward:
     def __init__(
         self,
         *,
-        workers: int = 2,
+        workers: Workers = "auto",
         time_limit_seconds: float = 5.0,
         batch_limit_seconds: float = 60.0,
         memory_limit_megabytes: int = 1024,
@@ -63,7 +65,7 @@ class MathReward:
         cache_size: int = 100_000,
     ) -> None:
         check_fallback(fallback)
-        if cache_size < 0:
+        if isinstance(cache_size, bool) or not isinstance(cache_size, int) or cache_size < 0:
             raise ValueError(f"cache_size={cache_size} is no number of verdicts. Give 0 to remember none.")
         self.fallback = fallback
         self.alternatives = alternatives
@@ -175,17 +177,24 @@ class MathReward:
 
 
 def decide_here(question: Question) -> tuple[Judgement, str] | None:
-    """The judgement of plain numbers, for which math-verify's verdict is equality of values; None for all else."""
+    """The judgement of short numbers, as `equivalence.compare` would have it; None for all else."""
     answer, references, tolerance, is_list = question
     if not any(references):
         return Judgement.GOLD_UNPARSABLE, "there is no reference answer, or one of many words without a final answer"
     if is_list or tolerance is not None:
         return None
-    value = fast_number(answer)
-    expected = [fast_number(reference) for reference in references]
-    if value is None or None in expected:
+    if max(len(answer), *map(len, references)) > MAX_NUMBER_HERE:
         return None
-    return (Judgement.CORRECT, "equal") if value in expected else (Judgement.WRONG, "not equal")
+    value = fast_number(answer)
+    values = [fast_number(reference) for reference in references]
+    if value is not None and None not in values:
+        return (Judgement.CORRECT, "equal") if value in values else (Judgement.WRONG, "not equal")
+    number = read_number(clean(answer))
+    expected = [read_number(clean(reference), is_reference=True) for reference in references]
+    if number is None or None in expected:
+        return None
+    agrees = any(same_number(number, one) for one in expected if one is not None)
+    return (Judgement.CORRECT, "equal") if agrees else (Judgement.WRONG, "not equal")
 
 
 def judgement_of(outcome: Outcome) -> tuple[Judgement, str]:

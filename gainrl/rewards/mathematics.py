@@ -1,7 +1,7 @@
-r"""What an expression means: latex2sympy reads it, and its value decides what it equals.
+r"""What an expression means: it is read as a sympy object, and its value decides what it equals.
 
-1. Numbers are equal if their first 40 digits are, however small they are. Expressions with letters are equal if they
-   are so at `POINTS` random places, which a false equality survives with a chance of less than one in 10^20.
+1. `expressions` reads ordinary expressions, latex2sympy the rest. Numbers are equal if their first 35 digits are,
+   however small they are. Expressions with letters are equal if they are so at `POINTS` random places.
 2. A decimal is rounded, so that it may differ by less than ``1e-6 * min(1, 10 |reference|)``: six places, and five
    significant digits for small references. The same holds at each place for expressions that contain decimals.
 3. A free ``i`` is the imaginary unit and ``e`` is Euler's number. Degrees inside an expression are pi/180.
@@ -24,6 +24,8 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import verify
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
+
+from gainrl.rewards.expressions import Unsupported, parse_expression
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -51,17 +53,24 @@ _NOT_READ = re.compile(
 
 @lru_cache(maxsize=8192)
 def read_expression(text: str) -> Any | None:
-    """What latex2sympy reads in a cleaned text, or None where it cannot read all of it."""
+    """What a cleaned text means, or None where not all of it can be read."""
     text = _PRIMED.sub(r"\\text{\1prime}", _POINTS_OF.sub(lambda name: rf"\text{{{name[1] + name[2]}}}", text))
-    text = re.sub(r"\s+!", "!", text)
-    if not text or _NOT_READ.search(text):
+    if not text or _NOT_READ.search(re.sub(r"\s+!", "!", text)):
         return None
-    text = _TAKEN.sub(lambda found: _STAND_INS.get(found.group(), found.group()), text)
-    if r"^\circ" in text and _TRIGONOMETRIC.search(text):
-        text = _DEGREES.sub(r"\1 \\cdot \\frac{\\pi}{180} ", text)
+    if r"^\circ" in text and not _TRIGONOMETRIC.search(text):
+        text = text.replace(r"^\circ", " ")
+    try:
+        return parse_expression(text)
+    except Unsupported:
+        return _read_with_latex2sympy(text)
+
+
+def _read_with_latex2sympy(text: str) -> Any | None:
+    text = _TAKEN.sub(lambda found: _STAND_INS.get(found.group(), found.group()), re.sub(r"\s+!", "!", text))
+    text = _DEGREES.sub(r"\1 \\cdot \\frac{\\pi}{180} ", text)
     try:
         found = latex2sympy(
-            normalize_latex(text.replace(r"^\circ", " "), _NORMALISATION),
+            normalize_latex(text, _NORMALISATION),
             is_real=True,
             normalization_config=None,
             conversion_config=_CONVERSION,

@@ -102,8 +102,8 @@ def _read_value(text: str) -> tuple[Fraction, bool] | None:
     mixed = _MIXED.fullmatch(text)
     ratio = mixed or _RATIO.fullmatch(text)
     if ratio is None:
-        value = _from_words(text)
-        return None if value is None else (value, False)
+        spelt = _from_words(text)
+        return None if spelt is None else (spelt, False)
     groups = [part for part in ratio.groups() if part is not None]
     parts = [Fraction(part.replace(" ", "")) for part in groups[1:]]
     whole = parts.pop(0) if mixed else Fraction(0)

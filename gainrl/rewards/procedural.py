@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import answer_key, final_answer
-from gainrl.rewards.workers import Outcome, WorkerPool
+from gainrl.rewards.workers import Outcome, WorkerPool, Workers
 from gainrl.types import Judgement, Problem, Verdict
 
 FULL_SCORE = 1.0 - 1e-9
@@ -48,7 +48,7 @@ class ProceduralReward:
         partial_credit: bool = True,
         thinking: ThinkingMode = "optional",
         prompt_opens_thinking: bool = False,
-        workers: int = 2,
+        workers: Workers = "auto",
         time_limit_seconds: float = 5.0,
         batch_limit_seconds: float = 60.0,
         memory_limit_megabytes: int = 1024,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gainrl.rewards.numerals import read_number, same_number
+from gainrl.rewards.numerals import read_number
 from gainrl.rewards.vocabulary import CARDINALS, Dimensions
 
 _PART = re.compile(

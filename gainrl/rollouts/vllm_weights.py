@@ -1,4 +1,4 @@
-"""The weights of a policy under the names of its checkpoint, with LoRA adapters merged on the way out."""
+"""The weights of a policy under the names of its checkpoint, whole, with LoRA adapters merged on the way out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ def policy_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of all weights; an output layer that is tied to the embeddings comes under its own name too.
 
     A layer with adapters gives ``W + sum of its active adapters' deltas``, added in a new tensor: merging in place and
-    back would leave the frozen weights rounded differently after every rollout.
+    back would leave the frozen weights rounded differently after every rollout. Weights in shards are put together one
+    at a time, in this order, and every rank must go through all of them.
     """
+    for name, tensor in _parts(model):
+        yield name, tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def _parts(model: Any) -> Iterator[tuple[str, Tensor]]:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     adapted = {name: module for name, module in base.named_modules() if hasattr(module, "get_delta_weight")}
     head = base.get_output_embeddings()
@@ -35,5 +41,5 @@ def _merged(layer: Any, weight: Tensor) -> Tensor:
         return weight
     for adapter in layer.active_adapters:
         if adapter in layer.lora_A or adapter in getattr(layer, "lora_embedding_A", {}):
-            weight = weight + layer.get_delta_weight(adapter).to(weight)
+            weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
     return weight

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gainrl.functional.angles import direction_sums, inter_concentration, intra_concentration
+from gainrl.functional.angles import DirectionSums, direction_sums, weighted_concentration
 from gainrl.signals.activations import Activation, Tap
 from gainrl.signals.prefill import compute_by_prefill
 from gainrl.signals.prefill_batch import PrefillBatch
@@ -66,19 +66,19 @@ class AngleSignal:
 
     def measure(self, batch: PrefillBatch) -> Tensor:
         (tap,) = self.taps
-        hidden = batch.hidden[tap]
-        question = direction_sums(hidden, batch.question)
-        value = question.total.new_zeros(len(hidden))
-        if self.intra:
-            value = value + self.intra * intra_concentration(question, diagonal=self.diagonal)
-        if self.inter:
-            prefix = batch.prefix_sums(tap)
-            if not bool(prefix.tokens.all()):
-                raise ValueError(
-                    "The prompt template has no token before the question, so C_inter is not defined; "
-                    "use a template with a system text or example, or set signal.inter=0."
-                )
-            value = value + self.inter * inter_concentration(question, prefix)
-        return value
+        question = direction_sums(batch.hidden[tap], batch.question)
+        prefix = batch.prefix_sums(tap) if self.inter else None
+        if prefix is not None and not bool(prefix.tokens.all()):
+            raise ValueError(
+                "The prompt template has no token before the question, so C_inter is not defined; "
+                "use a template with a system text or example, or set signal.inter=0."
+            )
+        return self.concentration(question, prefix)[0]
+
+    def concentration(
+        self, question: DirectionSums, prefix: DirectionSums | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The weighted sum and its terms; see `functional.angles.weighted_concentration`."""
+        return weighted_concentration(question, prefix, intra=self.intra, inter=self.inter, diagonal=self.diagonal)
 
     compute = compute_by_prefill

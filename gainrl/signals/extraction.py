@@ -90,6 +90,7 @@ def extract(
             world_size=world_size,
             gather=gather,
             lengths=lengths,
+            names={_base(signal).fingerprint(): name for name, signal in list(signals.items())[::-1]},
             step=step,
         )
         stores = {} if cache_dir is None else _stores(Path(cache_dir), paid, work, rollout_key)
@@ -131,6 +132,7 @@ class _Work:
     world_size: int
     gather: Gather | None
     lengths: np.ndarray  # [N] tokens of each prompt
+    names: Mapping[str, str]  # of each measured signal, as the caller calls it
     step: int
 
 
@@ -162,7 +164,7 @@ def _measure(signals: Mapping[str, Signal], work: _Work, stores: Mapping[str, Va
     # Striding through the rows by length gives every rank the same share of long prompts.
     order = np.argsort(-work.lengths, kind="stable")[work.rank :: work.world_size]
     rows = order[wanted[order]]
-    names = tuple(signal.name for signal in signals.values())
+    names = tuple(work.names[text] for text in signals)
     start, prompts_done, tokens_done = time.perf_counter(), 0, 0
     for done, measured in _batches(list(signals.values()), rows, work):
         for text, column in zip(signals, measured, strict=True):

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gainrl.functional.angles import direction_sums, inter_concentration, intra_concentration, segment_sums
-from gainrl.signals.activations import Activation, Tap, tapped
+from gainrl.functional.angles import direction_sums, intra_concentration, segment_sums
+from gainrl.signals.activations import tapped
+from gainrl.signals.angle import AngleSignal
 from gainrl.types import PromptTokens
 
 _TERMS = ("intra", "inter")
@@ -39,26 +40,17 @@ class Span(Protocol):
 
 
 class ConcentrationProbe:
-    """Reads ``intra * C_intra + inter * C_inter`` off the forward passes of ``model``.
+    """Reads the concentration that ``angle`` defines off the forward passes of ``model``.
 
-    The settings are those of `signals.angle.AngleSignal`. Hooks are installed around a watched forward only.
+    Hooks are installed around a watched forward only. Raises ValueError if the model has no such activation.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        intra: float = 1.0,
-        inter: float = 1.0,
-        layer: int | float = -1,
-        activation: Activation = "mlp_input",
-        diagonal: bool = True,
-    ) -> None:
+    def __init__(self, model: nn.Module, angle: AngleSignal | None = None) -> None:
         self.model = model
-        self.intra = intra
-        self.inter = inter
-        self.tap = Tap(activation, layer)
-        self.diagonal = diagonal
+        self.angle = angle or AngleSignal()
+        (self.tap,) = self.angle.taps
+        with tapped(model, [self.tap]):
+            pass  # refused here, not in the middle of the first update
 
     def watch(
         self, prompts: Sequence[PromptTokens], completion_lengths: Sequence[int] | None = None
@@ -130,7 +122,7 @@ class ConcentrationWatch:
                     "prompts by themselves; score whole rows (share_prompts=False) or measure prompt tokens only."
                 )
             both = self._mask(hidden, [(span.start, end) for span, end in zip(spans, ends, strict=True)])
-            return intra_concentration(direction_sums(hidden, both), diagonal=self._probe.diagonal)[None]
+            return intra_concentration(direction_sums(hidden, both), diagonal=self._probe.angle.diagonal)[None]
         prompts = [self._prompts[span.prompt] for span in spans]
         questions = [
             (span.start + prompt.question[0], span.start + prompt.question[1])
@@ -138,13 +130,8 @@ class ConcentrationWatch:
         ]
         before = [(span.start, start) for span, (start, _) in zip(spans, questions, strict=True)]
         sums = segment_sums(hidden, torch.stack([self._mask(hidden, part) for part in (questions, before)], 1))
-        question, prefix = sums.segment(0), sums.segment(1)
-        intra = intra_concentration(question, diagonal=self._probe.diagonal)
-        inter = inter_concentration(question, prefix)
-        value = torch.zeros_like(intra)
-        for weight, term in ((self._probe.intra, intra), (self._probe.inter, inter)):
-            if weight:  # a term that is not defined must not make the other one NaN
-                value = value + weight * term
+        value, intra, inter = self._probe.angle.concentration(sums.segment(0), sums.segment(1))
+        assert inter is not None
         return torch.stack([value, intra, inter])
 
     @staticmethod

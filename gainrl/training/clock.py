@@ -12,7 +12,8 @@ class PhaseClock:
 
     From the first phase on every second belongs somewhere: what passes between two phases is that of ``other``.
     ``tokens``: what went through a phase, as its code counts it (`count`): completion tokens generated, judged, scored
-    or learned from, and prompt tokens read for a signal. ``listener`` is told the name of each phase that begins.
+    or learned from, and prompt tokens read for a signal. ``listener`` is told the name of each phase that begins, and
+    how far it is where the phase says so (`tell`).
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,11 @@ class PhaseClock:
         phase = phase or self.current
         if phase is not None:
             self.tokens[phase] = self.tokens.get(phase, 0) + int(tokens)
+
+    def tell(self, how_far: str) -> None:
+        """Tells the listener how far the open phase is, such as ``32/240 problems``."""
+        if self.listener is not None and self.current is not None:
+            self.listener(f"{self.current} {how_far}")
 
     @property
     def current(self) -> str | None:

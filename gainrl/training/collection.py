@@ -6,23 +6,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from gainrl.admission.metrics import admission_metrics
-from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.functional.thinking import TAG
 from gainrl.rewards.verdicts import checked
-from gainrl.training.clock import PhaseClock
-from gainrl.training.distributed.ranks import Ranks
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.distributed.shares import Judged, in_shares
 from gainrl.training.experience import Experience, outcomes
+from gainrl.training.runtime import Runtime
 from gainrl.types import (
     Admission,
+    GroupOutcome,
     Policy,
     Problem,
     PromptBatch,
@@ -34,59 +34,69 @@ from gainrl.types import (
 )
 
 
+class PromptSource(Protocol):
+    """All that a step asks of the data module (`training.datamodule.PromptDataModule`)."""
+
+    @property
+    def left(self) -> int:
+        """Rows of the pool that the current step has not drawn."""
+        ...
+
+    def refill(self, count: int) -> PromptBatch:
+        """``count`` more prompts for the current step, from the same curriculum."""
+        ...
+
+    def observe(self, groups: Sequence[GroupOutcome]) -> None:
+        """Shows history and curriculum the groups of a rollout round."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Rolls out and judges; the arguments are those of `GRPOModule`."""
+    """Rolls out and judges; see `GRPOModule` for the arguments."""
 
     policy: Policy
     engine: RolloutEngine
     reward: Reward
     admission: Admission
+    algorithm: Algorithm
     sampling: SamplingParams
     prompts_per_step: int
-    truncated: TruncatedRule
-    overlong: dict[str, float] | None
-    seed: int
-    clock: PhaseClock
-    ranks: Ranks
+    runtime: Runtime
 
-    def collect(self, batch: PromptBatch, data: Any, step: int) -> tuple[Experience, list[int], dict[str, float]]:
-        """The experience of ``step``, the indices of the prompts that train, and admission's metrics.
-
-        ``data`` is the `PromptDataModule` whose curriculum and history observe every round, and which draws more.
-        """
+    def collect(self, batch: PromptBatch, source: PromptSource) -> tuple[Experience, list[int], dict[str, float]]:
+        """The experience of the next step, the indices of the prompts that train, and admission's metrics."""
         experience = Experience(self.sampling.group_size, self.policy.pad_id)
         round_ = 0
         while True:
-            self.roll_out(batch, experience, step)
-            fresh = experience.groups[-len(batch) :] if len(batch) else []
-            data.pool.history.observe(fresh)
-            data.curriculum.observe(fresh)
+            self.roll_out(batch, experience)
+            source.observe(experience.groups[-len(batch) :] if len(batch) else [])
             decision = self.admission.admit(experience.groups, self.prompts_per_step, round_)
-            missing = min(decision.missing, data.sampler.left)
+            missing = min(decision.missing, source.left)
             if decision.missing and not missing:  # the pool has no other prompt: the rule for exhaustion decides
                 decision = self.admission.admit(experience.groups, self.prompts_per_step, sys.maxsize)
             if not missing:
                 break
             round_ += 1
-            batch = data.refill(missing)
+            batch = source.refill(missing)
         counts = admission_metrics(self.admission, experience.groups, decision)
         return experience, sorted(decision.kept), {f"admission/{name}": value for name, value in counts.items()}
 
-    def roll_out(self, batch: PromptBatch, experience: Experience, step: int) -> None:
+    def roll_out(self, batch: PromptBatch, experience: Experience) -> None:
         """Adds one round of completions, verdicts and groups to ``experience``."""
+        step, clock, overlong = self.runtime.counters.step, self.runtime.clock, self.algorithm.overlong
         rollout, texts, verdicts = in_shares(
-            partial(self.completions, step=step), batch, self.ranks, self.policy.pad_id
+            partial(self.completions, step=step), batch, self.runtime.ranks, self.policy.pad_id
         )
         tokens = int(rollout.lengths.sum())
-        self.clock.count(tokens, "rollout")
-        self.clock.count(tokens, "reward")
+        clock.count(tokens, "rollout")
+        clock.count(tokens, "reward")
         rewards = np.array([verdict.value for verdict in verdicts], np.float64)
-        if self.overlong is not None:
+        if overlong is not None:
             limit = self.sampling.max_new_tokens
-            buffer = max(1, round(self.overlong["buffer_fraction"] * limit))
+            buffer = max(1, round(overlong["buffer_fraction"] * limit))
             rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
-        groups = outcomes(batch, rollout, verdicts, rewards, step=step, exclude_truncated=self.truncated == "exclude")
+        groups = outcomes(batch, rollout, verdicts, rewards, step=step)
         experience.add(batch, rollout, texts, verdicts, groups)
 
     def completions(self, batch: PromptBatch, *, step: int) -> Judged:
@@ -96,16 +106,17 @@ class Collector:
         alone (`rollouts.hf`) neither the other prompts of the batch nor the rank that draws it change it.
         """
         keys = torch.tensor(
-            [stream_key(self.seed, "generation", step, problem.id) for problem in batch.problems], dtype=torch.int64
+            [stream_key(self.runtime.seed, "generation", step, problem.id) for problem in batch.problems],
+            dtype=torch.int64,
         )
-        with self.clock("rollout"):
+        with self.runtime.clock("rollout"):
             rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
             if rollout.version is not None and rollout.version != self.policy.version:
                 raise RuntimeError(
                     f"step {step + 1}: the engine sampled with version {rollout.version} of the weights, the policy is "
                     f"at version {self.policy.version}; its completions would train the wrong policy"
                 )
-        with self.clock("reward"):
+        with self.runtime.clock("reward"):
             return rollout, *judge(self.policy, self.reward, rollout, batch.problems)
 
 

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from gainrl.curricula.pool import PromptPool
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
+from gainrl.training.runtime import Runtime
 from gainrl.training.sampler import CurriculumSampler
-from gainrl.types import Curriculum, ProblemSet, PromptBatch, PromptTokens
+from gainrl.types import Curriculum, GroupOutcome, LiveSignal, ProblemSet, PromptBatch, PromptTokens, SignalScores
 
 
 class PromptDataModule(lightning.LightningDataModule):
@@ -34,7 +35,7 @@ class PromptDataModule(lightning.LightningDataModule):
         steps_per_epoch: int,
         total_steps: int,
         group_size: int,
-        seed: int,
+        runtime: Runtime | None = None,
     ) -> None:
         super().__init__()
         self.problems: ProblemSet = training_problems(splits, prompts_per_step=prompts_per_step)
@@ -42,7 +43,8 @@ class PromptDataModule(lightning.LightningDataModule):
         self.compare_by = splits.compare_by
         self.template = template
         self.curriculum = curriculum
-        self.seed = seed
+        runtime = runtime or Runtime()
+        self.seed = runtime.seed
         self.pool = PromptPool(
             size=len(self.problems),
             prompts_per_step=prompts_per_step,
@@ -51,6 +53,7 @@ class PromptDataModule(lightning.LightningDataModule):
             group_size=group_size,
             levels=self.problems.column("level"),
             difficulties=self.problems.column("difficulty"),
+            counters=runtime.counters,
         )
         self.sampler = CurriculumSampler(curriculum, self.pool)
         self._restored: Mapping[str, Any] | None = None
@@ -67,8 +70,26 @@ class PromptDataModule(lightning.LightningDataModule):
         """More prompts for the current step, from the same curriculum."""
         return self.batch(self.sampler.refill(count))
 
-    def bind(self, signal: Any) -> None:
-        """Starts the curriculum with a signal's values, then restores the state of a checkpoint if there is one."""
+    @property
+    def left(self) -> int:
+        """Rows of the pool that the current step has not drawn."""
+        return self.sampler.left
+
+    def observe(self, groups: Sequence[GroupOutcome]) -> None:
+        """Shows history and curriculum the groups of a rollout round."""
+        self.pool.history.observe(groups)
+        self.curriculum.observe(groups)
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None:
+        """Shows the curriculum the concentration, by row, of the prompts that the update ran."""
+        self.curriculum.after_update(concentrations)
+
+    def bind(self, signal: SignalScores | None, measure: LiveSignal | None = None) -> None:
+        """Starts the curriculum with a signal's values, then restores the state of a checkpoint if there is one.
+
+        ``measure``: measures the signal on some rows under the current policy, for curricula that ask for it.
+        """
+        self.pool.measure = measure
         self.curriculum.start(self.pool, signal, self.seed)
         if self._restored is not None:
             self.pool.load_state_dict(self._restored["pool"])

@@ -169,6 +169,22 @@ def evaluate(
     return sorted(kept, key=lambda completion: (completion.row, completion.draw))
 
 
+_OPERATIONS_AT_ONCE = 2e12  # some twenty seconds of a processor's core
+_PROMPT_TOKENS = 100  # as many as a prompt may have for all that this estimate matters
+
+
+def problems_at_once(policy: Policy, settings: EvaluationSettings) -> int | None:
+    """Problems to generate and judge together, so that a processor reports every now and then; None for all of them.
+
+    A tiny model has all of them done before anyone would ask, and a GPU is fastest with as many as fit.
+    """
+    if policy.device.type != "cpu":
+        return None
+    tokens = (_PROMPT_TOKENS + settings.max_new_tokens) * len(settings.draws)
+    size = sum(weight.numel() for weight in policy.model.parameters())
+    return max(8, int(_OPERATIONS_AT_ONCE / (2 * size * tokens)))
+
+
 def completed(completions: Sequence[Completion], settings: EvaluationSettings) -> dict[int, list[Completion]]:
     """The completions of each row that has all of its draws."""
     by_row: dict[int, dict[int, Completion]] = {}

@@ -76,15 +76,15 @@ def outcomes(
     rewards: np.ndarray,
     *,
     step: int,
-    exclude_truncated: bool,
 ) -> list[GroupOutcome]:
-    """One `GroupOutcome` per prompt, its concentration not yet known; ``rewards``: ``[P * G]``, shaping included."""
+    """One `GroupOutcome` per prompt; ``rewards``: ``[P * G]``, shaping included.
+
+    A completion that was cut keeps its verdict here, whatever the rule that decides whether it trains.
+    """
     size = rollout.group_size
     correct = np.array([verdict.correct for verdict in verdicts])
     valid = ~np.array([verdict.excluded for verdict in verdicts])
     truncated = np.array([reason is FinishReason.LENGTH for reason in rollout.finish_reasons])
-    if exclude_truncated:
-        valid &= ~truncated
     lengths = rollout.lengths.cpu().numpy()
     return [
         GroupOutcome(
@@ -95,7 +95,6 @@ def outcomes(
             lengths=lengths[place : place + size],
             truncated=truncated[place : place + size],
             valid=valid[place : place + size],
-            concentration=float("nan"),
         )
         for row, place in zip(batch.rows, range(0, len(batch) * size, size), strict=True)
     ]

@@ -15,7 +15,8 @@ Departures from DeepSeekMath (arXiv 2402.03300):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,43 +24,38 @@ import lightning
 import numpy as np
 import torch
 
-from gainrl.functional.advantages import AdvantageSettings
-from gainrl.functional.masks import TruncatedRule
-from gainrl.functional.objectives import Objective
-from gainrl.signals.live import ConcentrationProbe
-from gainrl.training.advantages import Weigher
-from gainrl.training.checks import check_batches, check_completions
-from gainrl.training.clock import PhaseClock
+from gainrl.rollouts.vllm_weights import policy_weights
+from gainrl.training.advantages import AdvantageEstimator
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.collection import Collector
-from gainrl.training.concentration import PromptWatch
-from gainrl.training.counters import Counters
-from gainrl.training.critic import Critic, CriticSettings
-from gainrl.training.distributed.ranks import Ranks
-from gainrl.training.distributed.sharding import give_weights, is_sharded, shard
+from gainrl.training.concentration import Concentration, PromptWatch, by_row
+from gainrl.training.critic import Critic
+from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.experience import Experience
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import experience_metrics
 from gainrl.training.mismatch import Mismatch
 from gainrl.training.reference import Reference
+from gainrl.training.runtime import Runtime
+from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import MicroBatchLimits, Scorer
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
+
+_ON_BARS = ("reward", "accuracy", "eval/accuracy")
 
 
 class GRPOModule(lightning.LightningModule):
     """Trains ``policy`` on the verdicts of its own completions.
 
-    ``minibatch_prompts``: prompts per optimizer step. ``micro_batch_size`` (completions, None for no limit) and
-    ``micro_batch_tokens`` bound what goes through the model at once and change memory only. ``truncated``: completions
-    cut at the limit train (``keep``), count in their group without training (``mask``) or leave it (``exclude``).
-    ``overlong``: ``{buffer_fraction: ...}`` of DAPO's penalty or None. ``reference_sync``: ``{every, mixing}`` in
-    rollout steps or None. ``optimizer`` and ``schedule`` are called with the parameters and with the optimizer.
-    ``probe`` reads the concentration of the prompts that train off the update's own forward (``probe_completions``: of
-    prompt and completion, as released). With a ``critic`` values take the place of the comparison within groups.
-    ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows from log-probs of the engine
-    that are not those of the training forward. ``ranks``: the processes that train together.
+    ``algorithm`` holds the formula and its batches, ``optimization`` optimizer, schedule and clipping. ``sampling``:
+    how completions are drawn. ``concentration``: what is measured of the prompts that train, off the update's own
+    forward (None: nothing). ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows
+    where the log-probs of the engine differ from those of the training forward.
 
-    Raises ValueError where settings contradict each other.
+    ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
+
+    Raises ValueError where settings contradict each other, or ``policy`` has no activations to measure.
     """
 
     def __init__(
@@ -69,144 +65,170 @@ class GRPOModule(lightning.LightningModule):
         engine: RolloutEngine,
         reward: Reward,
         admission: Admission,
-        objective: Objective,
-        advantage: AdvantageSettings,
+        algorithm: Algorithm,
         sampling: SamplingParams,
-        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer],
-        schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
         prompts_per_step: int,
-        minibatch_prompts: int | None = None,
-        inner_epochs: int = 1,
-        micro_batch_size: int | None = None,
-        micro_batch_tokens: int = 16384,
-        max_grad_norm: float = 1.0,
-        truncated: TruncatedRule = "keep",
-        overlong: dict[str, float] | None = None,
-        reference_sync: dict[str, float] | None = None,
-        probe: ConcentrationProbe | None = None,
-        probe_completions: bool = False,
-        critic: CriticSettings | None = None,
-        guard: NonfiniteGuard | None = None,
+        optimization: Optimization,
+        concentration: Concentration | None = None,
         mismatch: Mismatch | None = None,
-        seed: int = 0,
-        clock: PhaseClock | None = None,
-        ranks: Ranks | None = None,
+        guard: NonfiniteGuard | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        minibatch_prompts = minibatch_prompts or prompts_per_step
-        check_batches(
-            group_size=sampling.group_size,
-            prompts_per_step=prompts_per_step,
-            minibatch_prompts=minibatch_prompts,
-            inner_epochs=inner_epochs,
-            micro_batch_size=micro_batch_size,
-            compares=advantage.baseline != "none",
-        )
-        check_completions(truncated=truncated, overlong=overlong, reference_sync=reference_sync)
-        if critic is not None:
-            critic.check(advantage)
-        mismatch = mismatch or Mismatch()
-        mismatch.check(sampling)
+        if sampling.group_size != algorithm.group_size:
+            raise ValueError(
+                f"sampling.group_size={sampling.group_size} and algorithm.group_size={algorithm.group_size} differ; "
+                "give both the same"
+            )
         self.policy = policy
         self.model = policy.model  # registered, so that Lightning moves and checkpoints it
         self.trained = replace(policy)  # what learns: the policy, or a copy of it in shards
         self.engine, self.reward, self.sampling = engine, reward, sampling
-        self.optimizer_factory, self.schedule_factory = optimizer, schedule
-        self.prompts_per_step, self.reference_sync, self.seed = prompts_per_step, reference_sync, seed
-        self.clock = clock or PhaseClock()
-        self.ranks = ranks = ranks or Ranks()
-        self.counters = Counters()
-        self.limits = MicroBatchLimits(micro_batch_tokens, micro_batch_size)
-        self.reference = Reference(policy) if objective.needs_reference else None
-        self.critic = Critic(policy, critic) if critic is not None else None
-        self.collector = Collector(
-            policy=policy,
-            engine=engine,
-            reward=reward,
-            admission=admission,
-            sampling=sampling,
-            prompts_per_step=prompts_per_step,
-            truncated=truncated,
-            overlong=overlong,
-            seed=seed,
-            clock=self.clock,
-            ranks=ranks,
-        )
+        self.algorithm, self.optimization, self.prompts_per_step = algorithm, optimization, prompts_per_step
+        self.runtime = runtime = runtime or Runtime()
+        self.seed, self.clock, self.counters, self.ranks = runtime.seed, runtime.clock, runtime.counters, runtime.ranks
+        self.limits = MicroBatchLimits(algorithm.micro_batch_tokens, algorithm.micro_batch_size)
+        self.reference = Reference(self.trained, deferred=True) if algorithm.objective.needs_reference else None
+        self.critic = Critic(policy, algorithm.critic) if algorithm.critic is not None else None
+        self.collector = Collector(policy, engine, reward, admission, algorithm, sampling, prompts_per_step, runtime)
         scorer = Scorer(
             policy=self.trained,
             critic=self.critic,
             temperature=sampling.temperature,
-            share_prompts=probe is None or not probe_completions,
+            share_prompts=concentration is None or not concentration.with_completions,
             limits=self.limits,
-            ranks=ranks,
+            ranks=self.ranks,
         )
-        self.weigher = Weigher(
-            scorer=scorer,
-            objective=objective,
-            advantage=advantage,
-            admission=admission,
-            truncated=truncated,
-            reference=self.reference,
-            critic=self.critic,
-            clock=self.clock,
+        self.advantage_estimator = AdvantageEstimator(
+            scorer, algorithm, admission, self.reference, self.critic, self.clock
         )
         self.learner = Learner(
             self,
             scorer=scorer,
-            objective=objective,
+            algorithm=algorithm,
             critic=self.critic,
-            minibatch_prompts=minibatch_prompts,
-            inner_epochs=inner_epochs,
+            minibatch_prompts=algorithm.minibatch_of(prompts_per_step),
             max_tokens=sampling.max_new_tokens,
-            max_grad_norm=max_grad_norm,
+            max_grad_norm=optimization.max_grad_norm,
             guard=guard or NonfiniteGuard(),
-            watch=PromptWatch(probe, with_completions=probe_completions, ranks=ranks),
-            mismatch=mismatch,
-            counters=self.counters,
-            clock=self.clock,
-            ranks=ranks,
+            watch=PromptWatch(concentration, self.trained.model, self.ranks),
+            mismatch=mismatch or Mismatch(),
+            runtime=runtime,
         )
-        self.row: dict[str, float] = {}  # everything logged of the current step; callbacks add to it
-        self.experience: Experience | None = None
-        self.advantages: np.ndarray | None = None
+        self.learner.mismatch.check(sampling)
+        self.whole: WholeCopy | None = None  # of what trains in shards
+        self._configured = False
+        self.experience: Experience | None = None  # of the last step, for callbacks
+        self.advantages_B: np.ndarray | None = None
 
-    def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        with self.rolling_out():
+            self.experience, kept, metrics = self.collector.collect(batch, data)
+        if self.whole is not None:
+            self.whole.release()
+        advantages = self.advantage_estimator.estimate(self.experience, kept)
+        self.advantages_B = advantages.per_completion
+        learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
+        if self.whole is not None:
+            self.policy.touch()
+            if not self._engine_takes_weights:
+                self.whole.fill()
+        self.count_step()
+        self.sync_reference()
+        data.after_update(by_row(self.experience.pool_rows, concentrations_P))
+        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        metrics |= learned | advantages.metrics | self.upkeep_metrics()
+        metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
+        self.log_step(metrics)
+        if self.counters.step >= data.pool.total_steps:
+            self.trainer.should_stop = True  # the last epoch may be shorter than the others
+        return {"metrics": metrics}
+
+    def count_step(self) -> None:
+        assert self.experience is not None
         counters = self.counters
-        self.experience, kept, self.row = self.collector.collect(batch, data, counters.step)
-        weights = self.weigher.weigh(self.experience, kept)
-        self.advantages = weights.per_completion
-        self.row |= weights.metrics | self.learner.update(self.experience, kept, weights)
-        if is_sharded(self.trained.model):
-            give_weights(self.trained.model, self.model)
-        self.row |= {
+        counters.step += 1
+        counters.prompts += len(self.experience.groups)
+        counters.rollouts += len(self.experience.texts)
+        counters.generated_tokens += int(self.experience.lengths.sum())
+
+    def upkeep_metrics(self) -> dict[str, float]:
+        """What went wrong with updates so far, and the learning rate after the step."""
+        counters = self.counters
+        return {
             "nonfinite_updates": float(counters.nonfinite_updates),
             "skipped_updates": float(counters.skipped_updates),
             "memory_retries": float(counters.memory_retries),
             "learning_rate": float(self.optimizers().param_groups[0]["lr"]),  # type: ignore[union-attr]
         }
-        counters.step += 1
-        counters.prompts += len(self.experience.groups)
-        counters.rollouts += len(self.experience.texts)
-        counters.generated_tokens += int(self.experience.lengths.sum())
-        data.pool.step = counters.step
-        self.sync_reference()
-        self.row |= experience_metrics(self.experience, self.advantages)
-        if counters.step >= data.pool.total_steps:
-            self.trainer.should_stop = True  # the last epoch may be shorter than the others
+
+    def log_step(self, metrics: Mapping[str, float]) -> None:
+        """Shows Lightning metrics of this step that are the same on every rank, in double precision.
+
+        What `log_dict(..., on_step=True)` leaves for callbacks and progress bars, without its reduction over batches
+        and ranks: there is nothing to reduce, and at 0.4 ms a name it would take 5% of a default step. Lightning would
+        also give the loggers an evaluation again in every later step of its epoch; `training.callbacks.Records` gives
+        them each row once, under the number of the rollout step.
+        """
+        doubles = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        self.trainer.callback_metrics.update(doubles)
+        self.trainer.logged_metrics.update(doubles)
+        self.trainer.progress_bar_metrics.update({name: metrics[name] for name in _ON_BARS if name in metrics})
+
+    @property
+    def _engine_takes_weights(self) -> bool:
+        return hasattr(self.engine, "take_weights")
+
+    @contextmanager
+    def rolling_out(self) -> Iterator[None]:
+        """Inside, the engine has the policy's weights; afterwards it gives back what it can. Every rank must enter it.
+
+        An engine with weights of its own takes them here, from the shards where there are shards: each rank rolls out
+        as many prompts as it is given, which may be none, and could not meet the others then.
+        """
+        engine: Any = self.engine
+        if self._engine_takes_weights:
+            self.ranks.everywhere(lambda: engine.take_weights(self.policy, policy_weights(self.trained.model)))
+        elif self.whole is not None:
+            self.whole.fill(always=False)
+        yield
+        if hasattr(engine, "rest"):
+            engine.rest()
+
+    @contextmanager
+    def whole_policy(self) -> Iterator[None]:
+        """Inside, ``policy`` can run a forward, which waits for no other rank. Every rank must enter it."""
+        if self.whole is None or self.whole.held:
+            yield
+            return
+        self.whole.fill()
+        yield
+        self.whole.release()
 
     def sync_reference(self) -> None:
         """Moves the reference towards the policy after every ``reference_sync.every`` steps."""
-        sync = self.reference_sync
+        sync = self.algorithm.reference_sync
         if sync is not None and self.reference is not None and self.counters.step % int(sync["every"]) == 0:
             self.reference.sync(float(sync["mixing"]))
 
     def configure_model(self) -> None:
+        if self._configured:
+            return
+        self._configured = True
         mesh = self.device_mesh  # there is one where the trainer asks for shards
-        if mesh is not None and not is_sharded(self.trained.model):
-            self.trained.model = shard(self.model, mesh["data_parallel"])
+        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        if mesh is not None:
+            part = mesh["data_parallel"]
+            self.trained.model = shard(self.model, part, mixed=mixed)
+            if self.reference is not None:
+                self.reference.put_in_shards(self.model, part, mixed)
+            self.whole = WholeCopy(self.trained.model, self.model, mixed=mixed)
             self.learner.watch.follow(self.trained.model)
+        elif self.reference is not None:
+            # A reference that moves is kept in float32: its steps would be rounded away.
+            self.reference.keep(mixed if self.algorithm.reference_sync is None else None)
 
     def configure_optimizers(self) -> Any:
         policy = [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
@@ -214,21 +236,26 @@ class GRPOModule(lightning.LightningModule):
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
             groups = [{"params": policy}, {"params": list(self.critic.trained_parameters()), "lr": rate}]
-        optimizer = self.optimizer_factory(groups)
-        if self.schedule_factory is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.schedule_factory(optimizer)}
+        optimizer, schedule = self.optimization.build(groups)
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_fit_start(self) -> None:
         self.trained.model.train()  # a transformers model is loaded in eval mode, and Lightning leaves it there
+        # Lightning numbers what its own callbacks log by this counter. It begins with the step that comes next, resumed
+        # or not, and grows by one a step, so that their x-axis is the rollout step as well.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.counters.step + 1
+
+    def on_train_end(self) -> None:
+        if self.whole is not None:  # what is exported are the weights that trained, not what rollouts read of them
+            self.whole.take_masters(keep=self.ranks.leads)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()
         checkpoint["phase_seconds"] = dict(self.clock.seconds)
         checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
-        if self.reference is not None and self.reference_sync is not None:
-            checkpoint["reference"] = self.reference.state_dict()
+        if self.reference is not None and self.algorithm.reference_sync is not None:
+            checkpoint["reference"] = self.reference.state_dict(keep=self.ranks.leads)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.counters.load_state_dict(checkpoint["counters"])

@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gainrl.functional.objectives import Objective, ObjectiveResult, add_sums, policy_objective, step_metrics
+from gainrl.functional.objectives import ObjectiveResult, add_sums, policy_objective, step_metrics
 from gainrl.signals.live import ConcentrationWatch
-from gainrl.training.advantages import Weights
-from gainrl.training.clock import PhaseClock
+from gainrl.training.advantages import TokenAdvantages
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.concentration import PromptWatch
-from gainrl.training.counters import Counters
 from gainrl.training.critic import Critic
-from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.sharding import is_sharded, passes, sum_over_ranks, whole
 from gainrl.training.experience import Experience
 from gainrl.training.mismatch import Mismatch
+from gainrl.training.runtime import Runtime
 from gainrl.training.scorer import Scorer
 from gainrl.training.update import MiniBatch, Update, plan_minibatches
 from gainrl.training.upkeep.memory import within_memory
@@ -30,43 +29,46 @@ from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 
 
 class Learner:
-    """Moves the weights of ``module`` (whose optimizer, schedule and backward it uses); arguments as `GRPOModule`'s."""
+    """Moves the weights of ``module``, whose optimizer, schedule and backward it uses; see `GRPOModule`."""
 
     def __init__(
         self,
         module: lightning.LightningModule,
         *,
         scorer: Scorer,
-        objective: Objective,
+        algorithm: Algorithm,
         critic: Critic | None,
         minibatch_prompts: int,
-        inner_epochs: int,
         max_tokens: int,
         max_grad_norm: float,
         guard: NonfiniteGuard,
         watch: PromptWatch,
         mismatch: Mismatch,
-        counters: Counters,
-        clock: PhaseClock,
-        ranks: Ranks,
+        runtime: Runtime,
     ) -> None:
-        self.module, self.scorer, self.objective, self.critic = module, scorer, objective, critic
-        self.minibatch_prompts, self.inner_epochs, self.max_tokens = minibatch_prompts, inner_epochs, max_tokens
-        self.max_grad_norm, self.guard, self.watch, self.mismatch = max_grad_norm, guard, watch, mismatch
-        self.counters, self.clock, self.ranks = counters, clock, ranks
+        self.module, self.scorer, self.critic = module, scorer, critic
+        self.objective, self.inner_epochs = algorithm.objective, algorithm.inner_epochs
+        self.minibatch_prompts, self.max_tokens, self.max_grad_norm = minibatch_prompts, max_tokens, max_grad_norm
+        self.guard, self.watch, self.mismatch = guard, watch, mismatch
+        self.counters, self.clock, self.ranks = runtime.counters, runtime.clock, runtime.ranks
 
     @property
     def model(self) -> nn.Module:
         """What trains; the trainer may put it in shards before the first step."""
         return self.scorer.policy.model
 
-    def update(self, experience: Experience, kept: list[int], weights: Weights) -> dict[str, float]:
-        """``inner_epochs`` passes over the step's mini-batches; returns metrics under TRL's names."""
+    def update(
+        self, experience: Experience, kept: list[int], advantages: TokenAdvantages
+    ) -> tuple[dict[str, float], np.ndarray | None]:
+        """``inner_epochs`` passes over the step's mini-batches.
+
+        Returns metrics under TRL's names, and the concentration ``[P]`` of the prompts (NaN: not in the update).
+        """
         plans = plan_minibatches(
             experience,
             kept,
-            weights.advantages_BT,
-            weights.mask_BT,
+            advantages.advantages_BT,
+            advantages.mask_BT,
             self.objective,
             minibatch_prompts=self.minibatch_prompts,
             micro_batch_size=self.scorer.limits.completions,
@@ -75,12 +77,14 @@ class Learner:
             every_row=self.critic is not None,
             ranks=self.ranks,
         )
-        old_BT = self._old_logprobs(experience, plans, weights)
-        # With one mini-batch the first pass is made by the sampling policy itself, and notes what later ones divide by.
-        noted_BT = torch.zeros_like(weights.advantages_BT) if old_BT is None and self.inner_epochs > 1 else None
+        old_BT = self._old_logprobs(experience, plans, advantages)
+        # With one mini-batch the first pass runs the sampling policy, so its log-probs serve the later passes.
+        keeps = old_BT is None and self.inner_epochs > 1
+        first_pass_BT = torch.zeros_like(advantages.advantages_BT) if keeps else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
-        done: list[dict[str, float]] = []  # what is said of every optimizer step, those that were skipped left out
+        applied: list[dict[str, float]] = []  # gradient norms and the like of each optimizer step that was not refused
+        tokens = 0  # that train in those steps, whether they went through the model or not
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:
@@ -88,27 +92,30 @@ class Learner:
                     update = Update(
                         plan,
                         experience,
-                        weights,
-                        noted_BT if old_BT is None and not first else old_BT,
-                        noted_BT=noted_BT if first else None,
-                        watched=first,
+                        advantages,
+                        first_pass_BT if old_BT is None and not first else old_BT,
+                        first_pass_logprobs_BT=first_pass_BT if first else None,
+                        measure_concentration=first,
                         token_budget=budget,
                     )
-                    more, said = self.learn_minibatch(update)
-                    sums = add_sums(sums, more)
-                    if said is not None:
-                        done.append(said)
-        row = self.watch.note(experience)
+                    minibatch_sums, step_norms = self.learn_minibatch(update)
+                    sums = add_sums(sums, minibatch_sums)
+                    if step_norms is not None:
+                        applied.append(step_norms)
+                        tokens += plan.normalizer.tokens
+        concentrations_P, metrics = self.watch.take()
         if sums:
-            metrics = step_metrics(sums)
-            for name in {"policy_loss", "kl_loss"} & set(metrics):
-                metrics[name] /= max(1, self.inner_epochs * len(plans))
-            row |= metrics | self.mismatch.metrics(sums)
-        if done:
-            row |= {name: float(np.mean([said[name] for said in done])) for name in done[0]}
-        return row
+            means = step_metrics(sums, tokens=tokens)
+            for name in {"policy_loss", "kl_loss"} & set(means):
+                means[name] /= max(1, self.inner_epochs * len(plans))
+            metrics |= means | self.mismatch.metrics(sums)
+        if applied:
+            metrics |= {name: float(np.mean([norms[name] for norms in applied])) for name in applied[0]}
+        return metrics, concentrations_P
 
-    def _old_logprobs(self, experience: Experience, plans: list[MiniBatch], weights: Weights) -> Tensor | None:
+    def _old_logprobs(
+        self, experience: Experience, plans: list[MiniBatch], advantages: TokenAdvantages
+    ) -> Tensor | None:
         """Log-probabilities ``[B, T]`` of the sampling policy, in the rows that this rank learns from.
 
         None where one mini-batch takes every pass.
@@ -116,7 +123,7 @@ class Learner:
         if len(plans) <= 1:
             return None
         with self.clock("logprobs"), torch.no_grad():
-            old_BT = torch.zeros_like(weights.advantages_BT)
+            old_BT = torch.zeros_like(advantages.advantages_BT)
             parts = [rows for plan in plans for rows in plan.micro_batches]
             self.clock.count(sum(int(experience.lengths[plan.rows].sum()) for plan in plans))
             for rows, counts in passes(parts, self.ranks, self.model):
@@ -126,52 +133,65 @@ class Learner:
         return old_BT
 
     def learn_minibatch(self, update: Update) -> tuple[dict[str, Any], dict[str, float] | None]:
-        """One optimizer step; returns additive sums, and its gradient norms before clipping unless it was skipped."""
-        optimizer: Any = self.module.optimizers()
-        watched = len(self.watch.watches)
+        """One optimizer step; returns additive sums, and its gradient norms before clipping unless it was refused."""
+        watches = len(self.watch.watches)
         if is_sharded(self.model):  # a rank that begins again would meet the others at the wrong layer
             sums, loss = self._gradients(update)
         else:
             sums, loss = within_memory(
                 lambda: self._gradients(update),
                 update.plan,
-                lambda retries: self._shrink(update, retries, watched),
+                lambda retries: self._shrink(update, retries, watches),
                 self.ranks,
             )
         self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
         sums, loss = sum_over_ranks(sums, loss, self.module, self.model, self.ranks)
-        counters, said = self.counters, None
+        step_norms: dict[str, float] | None
         if len(update.plan.rows):
-            said = {"grad_norm": float(whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)))}
-            if self.critic is not None:
-                said["value/grad_norm"] = float(nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm))
-                said["value_loss"] = float(sums.pop("value_loss"))
-            if all(map(math.isfinite, (loss, *said.values()))):
-                optimizer.step()
-                if not is_sharded(self.model):  # else the policy changes when it takes over the weights
-                    self.scorer.policy.touch()
-                counters.updates += 1
-                counters.nonfinite_in_a_row = 0
+            step_norms = self._clip(sums)
+            if all(map(math.isfinite, (loss, *step_norms.values()))):
+                self._apply()
             else:
-                optimizer.zero_grad()
-                sums, said = {}, None
-                counters.nonfinite_updates += 1
-                counters.nonfinite_in_a_row += 1
-                self.guard.note(
-                    update.with_all_micro_batches(self.ranks),
-                    loss,
-                    whole(self.model.state_dict(), keep=self.ranks.leads),
-                    None if self.critic is None else self.critic.state_dict(),
-                    step=counters.step + 1,
-                    in_a_row=counters.nonfinite_in_a_row,
-                )
+                self._refuse(update, loss)
+                sums, step_norms = {}, None
         else:
-            counters.skipped_updates += 1
-            said = {"grad_norm": 0.0} | ({"value/grad_norm": 0.0, "value_loss": 0.0} if self.critic else {})
+            self.counters.skipped_updates += 1
+            step_norms = {"grad_norm": 0.0} | ({"value/grad_norm": 0.0, "value_loss": 0.0} if self.critic else {})
         schedulers: Any = self.module.lr_schedulers()
         if schedulers is not None:
             schedulers.step()
-        return sums, said
+        return sums, step_norms
+
+    def _clip(self, sums: dict[str, Any]) -> dict[str, float]:
+        """Clips the gradients; returns their norms before, and the critic's loss, which leaves ``sums``."""
+        clip = nn.utils.clip_grad_norm_
+        norms = {"grad_norm": float(whole(clip(self.model.parameters(), self.max_grad_norm)))}
+        if self.critic is not None:
+            norms["value/grad_norm"] = float(clip(self.critic.parameters(), self.max_grad_norm))
+            norms["value_loss"] = float(sums.pop("value_loss"))
+        return norms
+
+    def _apply(self) -> None:
+        self.module.optimizers().step()  # type: ignore[union-attr]
+        if not is_sharded(self.model):  # else the policy changes when it takes over the weights
+            self.scorer.policy.touch()
+        self.counters.updates += 1
+        self.counters.nonfinite_in_a_row = 0
+
+    def _refuse(self, update: Update, loss: float) -> None:
+        """Leaves weights and optimizer as they are, since the update is not finite."""
+        counters = self.counters
+        self.module.optimizers().zero_grad()  # type: ignore[union-attr]
+        counters.nonfinite_updates += 1
+        counters.nonfinite_in_a_row += 1
+        self.guard.note(
+            update.with_all_micro_batches(self.ranks),
+            loss,
+            whole(self.model.state_dict(), keep=self.ranks.leads),
+            None if self.critic is None else self.critic.state_dict(),
+            step=counters.step + 1,
+            in_a_row=counters.nonfinite_in_a_row,
+        )
 
     def _gradients(self, update: Update) -> tuple[dict[str, Any], float]:
         """Fills the gradients of a mini-batch; returns its additive sums and its loss."""
@@ -182,11 +202,11 @@ class Learner:
         sums: dict[str, Any] = {}
         losses: list[Tensor] = []
         for rows, counts in passes(update.plan.micro_batches, self.ranks, self.model):
-            watch = self.watch.over(update.experience, rows) if update.watched and counts else None
             if not counts:
-                unnoted = replace(update, noted_BT=None)
-                self.module.manual_backward(0.0 * self.micro_batch_loss(unnoted, rows).loss)
+                idle = replace(update, first_pass_logprobs_BT=None)
+                self.module.manual_backward(0.0 * self.micro_batch_loss(idle, rows).loss)
                 continue
+            watch = self.watch.over(update.experience, rows) if update.measure_concentration else None
             result = self.micro_batch_loss(update, rows, watch)
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())
@@ -197,7 +217,7 @@ class Learner:
         self, update: Update, rows: Tensor, watch: ConcentrationWatch | None = None
     ) -> ObjectiveResult:
         """The share of a mini-batch's loss that the completions ``rows`` contribute, the critic's included."""
-        weights, experience = update.weights, update.experience
+        advantages, experience = update.advantages, update.experience
         shared = self.critic is not None and self.critic.trunk is None
         scored = self.scorer.scored(
             self.scorer.policy,
@@ -209,14 +229,14 @@ class Learner:
         )
         new_RT, entropies_RT = scored.logprobs, scored.entropies
         assert new_RT is not None
-        if update.noted_BT is not None:
-            update.noted_BT[rows] = new_RT.detach()
+        if update.first_pass_logprobs_BT is not None:
+            update.first_pass_logprobs_BT[rows] = new_RT.detach()
         if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
             entropies_RT = entropies_RT.detach()  # logged only
         old_RT = new_RT.detach() if update.old_BT is None else update.old_BT[rows]
-        engine_BT, mask_RT = experience.engine_logprobs, weights.mask_BT[rows]
+        engine_BT, mask_RT = experience.engine_logprobs, advantages.mask_BT[rows]
         engine_RT = None if engine_BT is None else engine_BT[rows]
-        advantages_RT, differences = self.mismatch.weigh(weights.advantages_BT[rows], old_RT, engine_RT, mask_RT)
+        advantages_RT, differences = self.mismatch.weigh(advantages.advantages_BT[rows], old_RT, engine_RT, mask_RT)
         result = policy_objective(
             logprobs_BT=new_RT,
             old_logprobs_BT=old_RT,
@@ -224,22 +244,22 @@ class Learner:
             mask_BT=mask_RT,
             settings=self.objective,
             normalizer=update.plan.normalizer,
-            reference_logprobs_BT=None if weights.reference_BT is None else weights.reference_BT[rows],
+            reference_logprobs_BT=None if advantages.reference_BT is None else advantages.reference_BT[rows],
             entropies_BT=entropies_RT,
         )
         result = ObjectiveResult(loss=result.loss, sums=result.sums | differences)
-        if self.critic is None or weights.estimates is None:
+        if self.critic is None or advantages.estimates is None:
             return result
         values_RT = scored.values if scored.values is not None else self.scorer.values(experience, rows)
-        value_loss = self.critic.loss(values_RT, rows, weights.estimates, weights.mask_BT, update.plan.normalizer)
+        value_loss = self.critic.loss(values_RT, rows, advantages.estimates, advantages.mask_BT, update.plan.normalizer)
         return ObjectiveResult(
             loss=result.loss + self.critic.settings.value.coefficient * value_loss,
             sums=result.sums | {"value_loss": value_loss.detach()},
         )
 
-    def _shrink(self, update: Update, retries: int, watched: int) -> None:
+    def _shrink(self, update: Update, retries: int, watches: int) -> None:
         """After a mini-batch ran out of memory: nothing has moved yet, and later steps keep the smaller size."""
-        del self.watch.watches[watched:]
+        del self.watch.watches[watches:]
         self.module.optimizers().zero_grad()  # type: ignore[union-attr]
         limits = self.scorer.limits
         limits.tokens = min(limits.tokens, max(1, update.token_budget >> retries))

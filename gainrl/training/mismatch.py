@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from gainrl.functional.importance import importance_weights, logprob_difference
+from gainrl.functional.objectives import with_advantage
 from gainrl.types import SamplingParams
 
 OnAlarm = Literal["warn", "stop"]
@@ -52,6 +53,8 @@ class Mismatch:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Advantages times the importance weights, and additive sums of the difference (none without ``engine_BT``).
 
+        The sums are over the tokens of completions with an advantage, the only ones that run under every setting.
+
         The policy term is proportional to the advantage under every clip, so that this weighs the term itself.
         Raises RuntimeError where weights are wanted and the engine gave no log-probs.
         """
@@ -63,11 +66,12 @@ class Mismatch:
                 )
             return advantages_BT, {}
         engine_BT = engine_BT.to(training_BT.device)
-        sums = logprob_difference(training_BT, engine_BT, mask_BT)
+        told_BT = with_advantage(advantages_BT, mask_BT)
+        sums = logprob_difference(training_BT, engine_BT, told_BT)
         if self.importance_cap is not None:
             weights_BT = importance_weights(training_BT, engine_BT, mask_BT, self.importance_cap)
             advantages_BT = advantages_BT * weights_BT
-            sums["weight"] = (weights_BT * mask_BT).sum()
+            sums["weight"] = (weights_BT * told_BT).sum()
         return advantages_BT, {f"{_SUMS}{name}": value for name, value in sums.items()}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, float]:

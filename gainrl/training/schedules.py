@@ -1,11 +1,41 @@
-"""Learning-rate schedules, stepped once per optimizer step."""
+"""Optimizer and learning-rate schedule; schedules are stepped once per optimizer step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimization:
+    """``optimizer`` is called with the parameters, ``schedule`` (None: a constant rate) with the optimizer.
+
+    Gradients are clipped to a norm of ``max_grad_norm``. Both are tried on a parameter of no consequence, so that
+    settings that they refuse show before a model is loaded. Raises ValueError, or what they raise.
+    """
+
+    optimizer: Callable[[Iterable[Any]], Optimizer]
+    schedule: Callable[[Optimizer], Any] | None = None
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.max_grad_norm > 0:
+            raise ValueError(
+                f"optimizer.max_grad_norm={self.max_grad_norm} must be positive; type optimizer.max_grad_norm=1.0, or "
+                "1e9 for no clipping"
+            )
+        self.build([torch.nn.Parameter(torch.zeros(1))])
+
+    def build(self, parameters: Iterable[Any]) -> tuple[Optimizer, Any]:
+        """The optimizer of some parameters, or groups of them, and its schedule or None."""
+        optimizer = self.optimizer(parameters)
+        return optimizer, None if self.schedule is None else self.schedule(optimizer)
 
 
 def warmup_then_constant(optimizer: Optimizer, *, warmup_updates: int) -> LambdaLR:

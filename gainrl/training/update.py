@@ -15,7 +15,7 @@ from torch import Tensor
 from gainrl.functional.aggregation import Normalizer
 from gainrl.functional.batching import pack_by_tokens
 from gainrl.functional.objectives import Objective
-from gainrl.training.advantages import Weights
+from gainrl.training.advantages import TokenAdvantages
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.experience import Experience
 
@@ -43,17 +43,18 @@ class MiniBatch:
 class Update:
     """What one optimizer step learns from (`training.learner`).
 
-    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one; ``noted_BT``:
-    where the forwards leave theirs, for passes to come; ``watched``: whether the concentration is read off its
-    forwards; ``token_budget``: what the step's micro-batches began with.
+    ``old_BT``: ``[B, T]`` log-probabilities of the sampling policy, None where it is the current one.
+    ``first_pass_logprobs_BT``: where the forwards of the first pass leave theirs for later passes.
+    ``measure_concentration``: whether the forwards of this update are watched. ``token_budget``: tokens of a
+    micro-batch when the step began.
     """
 
     plan: MiniBatch
     experience: Experience
-    weights: Weights
+    advantages: TokenAdvantages
     old_BT: Tensor | None
-    noted_BT: Tensor | None = None
-    watched: bool = False
+    first_pass_logprobs_BT: Tensor | None = None
+    measure_concentration: bool = False
     token_budget: int = 1
 
     def with_all_micro_batches(self, ranks: Ranks) -> Update:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,13 +34,28 @@ SMALL = [
 ]
 
 
-def alone(folder: Path, overrides: list[str], cache: Path, at: tuple[str, int] | None = None) -> Life:
-    """``at``: where it is killed, see `Life`."""
-    return Life(folder, [*SMALL, *overrides], cache, at)
+def alone(
+    folder: Path,
+    overrides: list[str],
+    cache: Path,
+    at: tuple[str, int] | None = None,
+    *,
+    small: Sequence[str] = SMALL,
+) -> Life:
+    """``at``: where it is killed, see `Life`; ``small``: what makes it so."""
+    return Life(folder, [*small, *overrides], cache, at)
 
 
-def together(folder: Path, overrides: list[str], cache: Path, size: int = 2) -> list[Life]:
-    """The processes of one run, with the environment that torchrun gives them."""
+def together(
+    folder: Path,
+    overrides: list[str],
+    cache: Path,
+    size: int = 2,
+    *,
+    small: Sequence[str] = SMALL,
+    at: tuple[str, int] | None = None,
+) -> list[Life]:
+    """The processes of one run, with the environment that torchrun gives them; all die at ``at``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -53,8 +69,9 @@ def together(folder: Path, overrides: list[str], cache: Path, size: int = 2) -> 
     return [
         Life(
             folder,
-            [*SMALL, *overrides],
+            [*small, *overrides],
             cache,
+            at,
             environment=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(size)

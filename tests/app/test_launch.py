@@ -67,7 +67,7 @@ def test_a_shell_inside_an_allocation_is_no_launcher(environment):
     assert launched_by() is None
 
 
-@pytest.mark.parametrize("engine", ["paged", "vllm"])
+@pytest.mark.parametrize("engine", ["paged"])
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_engines_that_would_not_write_the_completions_of_one_process_are_refused(engine, strategy):
     config = composed(f"rollout={engine}", f"trainer={strategy}")

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from tests.app.pairs import STEPS, alone, differences, log, record, started, together, wait_for
+from gainrl.models.tiny import TinyModel
+from tests.app.pairs import SMALL, STEPS, alone, differences, log, record, started, together, wait_for
 
 ARMS = {
     "gain and grpo, refreshed every epoch": ["baseline=gain_rl", "schedule.refresh_every_epochs=1"],
@@ -36,7 +37,14 @@ def test_two_processes_compute_what_one_computes(tmp_path, arm):
 
 def test_shards_take_up_a_run_of_one_process_and_compute_what_it_would(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    arm = ["baseline=gain_rl", "algorithm.inner_epochs=2", "algorithm.micro_batch_size=2", "checkpoint.every_steps=1"]
+    arm = [
+        "baseline=gain_rl",
+        "algorithm.objective.beta=0.04",
+        "algorithm.reference_sync={every:2,mixing:0.5}",
+        "algorithm.inner_epochs=2",
+        "algorithm.micro_batch_size=2",
+        "checkpoint.every_steps=1",
+    ]
     killed = alone(two, arm, tmp_path / "cache of two", at=("after a checkpoint", 0))
     lives = [alone(one, arm, tmp_path / "cache of one")]
     assert killed.end() == -signal.SIGKILL, log(two)
@@ -60,3 +68,29 @@ def test_a_run_that_lightning_started_stops_when_one_process_is_asked_to_and_oth
     assert [life.end() for life in lives] == [0, 0, 0], log(one) + log(two)
     assert len(record(two)["resumed_after"]) == 1
     assert differences(one, two) == []
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_adapters_train_on_two_processes_and_go_on_with_one(tmp_path, strategy):
+    one, two = tmp_path / "one", tmp_path / "two"
+    policy = TinyModel(hidden_size=16, intermediate_size=32, layers=2, heads=2, max_length=256).load()
+    policy.model.save_pretrained(tmp_path / "model")
+    policy.tokenizer.save_pretrained(tmp_path / "model")
+    arm = [
+        "baseline=gain_rl",
+        "model=hub",
+        f"model.source={tmp_path / 'model'}",
+        "model.lora_rank=2",
+        "trainer.precision=32-true",
+        "algorithm.objective.beta=0.04",
+        "checkpoint.every_steps=1",
+    ]
+    kept = [text for text in SMALL if not text.startswith(("model.", "debug="))]
+    lives = [alone(one, arm, tmp_path / "cache of one", small=kept)]
+    first = together(two, [*arm, f"trainer={strategy}"], tmp_path / "cache of two", small=kept, at=("row", 2))
+    assert all(life.end() for life in first), log(two)
+    lives.append(alone(two, arm, tmp_path / "cache of two", small=kept))
+    assert [life.end() for life in lives] == [0, 0], log(one) + log(two)
+    assert record(two)["resumed_after"] in ([1], [2])
+    # One half of an adapter begins at zero, and AdamW makes whole steps of gradients that are near to nothing.
+    assert differences(one, two, close=5e-3) == []

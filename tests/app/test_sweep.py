@@ -3,7 +3,6 @@ from omegaconf import OmegaConf
 
 from gainrl.app import sweep
 from gainrl.app.identity import RunRecord
-from gainrl.app.train import check_arguments
 
 
 @pytest.fixture
@@ -70,9 +69,3 @@ def test_a_sweep_that_ended_early_gets_its_table_once(tmp_path, table, capsys):
     assert "interrupted" in line
     assert "SIGTERM after step 3" in line
     assert sweep.failed_jobs() == [tmp_path / "stopped"]
-
-
-def test_two_sweeps_on_one_command_line_are_refused():
-    check_arguments(["sweep=a", "seed=1,2"])
-    with pytest.raises(SystemExit, match=r"sweep=a,b would start plain jobs.*gainrl-train sweep=a"):
-        check_arguments(["sweep=a,b"])

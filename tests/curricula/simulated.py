@@ -64,7 +64,6 @@ def outcome(
         lengths=np.full(len(verdicts), 10),
         truncated=np.zeros(len(verdicts), bool),
         valid=np.ones(len(verdicts), bool),
-        concentration=0.3,
     )
 
 
@@ -100,6 +99,7 @@ def one_step(
     refill: int = 0,
     train: bool = True,
     correct: list[float] | None = None,
+    concentration: float = 0.3,
 ) -> np.ndarray:
     """Proposes, rolls out, observes and trains, as the framework does; returns the rows of the step."""
     rows = curriculum.propose(pool.prompts_per_step)
@@ -110,8 +110,10 @@ def one_step(
         groups = learner.roll_out(part, pool.step)
         pool.history.observe(groups)
         if part is rounds[-1]:
-            pool.step += 1
+            pool.counters.step += 1
         curriculum.observe(groups)
+        if part is rounds[-1]:
+            curriculum.after_update(dict.fromkeys(np.concatenate(rounds).tolist(), concentration))
         if correct is not None:
             correct += [group.pass_rate for group in groups]
     rows = np.concatenate(rounds)
@@ -137,7 +139,7 @@ def run(
     for step in range(steps):
         each_step(one_step(curriculum, pool, learner, refill, correct=rates))
         if (step + 1) % pool.steps_per_epoch == 0:
-            curriculum.end_epoch(EpochFeedback(step // pool.steps_per_epoch, float(np.mean(rates)), 0.3))
+            curriculum.end_epoch(EpochFeedback(step // pool.steps_per_epoch, float(np.mean(rates))))
             rates.clear()
 
 
@@ -149,5 +151,5 @@ def group(row: int, correct: int, group_size: int = 8, step: int = 0) -> GroupOu
 def report(curriculum: Curriculum, pool: PromptPool, groups: list[GroupOutcome]) -> None:
     """Tells pool and curriculum what a step showed, as the framework does."""
     pool.history.observe(groups)
-    pool.step += 1
+    pool.counters.step += 1
     curriculum.observe(groups)

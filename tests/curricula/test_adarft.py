@@ -52,7 +52,7 @@ def test_at_the_target_accuracy_the_same_prompts_come_back_unless_unseen_come_fi
 def test_a_frozen_target_holds_for_the_epoch():
     curriculum, pool = started(frozen_per_epoch=True)
     assert step(curriculum, pool, 8) == step(curriculum, pool, 8) == [0, 1, 2]
-    curriculum.end_epoch(EpochFeedback(0, 1.0, 0.3))
+    curriculum.end_epoch(EpochFeedback(0, 1.0))
     assert step(curriculum, pool, 4) == [75, 76, 77]  # two moves of 38.08
 
 
@@ -136,21 +136,33 @@ def test_prompts_without_a_difficulty_never_train_unless_they_are_given_one():
 
 def test_a_pool_with_fewer_difficulties_than_a_step_needs_is_refused():
     with pytest.raises(ValueError, match=r"only 1 of 3 prompts.*curriculum\.unlabelled=100"):
-        AdaRFTCurriculum().start(with_labels(5.0, np.nan, np.nan, prompts=2), None, 0)
+        AdaRFTCurriculum().start(with_labels(50.0, np.nan, np.nan, prompts=2), None, 0)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        PromptPool(2, 1, 1, 9, 8),
+        with_labels(1.0, 30.0, np.nan, levels=[1, 30, -1]),  # the levels of the data
+        with_labels(1.5, 6.5, 10.0),  # grades, as those of AMC and AIME
+        with_labels(1.0, 700.0),
+        with_labels(-1.0, 70.0),
+    ],
+)
+def test_where_the_data_has_no_difficulties_in_percent_pass_rates_are_measured(pool):
+    assert AdaRFTCurriculum().reads(pool.levels, pool.difficulties) == "pass_rate"
+    with pytest.raises(ValueError, match="add signal=pass_rate"):
+        AdaRFTCurriculum().start(pool, None, 0)
 
 
 @pytest.mark.parametrize(
     ("pool", "fault"),
     [
         (PromptPool(2, 1, 1, 9, 8), "no training problem has one"),
-        (with_labels(1.0, 3.0, np.nan, levels=[1, 3, -1]), "those of the data are its levels"),
         (with_labels(1.0, 700.0), r"the data's lie in \[1, 700\]"),
     ],
 )
-def test_where_the_data_has_no_difficulties_pass_rates_are_measured(pool, fault):
-    assert AdaRFTCurriculum().reads(pool.levels, pool.difficulties) == "pass_rate"
-    with pytest.raises(ValueError, match="add signal=pass_rate"):
-        AdaRFTCurriculum().start(pool, None, 0)
+def test_numbers_that_cannot_be_read_as_difficulties_are_refused_with_what_to_type(pool, fault):
     with pytest.raises(ValueError, match=f"{fault}: type curriculum.difficulty=pass_rate signal=pass_rate"):
         AdaRFTCurriculum(difficulty="published").start(pool, None, 0)
 

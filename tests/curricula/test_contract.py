@@ -143,7 +143,7 @@ def test_reading_metrics_changes_no_draw(name):
         assert one_step(curriculum, pool, learner, correct=rates).tolist() == plain[step]
         curriculum.metrics()
         if step % 4 == 3:
-            curriculum.end_epoch(EpochFeedback(step // 4, float(np.mean(rates)), 0.3))
+            curriculum.end_epoch(EpochFeedback(step // 4, float(np.mean(rates))))
             rates.clear()
             curriculum.metrics()
 
@@ -168,12 +168,13 @@ def test_a_run_resumed_at_any_step_draws_the_same_prompts(name, refill):
         resumed_pool.measure = twin.pass_rates
         resumed.start(resumed_pool, signal, 3)
         resumed_pool.load_state_dict(pool_state)
+        resumed_pool.counters.step = pool.step  # which the module's checkpoint holds
         resumed.load_state_dict(state)
         expected = one_step(curriculum, pool, learner, refill, correct=rates)
         assert one_step(resumed, resumed_pool, twin, refill).tolist() == expected.tolist()
         assert saved(resumed.state_dict()).keys() == state.keys()
         if step % 4 == 3:
-            curriculum.end_epoch(EpochFeedback(step // 4, float(np.mean(rates)), 0.3))
+            curriculum.end_epoch(EpochFeedback(step // 4, float(np.mean(rates))))
             rates.clear()
 
 

@@ -42,7 +42,7 @@ def test_steps_hold_the_levels_of_the_schedule():
     pool = PromptPool(400, 8, 10, 40, 8, levels=np.arange(400) % 4 + 1)
     curriculum = E2HCurriculum(schedule="classic")
     curriculum.start(pool, None, 0)
-    for pool.step in range(40):
+    for pool.counters.step in range(40):
         assert {row % 4 for row in curriculum.propose(8).tolist()} == {pool.step // 10}
 
 

@@ -18,7 +18,8 @@ def started(size: int = 1000, prompts: int = 10, steps_per_epoch: int = 4, **set
 
 def epoch(curriculum: GainCurriculum, accuracy: float, concentration: float, steps: int = 4) -> list[int]:
     rows = [row for _ in range(steps) for row in curriculum.propose(10).tolist()]
-    curriculum.end_epoch(EpochFeedback(0, accuracy, concentration))
+    curriculum.after_update(dict.fromkeys(rows, concentration))
+    curriculum.end_epoch(EpochFeedback(0, accuracy))
     return rows
 
 
@@ -43,7 +44,8 @@ def test_the_papers_step_is_half_the_prompts_of_an_epoch():
     epoch(curriculum, 0.7, 0.2)
     assert curriculum.metrics()["center"] == pytest.approx(20 * (np.tanh(0.4) + np.tanh(0.1)))
     half = started(size=100, prompts=64, steps_per_epoch=16, absolute=True, width=10, step_scale=None)
-    half.end_epoch(EpochFeedback(0, 0.5, 0.02))
+    half.after_update({0: 0.01, 1: 0.03})
+    half.end_epoch(EpochFeedback(0, 0.5))
     assert half.metrics()["move/total"] == pytest.approx(512 * np.tanh(0.01))
 
 
@@ -163,9 +165,9 @@ def test_metrics_count_what_was_seen():
 
 def test_an_unmeasured_concentration_is_refused_where_it_is_used():
     with pytest.raises(ValueError, match="update=accuracy_only"):
-        started().end_epoch(EpochFeedback(0, 0.5, float("nan")))
+        started().end_epoch(EpochFeedback(0, 0.5))
     curriculum = started(update="accuracy_only")
-    curriculum.end_epoch(EpochFeedback(0, float("nan"), float("nan")))
+    curriculum.end_epoch(EpochFeedback(0, float("nan")))
     assert curriculum.metrics()["center"] == 0
 
 

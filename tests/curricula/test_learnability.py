@@ -28,7 +28,7 @@ def test_the_mixed_score_is_flatter():
 
 def test_staleness_and_the_uniform_floor_mix_in():
     curriculum, pool = started(staleness=0.5, uniform=0.2)
-    pool.step = 3
+    pool.counters.step = 3
     ages = np.array([3, 3, 3, 4])  # last seen at step 0, and never
     scores = np.array([0.25, 0.0, 0.1875, 0.25])
     expected = 0.8 * (0.5 * scores / scores.sum() + 0.5 * ages / ages.sum()) + 0.2 / 4

@@ -122,8 +122,8 @@ def epochs(
     for epoch in range(count):
         rates: list[float] = []
         for _ in range(pool.steps_per_epoch):
-            one_step(curriculum, pool, learner, correct=rates)
-        curriculum.end_epoch(EpochFeedback(epoch, float(np.mean(rates)), concentration))
+            one_step(curriculum, pool, learner, correct=rates, concentration=concentration)
+        curriculum.end_epoch(EpochFeedback(epoch, float(np.mean(rates))))
         values.append(curriculum.metrics()[metric])
     return values
 

@@ -16,7 +16,7 @@ def walk(curriculum: OrderedCurriculum, steps: int, n: int = 2) -> list[list[int
     rows = []
     for _ in range(steps):
         rows.append(curriculum.propose(n).tolist())
-        curriculum._pool.step += 1
+        curriculum._pool.counters.step += 1
     return rows
 
 

@@ -17,7 +17,7 @@ def started(measure=lambda rows: rows.astype(float), **settings) -> tuple[PrepoC
 @pytest.mark.parametrize(("step", "first"), [(0, 0), (5, 16), (9, 28), (10, 32)])
 def test_the_window_slides_with_the_run(step, first):
     curriculum, pool = started()  # 8 / 0.2 = 40 candidates: the whole pool
-    pool.step = step
+    pool.counters.step = step
     assert curriculum.propose(8).tolist() == list(range(first, first + 8))  # floor(rho (40 - 8))
 
 

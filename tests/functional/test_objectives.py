@@ -316,10 +316,30 @@ def test_metrics_count_clipped_tokens_by_side_and_average_over_tokens():
             "ratio/mean": 3.5 / 3,
             "ratio/max": 1.5,
             "kl": sum(math.exp(-x) - 1 + x for x in d) / 3,
-            "entropy": 0.25,
+            "entropy/informative": 0.25,
         },
         rel=1e-5,
     )
+
+
+def test_completions_without_an_advantage_count_in_shares_of_all_tokens_and_nowhere_else():
+    """Two of five tokens have an advantage; the others are in the call or not, as the settings of a KL decide."""
+    ratios = torch.tensor([[1.5, 0.5], [3.0, 3.0], [3.0, 9.0]])
+    given = {
+        "logprobs_BT": ratios.log(),
+        "old_logprobs_BT": torch.zeros(3, 2),
+        "advantages_BT_or_B": torch.tensor([1.0, 0.0, 0.0]),
+        "mask_BT": torch.tensor([[True, True], [True, True], [True, False]]),
+        "entropies_BT": torch.tensor([[0.2, 0.4], [9.0, 9.0], [9.0, 9.0]]),
+    }
+    shared = {"settings": Objective(), "normalizer": Normalizer(sequences=3, tokens=5, max_tokens=2)}
+    whole = step_metrics(policy_objective(**given, **shared).sums)
+    lean = step_metrics(policy_objective(**{name: value[:1] for name, value in given.items()}, **shared).sums, tokens=5)
+    assert lean == pytest.approx(whole)
+    assert whole["clip_ratio/high_mean"] == pytest.approx(1 / 5)
+    assert whole["ratio/mean"] == pytest.approx((1.5 + 0.5) / 2)
+    assert whole["ratio/max"] == pytest.approx(1.5)
+    assert whole["entropy/informative"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(

@@ -148,3 +148,18 @@ def test_the_overlong_penalty_falls_from_the_start_of_the_buffer_to_the_limit():
 def test_a_buffer_that_does_not_fit_is_refused(buffer):
     with pytest.raises(ValueError, match="at most max_tokens=100"):
         overlong_penalty(torch.tensor([1]), 100, buffer)
+
+
+def test_a_completion_that_is_compared_without_training_pays_its_kl_too():
+    """Four wrong completions with a KL of 3 each, one of them cut: nobody is better than another."""
+    kl = torch.ones(4, 3)
+    scored = torch.ones(4, 3, dtype=torch.bool)
+    trains = scored.clone()
+    trains[3] = False
+    settings = AdvantageSettings(scale="none")
+    given = {"rewards_PG": torch.zeros(1, 4), "valid_PG": torch.ones(1, 4, dtype=torch.bool), "mask_BT": trains}
+    fair = step_advantages(**given, settings=settings, kl_BT=kl, beta=0.1, scored_BT=scored)
+    assert fair.abs().max() == 0
+    dearer = torch.tensor([1.0, 1.0, 1.0, 5.0])[:, None] * kl  # rewards -.3, -.3, -.3, -1.5: their mean is -.6
+    advantages = step_advantages(**given, settings=settings, kl_BT=dearer, beta=0.1, scored_BT=scored)
+    torch.testing.assert_close(advantages[:, 0], torch.tensor([0.3, 0.3, 0.3, 0.0]))

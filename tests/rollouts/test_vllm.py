@@ -26,6 +26,14 @@ class FakeServer:
         ids = [[request[-1], seed % 10] for request, seed in zip(requests, seeds, strict=True)]
         return ids, [[-0.5, -1.0] for _ in ids]
 
+    meets = False
+
+    def holds(self, version):
+        return self.version == version
+
+    def rest(self):
+        self.version = None  # as a server that sleeps
+
     def close(self):
         self.closed += 1
 
@@ -121,6 +129,35 @@ def test_rollouts_take_the_policy_s_precision_unless_another_is_named(started):
     assert [settings["eager"] for _, settings in started] == [True, False]
 
 
+def test_in_mixed_precision_rollouts_are_in_that_of_training(started):
+    policy, prompts = build_policy("llama"), build_prompts([4])
+    with torch.autocast("cpu", torch.bfloat16):
+        roll_out(VLLMEngine(), policy, prompts)
+        roll_out(VLLMEngine(dtype="float32"), policy, prompts)
+    assert [settings["dtype"] for _, settings in started] == [torch.bfloat16, torch.float32]
+
+
+def test_an_engine_that_slept_gets_its_weights_again(started):
+    engine, policy, prompts = VLLMEngine(), build_policy("llama"), build_prompts([4])
+    for _ in range(2):
+        roll_out(engine, policy, prompts)
+        engine.rest()
+    ((server, settings),) = started
+    assert [version for version, _ in server.loads] == [policy.version] * 2
+    assert settings["sleep"] is False  # there is nothing to give back on a CPU
+
+
+def test_weights_that_were_given_are_not_read_from_the_policy(started):
+    """Where the policy trains in shards, its own copy is empty during a rollout."""
+    engine, policy, prompts = VLLMEngine(), build_policy("llama"), build_prompts([4])
+    given = {"one": torch.ones(2)}
+    engine.take_weights(policy, given.items())
+    engine.take_weights(policy, {"two": torch.ones(2)}.items())  # of the same version
+    roll_out(engine, policy, prompts)
+    ((server, _),) = started
+    assert [list(weights) for _, weights in server.loads] == [["one"]]
+
+
 def test_a_closed_engine_is_closed_once_and_can_start_again(started):
     engine, policy, prompts = VLLMEngine(), build_policy("llama"), build_prompts([4])
     roll_out(engine, policy, prompts)
@@ -132,7 +169,16 @@ def test_a_closed_engine_is_closed_once_and_can_start_again(started):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"dtype": "int8"}, {"memory_gib": 0.0}, {"memory_share": 1.0}, {"max_batch_size": 0}]
+    "settings",
+    [
+        {"dtype": "int8"},
+        {"memory_gib": 0.0},
+        {"memory_share": 1.0},
+        {"max_batch_size": 0},
+        {"max_length": 1},
+        {"server": "node7:8000"},
+        {"timeout_minutes": 0.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings, started):
     (name,) = settings

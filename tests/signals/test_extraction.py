@@ -167,6 +167,13 @@ def test_progress_counts_up_to_all_prompts_and_tokens(policy, problems, prompts)
     assert "9/9 prompts" in str(last)
 
 
+def test_progress_calls_signals_as_their_caller_does(policy, problems, prompts):
+    reports = []
+    signals = {"angle": AngleSignal(), "angle_intra": AngleSignal(inter=0.0), "angle_again": AngleSignal()}
+    extract(signals, problems, prompts, policy, progress=reports.append)
+    assert reports[0].signals == ("angle", "angle_intra")  # what is the same is measured once, under its first name
+
+
 def test_ranks_share_the_work_and_agree(problems, prompts, tmp_path):
     """Both ranks run one after the other: the first sees its own share only, the second brings both together."""
     policy = build_policy(ARCHITECTURES["qwen2"]())

@@ -36,7 +36,7 @@ def test_the_probe_gives_the_ranking_signal_of_the_same_prompts(any_policy, prob
 
 
 def test_the_terms_are_reported_apart_and_without_their_weights(policy, problems, prompts):
-    watch = ConcentrationProbe(policy.model, intra=2.0, inter=0.0).watch(prompts)
+    watch = ConcentrationProbe(policy.model, AngleSignal(intra=2.0, inter=0.0)).watch(prompts)
     with watch([Span(0, 0, 0, len(prompts[0])), Span(3, 1, 0, len(prompts[3]))]):
         policy.model(input_ids=right_padded([prompts[0].ids, prompts[3].ids]))
     terms = watch.terms()
@@ -49,7 +49,7 @@ def test_the_terms_are_reported_apart_and_without_their_weights(policy, problems
 
 def test_a_prompt_without_a_prefix_has_one_term_and_its_concentration(policy, prompts):
     bare = [PromptTokens(prompt.ids, {"question": (0, len(prompt))}) for prompt in prompts[:1]]
-    watch = ConcentrationProbe(policy.model, inter=0.0).watch(bare)
+    watch = ConcentrationProbe(policy.model, AngleSignal(inter=0.0)).watch(bare)
     with watch([Span(0, 0, 0, len(bare[0]))]):
         policy.model(input_ids=right_padded([bare[0].ids]))
     assert np.isnan(watch.terms()["inter"][0])

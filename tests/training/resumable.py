@@ -16,23 +16,22 @@ import numpy as np
 import torch
 import yaml
 
-from gainrl.admission.all import AdmitAll
 from gainrl.admission.refill import AdmitRefill
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.splits import DataSplits
 from gainrl.datasets.templates import PromptTemplate
-from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.models.tiny import TinyModel
 from gainrl.rollouts.hf import HFEngine
-from gainrl.signals.live import ConcentrationProbe
 from gainrl.training import GRPOModule, PromptDataModule
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records, SignalRefresh
+from gainrl.training.concentration import Concentration
 from gainrl.training.schedules import warmup_then_constant
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.training.upkeep.state import collect_state, remaining_epochs, restore_state
 from gainrl.types import Judgement, Problem, SamplingParams, SignalScores, Verdict
+from tests.training.rig import grpo
 
 STEPS, EPOCH, PROMPTS = 7, 3, 4
 CURRICULA = Path(__file__).parents[2] / "conf" / "curriculum"
@@ -147,6 +146,8 @@ class Trackers(lightning.pytorch.loggers.Logger):
 
 def curriculum_of(name: str) -> Any:
     settings = yaml.safe_load((CURRICULA / f"{name}.yaml").read_text())
+    if name == "adarft":
+        settings["difficulty"] = "rank"  # the signal here is not a pass rate
     module, _, kind = settings.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), kind)(**settings)
 
@@ -187,19 +188,20 @@ def run(
     kill = kill or KillAt()
     policy = TinyModel(hidden_size=16, intermediate_size=32, layers=1, heads=2, max_length=64).load()
     settings = dict(ALGORITHMS[algorithm])
-    module = KillingModule(
+    module = grpo(
+        KillingModule,
         policy=policy,
         engine=KillingEngine(kill),
         reward=CoinReward(kill),
         objective=Objective(**settings.pop("objective")),
-        advantage=AdvantageSettings(),
         sampling=SamplingParams(group_size=4, max_new_tokens=5),
         optimizer=partial(torch.optim.AdamW, lr=3e-2),
         schedule=partial(warmup_then_constant, warmup_updates=4),
         prompts_per_step=PROMPTS,
-        probe=ConcentrationProbe(policy.model),
+        concentration=Concentration(),
         guard=NonfiniteGuard(limit=2, bundle=folder / "faults" / "nonfinite.pt"),
-        **({"admission": AdmitAll()} | settings),
+        seed=5,
+        **settings,
     )
     module.kill = kill
     data = PromptDataModule(
@@ -212,7 +214,7 @@ def run(
         steps_per_epoch=EPOCH,
         total_steps=steps,
         group_size=4,
-        seed=5,
+        runtime=module.runtime,
     )
     store = KillingStore(folder / "checkpoints")
     evaluation = KillingEvaluation(every=3, samples=2, max_new_tokens=5)
@@ -220,11 +222,11 @@ def run(
     for part in (store, evaluation, records):
         part.kill = kill
     callbacks = [
-        SignalRefresh(measure=partial(measure, kill), folder=folder / "signals", every_epochs=1),
+        SignalRefresh(measure=partial(measure, kill), folder=folder, every_epochs=1),
         evaluation,
         records,
     ]
-    checkpoints = Checkpoints(store=store, identity={}, every_steps=every_steps, monitor="eval/accuracy")
+    checkpoints = Checkpoints(store=store, every_steps=every_steps, monitor="eval/accuracy")
     found = store.newest()
     if found is not None:
         restore_state(found[1], module, data, [*callbacks, checkpoints])
@@ -241,7 +243,6 @@ def run(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         default_root_dir=folder,
     )
     trainer.fit(module, datamodule=data)

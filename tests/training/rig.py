@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 from gainrl.admission.all import AdmitAll
+from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.uniform import UniformCurriculum
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.splits import DataSplits
@@ -20,7 +23,10 @@ from gainrl.functional.objectives import Objective
 from gainrl.models.tiny import TinyModel
 from gainrl.rollouts.hf import HFEngine
 from gainrl.training import GRPOModule, PromptDataModule
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.callbacks import SignalRefresh
+from gainrl.training.runtime import Runtime
+from gainrl.training.schedules import Optimization
 from gainrl.types import (
     FinishReason,
     Judgement,
@@ -120,13 +126,13 @@ def rollout_of(policy: Policy, prompts: Sequence[PromptTokens], group_size: int,
     )
 
 
-class FollowSignal:
+class FollowSignal(CurriculumDefaults):
     """Serves the rows from the high end of the signal, again from the top after every refresh or full pass."""
 
     def start(self, pool, signal, seed):
         self.order = np.argsort(-signal.values, kind="stable")
         self.place = 0
-        self.feedback, self.seen, self.asked = [], [], []
+        self.feedback, self.seen, self.asked, self.shown = [], [], [], []
 
     def refresh(self, signal):
         self.order, self.place = np.argsort(-signal.values, kind="stable"), 0
@@ -139,6 +145,9 @@ class FollowSignal:
 
     def observe(self, groups):
         self.seen.append([group.row for group in groups])
+
+    def after_update(self, concentrations):
+        self.shown.append(concentrations)
 
     def end_epoch(self, feedback):
         self.feedback.append(feedback)
@@ -153,19 +162,38 @@ class FollowSignal:
         self.place = state["place"]
 
 
+_ALGORITHM, _OPTIMIZATION, _RUNTIME = (
+    {field.name for field in fields(kind)} for kind in (Algorithm, Optimization, Runtime)
+)
+
+
+def grpo(kind: type[GRPOModule] = GRPOModule, **settings) -> GRPOModule:
+    """A module from loose settings: those of its records are put into them."""
+    settings = {"admission": AdmitAll(), "objective": Objective(), "advantage": AdvantageSettings()} | settings
+    settings["group_size"] = settings["sampling"].group_size
+
+    def record(kind, names):
+        return kind(**{name: settings.pop(name) for name in names & settings.keys()})
+
+    return kind(
+        algorithm=record(Algorithm, _ALGORITHM),
+        optimization=record(Optimization, _OPTIMIZATION),
+        runtime=record(Runtime, _RUNTIME),
+        **settings,
+    )
+
+
 def module_of(
     policy: Policy | None = None, *, objective: dict | None = None, lr: float = 0.1, **settings
 ) -> GRPOModule:
     settings = {
         "engine": RecordingEngine(),
         "reward": RuleReward(coin),
-        "admission": AdmitAll(),
-        "advantage": AdvantageSettings(),
         "sampling": SamplingParams(group_size=4, max_new_tokens=TOKENS),
         "optimizer": partial(torch.optim.SGD, lr=lr),
         "prompts_per_step": 4,
     } | settings
-    return GRPOModule(policy=policy or tiny_policy(), objective=Objective(**(objective or {})), **settings)
+    return grpo(policy=policy or tiny_policy(), objective=Objective(**(objective or {})), **settings)
 
 
 def data_of(module: GRPOModule, *, splits: DataSplits | None = None, curriculum=None, steps: int = 1, epoch: int = 2):
@@ -177,8 +205,13 @@ def data_of(module: GRPOModule, *, splits: DataSplits | None = None, curriculum=
         steps_per_epoch=epoch,
         total_steps=steps,
         group_size=module.sampling.group_size,
-        seed=module.seed,
+        runtime=module.runtime,
     )
+
+
+def logged(module: GRPOModule) -> dict[str, float]:
+    """What Lightning was shown, each name with its last value."""
+    return {name: float(value) for name, value in module.trainer.callback_metrics.items()}
 
 
 def refresh_of(folder, *values: np.ndarray, **settings) -> SignalRefresh:
@@ -209,7 +242,7 @@ def fit(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
     )
     trainer.fit(module, datamodule=data)
     return trainer

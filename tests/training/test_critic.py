@@ -5,17 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from gainrl.admission.all import AdmitAll
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.functional.values import ValueSettings
 from gainrl.models.export import export_policy
 from gainrl.models.tiny import TinyModel
-from gainrl.training.checks import check_batches
 from gainrl.training.critic import Critic, CriticSettings
 from gainrl.training.experience import Experience, outcomes
-from gainrl.training.grpo import GRPOModule
 from gainrl.types import FinishReason, Judgement, Problem, PromptBatch, PromptTokens, Rollout, SamplingParams, Verdict
+from tests.training.rig import grpo
 
 WHITENED = AdvantageSettings(baseline="none", scale="tokens", eps=1e-8)
 PLAIN = AdvantageSettings(baseline="none", scale="none")
@@ -29,11 +27,10 @@ def settings(trunk="shared", learning_rate=1e-2, **value):
 def module(
     critic, *, group_size=2, advantage=WHITENED, objective=OBJECTIVE, optimizer=None, prompts_per_step=3, **options
 ):
-    made = GRPOModule(
+    made = grpo(
         policy=TinyModel(hidden_size=16, intermediate_size=32, heads=2, layers=1).load(),
         engine=None,
         reward=None,
-        admission=AdmitAll(),
         objective=objective,
         advantage=advantage,
         sampling=SamplingParams(group_size=group_size, max_new_tokens=5),
@@ -64,7 +61,7 @@ def experience(module, rewards):
         for r in rewards
     ]
     values = np.array([verdict.value for verdict in verdicts])
-    groups = outcomes(batch, rollout, verdicts, values, step=0, exclude_truncated=False)
+    groups = outcomes(batch, rollout, verdicts, values, step=0)
     made = Experience(size, module.policy.pad_id)
     made.add(batch, rollout, [""] * len(rewards), verdicts, groups)
     return made
@@ -74,8 +71,8 @@ def step(module, rewards):
     """One step's update on fixed completions; returns what it logs."""
     collected = experience(module, rewards)
     kept = list(range(len(collected.groups)))
-    weights = module.weigher.weigh(collected, kept)
-    row = weights.metrics | module.learner.update(collected, kept, weights)
+    advantages = module.advantage_estimator.estimate(collected, kept)
+    row = advantages.metrics | module.learner.update(collected, kept, advantages)[0]
     module.counters.step += 1
     module.sync_reference()
     return row
@@ -100,7 +97,7 @@ def test_estimates_by_hand():
 
 def test_advantages_are_whitened_over_the_step_and_targets_are_not():
     made = module(settings(lam=1.0))
-    found = made.weigher.weigh(experience(made, REWARDS), [0, 1, 2])
+    found = made.advantage_estimator.estimate(experience(made, REWARDS), [0, 1, 2])
     chosen = found.advantages_BT[found.mask_BT]
     assert float(chosen.mean()) == pytest.approx(0, abs=1e-6)
     assert float(chosen.std()) == pytest.approx(1, abs=1e-5)
@@ -149,13 +146,12 @@ def test_the_critic_learns_the_rewards(trunk):
 
 def test_values_reach_the_policy_through_a_shared_trunk_only():
     def moved(trunk):
-        made = module(settings(trunk, epsilon=None))
-        made.objective = Objective(clip="none", epsilon=None)
+        made = module(settings(trunk, epsilon=None), objective=Objective(clip="none", epsilon=None))
         with torch.no_grad():
             made.critic.head.weight.fill_(0.1)
         before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
         collected = experience(made, REWARDS)
-        found = made.weigher.weigh(collected, [0, 1, 2])
+        found = made.advantage_estimator.estimate(collected, [0, 1, 2])
         made.learner.update(collected, [0, 1, 2], replace(found, advantages_BT=torch.zeros_like(found.advantages_BT)))
         return any(not torch.equal(tensor, before[name]) for name, tensor in made.model.state_dict().items())
 
@@ -165,7 +161,7 @@ def test_values_reach_the_policy_through_a_shared_trunk_only():
 
 def test_completions_without_a_verdict_and_masked_ones_teach_the_critic_nothing():
     made = module(settings(), truncated="mask")
-    found = made.weigher.weigh(experience(made, [None, *REWARDS[1:]]), [0, 1, 2])
+    found = made.advantage_estimator.estimate(experience(made, [None, *REWARDS[1:]]), [0, 1, 2])
     assert found.mask_BT.any(dim=1).tolist() == [False, True, True, True, False, True]  # row 4 was cut at the limit
     assert not found.estimates.targets_BT[~found.mask_BT].any()
 
@@ -177,9 +173,7 @@ def test_a_group_of_one_is_enough():
     with pytest.raises(ValueError, match="a group needs"):
         module(None, group_size=1, advantage=AdvantageSettings())
     with pytest.raises(ValueError, match="1 completion or more"):
-        check_batches(
-            group_size=0, prompts_per_step=1, minibatch_prompts=1, inner_epochs=1, micro_batch_size=None, compares=False
-        )
+        module(settings(), group_size=0)
 
 
 def test_a_kl_in_the_reward_and_a_synced_reference_work_with_a_critic():
@@ -187,7 +181,7 @@ def test_a_kl_in_the_reward_and_a_synced_reference_work_with_a_critic():
     made = module(settings(), objective=objective, reference_sync={"every": 1, "mixing": 1.0})
     assert step(made, REWARDS)["kl"] == pytest.approx(0.0, abs=1e-6)
     assert step(made, REWARDS)["kl"] == pytest.approx(0.0, abs=1e-6)  # the reference is the policy again
-    made.reference_sync = None
+    made.algorithm = replace(made.algorithm, reference_sync=None)
     step(made, REWARDS)
     assert abs(step(made, REWARDS)["kl"]) > 1e-4
 

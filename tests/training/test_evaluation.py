@@ -18,6 +18,7 @@ from gainrl.training.evaluation import (
     EvaluationSettings,
     chosen_rows,
     evaluate,
+    problems_at_once,
     scores,
 )
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
@@ -190,7 +191,7 @@ def test_settings_without_meaning_are_refused(options, hint):
 def callback(**options):
     evaluated, engine = made()
     module = SimpleNamespace(
-        policy=Policy(None, TOKENIZER, (), TOKENIZER.pad_token_id),
+        policy=Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id),
         engine=engine,
         reward=evaluated.reward,
         clock=PhaseClock(),
@@ -222,3 +223,16 @@ def test_without_held_out_problems_the_headline_is_the_mean_over_sets():
     assert metrics["eval/accuracy"] == pytest.approx(2 / 3)
     assert "eval/accuracy/level_1" not in metrics
     assert callback(held_out=False) == {}
+
+
+def test_on_a_processor_a_large_model_evaluates_in_parts_and_a_tiny_one_in_one():
+    settings = EvaluationSettings(samples=1, max_new_tokens=100)
+
+    def at_once(size, device="cpu"):
+        policy = Policy(torch.nn.Linear(size, 1, bias=False, device=device), None, (), 0)
+        return problems_at_once(policy, settings)
+
+    # 2e12 operations at once; a problem costs 2 x size x (100 + 100) tokens x 2 draws
+    assert at_once(10**4) == 250_000
+    assert at_once(10**7) == 250
+    assert at_once(10**4, device="meta") is None  # as on a GPU

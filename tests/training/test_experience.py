@@ -1,4 +1,5 @@
 import numpy as np
+import torch
 
 from gainrl.training.experience import Experience, outcomes
 from gainrl.training.metrics import experience_metrics
@@ -10,7 +11,7 @@ CORRECT, WRONG, ERROR = (
 )
 
 
-def collected(*rounds, exclude_truncated=False):
+def collected(*rounds):
     """Each round is a list of (text, verdict) with two completions per prompt."""
     module = module_of()
     data = data_of(module)
@@ -27,7 +28,6 @@ def collected(*rounds, exclude_truncated=False):
             verdicts,
             np.array([verdict.value for verdict in verdicts]),
             step=3,
-            exclude_truncated=exclude_truncated,
         )
         experience.add(batch, rollout, texts, verdicts, groups)
     return experience, module.policy.pad_id
@@ -50,8 +50,6 @@ def test_groups_carry_rewards_verdicts_and_validity():
     assert first.truncated.tolist() == [False, True]
     assert second.valid.tolist() == [False, True]
     assert (second.pass_rate, second.mixed) == (1.0, False)
-    strict, _ = collected([("1<end>", CORRECT), ("2", WRONG)], exclude_truncated=True)
-    assert strict.groups[0].valid.tolist() == [True, False]
 
 
 def test_metrics_of_a_step_by_hand():
@@ -90,5 +88,22 @@ def test_components_of_a_reward_and_the_concentration_of_prompts_are_logged():
     )
     experience.groups[0].concentration = 0.25
     row = experience_metrics(experience, np.zeros(2))
-    assert (row["rewards/format/mean"], row["rewards/format/std"]) == (0.5, 0.5)
+    assert row["rewards/format/mean"] == 0.5
     assert row["concentration"] == 0.25
+
+
+def test_deviations_of_components_are_those_of_a_sample():
+    def verdict(value):
+        return Verdict(Judgement.CORRECT, value, {"format": value})
+
+    experience, _ = collected([("1<end>", verdict(0.0)), ("2<end>", verdict(1.0))])
+    row = experience_metrics(experience, np.zeros(2))
+    assert np.isclose(row["rewards/format/std"], np.sqrt(0.5))  # ddof 1: sqrt((0.25 + 0.25) / 1)
+    alone, _ = collected([("1<end>", verdict(0.7)), ("2<end>", CORRECT)])
+    assert experience_metrics(alone, np.zeros(2))["rewards/format/std"] == 0
+
+
+def test_the_entropy_that_was_sampled_counts_every_real_token_once():
+    experience, _ = collected([("1<end>", CORRECT), ("222<end>", WRONG)])
+    experience.engine_logprobs = torch.tensor([[-1.0, -2.0, 9.0, 9.0], [-0.5, -0.5, -1.0, -1.0]])  # 9: padding
+    assert np.isclose(experience_metrics(experience, np.zeros(2))["entropy/sampled"], 6 / 6)

@@ -11,7 +11,7 @@ import gainrl.training.scorer as scorer
 from gainrl.admission.refill import AdmitRefill
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import policy_objective
-from gainrl.signals.live import ConcentrationProbe
+from gainrl.training.concentration import Concentration
 from gainrl.training.schedules import warmup_then_constant
 from gainrl.types import Judgement, SamplingParams, Verdict
 from tests.training.rig import (
@@ -23,6 +23,7 @@ from tests.training.rig import (
     data_of,
     fit,
     largest_difference,
+    logged,
     module_of,
     refresh_of,
     tiny_policy,
@@ -33,7 +34,7 @@ from tests.training.rig import (
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the objective was given and what it said, in the order of its calls."""
+    """What the objective was given and what it returned, in the order of its calls."""
     seen = []
 
     def watched(**given):
@@ -57,8 +58,7 @@ def test_in_the_first_inner_epoch_every_ratio_is_exactly_1_and_nothing_is_clippe
         inner_epochs=inner_epochs,
         micro_batch_size=5,
         objective={"epsilon": 1e-6},
-        probe=ConcentrationProbe(policy.model) if tokens else None,
-        probe_completions=tokens == "prompt_and_completion",
+        concentration=Concentration(with_completions=tokens == "prompt_and_completion") if tokens else None,
     )
     first = calls[: len(calls) // inner_epochs]
     assert sum(float(result.sums["tokens"]) for _, result in first) > 20
@@ -73,17 +73,14 @@ def test_in_the_first_inner_epoch_every_ratio_is_exactly_1_and_nothing_is_clippe
 
 
 @pytest.mark.parametrize("with_completions", [False, True])
-def test_a_step_without_an_update_has_the_concentration_that_its_update_would_have_shown(with_completions):
-    policy = tiny_policy()
-    probe = ConcentrationProbe(policy.model)
-    module = trained(policy=policy, probe=probe, probe_completions=with_completions, lr=0.0, micro_batch_size=5)
-    shown = np.array([group.concentration for group in module.experience.groups])
+def test_a_step_without_an_update_has_the_concentration_that_its_update_would_have_shown(with_completions, tmp_path):
+    curriculum = FollowSignal()
+    module = module_of(concentration=Concentration(with_completions=with_completions), lr=0.0, micro_batch_size=5)
+    fit(module, data_of(module, curriculum=curriculum), [refresh_of(tmp_path, np.arange(16.0))])
+    (shown,) = curriculum.shown
     measured = module.learner.watch.measure(module.experience, module.learner.scorer)
-    again = np.array([group.concentration for group in module.experience.groups])
-    assert np.isfinite(shown).any()
-    assert np.isfinite(again).all()
-    np.testing.assert_allclose(again[np.isfinite(shown)], shown[np.isfinite(shown)], atol=1e-6)
-    assert measured == pytest.approx(again.mean())
+    assert 0 < len(shown) < len(measured) == 4
+    assert shown == pytest.approx({row: measured[row] for row in shown}, abs=1e-6)
 
 
 def test_later_minibatches_of_a_step_are_compared_with_the_policy_that_sampled(calls):
@@ -117,14 +114,14 @@ OBJECTIVES = {
 def test_the_update_is_the_same_for_any_micro_batch(objective):
     def after(**limits):
         module = trained(objective=objective, inner_epochs=2, minibatch_prompts=2, **limits)
-        return weights(module), module.row
+        return weights(module), logged(module)
 
     whole, row = after()
     assert largest_difference(whole, weights(module_of())) > 1e-3  # something was learnt at all
     for limits in ({"micro_batch_size": 1}, {"micro_batch_size": 3}, {"micro_batch_tokens": 60}):
         split, split_row = after(**limits)
         assert largest_difference(whole, split) < 1e-6
-        for name in ("policy_loss", "entropy", "grad_norm", "clip_ratio/region_mean", "ratio/mean"):
+        for name in ("policy_loss", "entropy/informative", "grad_norm", "clip_ratio/region_mean", "ratio/mean"):
             assert split_row[name] == pytest.approx(row[name], abs=1e-6)
     same, _ = after(micro_batch_size=1000)
     assert largest_difference(whole, same) == 0
@@ -137,14 +134,14 @@ def test_completions_without_an_advantage_add_an_exact_zero(monkeypatch):
         return True if int(problem.id.split("-")[1]) % 2 else coin(text, problem)
 
     lean = trained(reward=RuleReward(rule), prompts_per_step=8)
-    assert 0 < lean.row["frac_reward_zero_std"] < 1
+    assert 0 < logged(lean)["frac_reward_zero_std"] < 1
     monkeypatch.setattr(
         "gainrl.training.update.trainable_rows",
         lambda advantages, mask, objective: mask.any(dim=1).nonzero().squeeze(1),
     )
     full = trained(reward=RuleReward(rule), prompts_per_step=8)
     assert largest_difference(weights(lean), weights(full)) < 1e-7
-    assert lean.row["policy_loss"] == pytest.approx(full.row["policy_loss"], abs=1e-7)
+    assert logged(lean)["policy_loss"] == pytest.approx(logged(full)["policy_loss"], abs=1e-7)
 
 
 @pytest.mark.parametrize("verdict", [True, False])
@@ -156,7 +153,7 @@ def test_a_step_in_which_nothing_can_be_learnt_moves_no_weight(verdict):
     fit(module, data_of(module, steps=2))
     assert largest_difference(before, weights(module)) == 0
     assert (module.counters.updates, module.counters.skipped_updates) == (0, 2)
-    assert module.row["frac_reward_zero_std"] == 1
+    assert logged(module)["frac_reward_zero_std"] == 1
 
 
 def test_inner_epochs_and_minibatches_multiply_to_optimizer_steps():
@@ -168,7 +165,7 @@ def test_inner_epochs_and_minibatches_multiply_to_optimizer_steps():
     assert counters.step == 2
     assert counters.updates + counters.skipped_updates == 2 * 4 * 3
     assert trainer.global_step == counters.updates
-    assert module.row["learning_rate"] == pytest.approx(0.1 * 25 / 100)
+    assert logged(module)["learning_rate"] == pytest.approx(0.1 * 25 / 100)
     assert (counters.prompts, counters.rollouts) == (8, 32)
 
 
@@ -178,8 +175,8 @@ def test_gradients_are_clipped_to_the_largest_norm_and_reported_as_they_were():
     for module in (free, bound):
         fit(module, data_of(module))
     moved = [now.detach() - before for now, before in zip(bound.model.parameters(), start, strict=True)]
-    assert free.row["grad_norm"] == pytest.approx(bound.row["grad_norm"])
-    assert bound.row["grad_norm"] > 1e-3
+    assert logged(free)["grad_norm"] == pytest.approx(logged(bound)["grad_norm"])
+    assert logged(bound)["grad_norm"] > 1e-3
     assert float(torch.cat([change.flatten() for change in moved]).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -241,12 +238,12 @@ def test_refills_top_a_step_up_with_mixed_groups_and_everything_is_reported(tmp_
     assert len(curriculum.seen) > 1  # the first round left the step incomplete
     assert [exclude for _, exclude in curriculum.asked][:2] == [[], rows[:4]]
     assert data.pool.history.visits[rows].tolist() == [1] * len(rows)
-    trained_rows = {i for i, value in enumerate(np.abs(module.advantages).reshape(-1, 4).sum(axis=1)) if value > 0}
+    trained_rows = {i for i, value in enumerate(np.abs(module.advantages_B).reshape(-1, 4).sum(axis=1)) if value > 0}
     assert trained_rows <= {i for i, group in enumerate(groups) if group.mixed}
     assert len(trained_rows) <= 4
     assert module.counters.rollouts == 4 * len(rows)
-    assert module.row["admission/rollouts"] == 4 * len(rows)
-    assert module.row["admission/wasted_rollouts"] == 4 * (len(rows) - len(trained_rows))
+    assert logged(module)["admission/rollouts"] == 4 * len(rows)
+    assert logged(module)["admission/wasted_rollouts"] == 4 * (len(rows) - len(trained_rows))
 
 
 # -------------------------------------------------------------- truncated completions, lost verdicts
@@ -276,9 +273,52 @@ def scripted(truncated, **settings):
 )
 def test_truncated_completions_train_are_masked_or_leave_their_group(truncated, expected, tokens, calls):
     module = scripted(truncated)
-    assert module.advantages[:4] == pytest.approx(expected)
+    assert module.advantages_B[:4] == pytest.approx(expected)
     assert calls[0][0]["normalizer"].tokens == 4 * tokens
-    assert module.row["completions/clipped_ratio"] == 0.25
+    assert logged(module)["completions/clipped_ratio"] == 0.25
+
+
+@pytest.mark.parametrize("truncated", ["keep", "mask", "exclude"])
+def test_what_a_truncated_completion_trains_does_not_change_what_it_showed(truncated):
+    """Of one correct and three cut and wrong completions the pass rate is 1/4, whatever the rule."""
+    module = trained(
+        engine=ScriptedEngine("12<end>", "13", "14", "15"),
+        reward=RuleReward(lambda text, problem: text == "12"),
+        truncated=truncated,
+    )
+    group = module.experience.groups[0]
+    assert (group.pass_rate, group.mixed) == (0.25, True)
+    assert logged(module)["accuracy"] == 0.25
+    assert logged(module)["reward"] == 0.25
+    history = data_of(module).pool.history if module._trainer is None else module.trainer.datamodule.pool.history
+    assert history.run_solved.sum() == 0
+
+
+def test_with_the_kl_in_the_reward_a_masked_completion_is_compared_at_its_own_cost():
+    """Three completions cost beta K, the one that is cut beta C: against their mean the three get beta (C - K) / 4."""
+    module = module_of(
+        engine=ScriptedEngine("12<end>", "12<end>", "12<end>", "12"),
+        reward=RuleReward(lambda text, problem: False),
+        advantage=AdvantageSettings(scale="none"),
+        objective={"beta": 0.5, "kl_placement": "reward", "kl_estimator": "k1"},
+        truncated="mask",
+        lr=0.0,
+    )
+    module.reference.keep()
+    with torch.no_grad():
+        for parameter in module.model.parameters():  # away from the reference
+            parameter.mul_(1.5)
+    fit(module, data_of(module))
+    scorer, rows = module.learner.scorer, torch.arange(4)
+    with torch.no_grad():
+        policy = scorer.logprobs(module.policy, module.experience, rows)
+        with module.reference.active() as reference:
+            costs = policy - scorer.logprobs(reference, module.experience, rows)
+    whole, cut = float(costs[0, :3].sum()), float(costs[3, :2].sum())
+    assert abs(whole) > 0.01
+    assert abs(cut) > 0.01
+    assert module.advantages_B[:3] == pytest.approx([0.5 * (cut - whole) / 4] * 3, abs=1e-5)
+    assert module.advantages_B[3] == 0
 
 
 def test_completions_that_could_not_be_judged_leave_their_group():
@@ -290,9 +330,9 @@ def test_completions_that_could_not_be_judged_leave_their_group():
             ]
 
     module = trained(engine=ScriptedEngine(*TEXTS), reward=Broken(), advantage=AdvantageSettings(scale="none"))
-    assert module.advantages[:4] == pytest.approx([1 / 3, 0, 1 / 3, -2 / 3])
-    assert module.row["excluded_completions"] == 4
-    assert module.row["verdicts/error"] == 0.25
+    assert module.advantages_B[:4] == pytest.approx([1 / 3, 0, 1 / 3, -2 / 3])
+    assert logged(module)["excluded_completions"] == 4
+    assert logged(module)["verdicts/error"] == 0.25
 
 
 def test_long_completions_pay_in_the_last_part_of_the_limit():
@@ -310,19 +350,20 @@ def test_long_completions_pay_in_the_last_part_of_the_limit():
 
 
 def test_the_kl_to_the_reference_begins_at_zero_and_grows():
-    first, third = (trained(objective={"beta": 0.1}, steps=steps, lr=0.5).row for steps in (1, 3))
+    first, third = (logged(trained(objective={"beta": 0.1}, steps=steps, lr=0.5)) for steps in (1, 3))
     assert first["kl"] == pytest.approx(0, abs=1e-9)
     assert third["kl"] > 1e-6
-    assert "kl" not in trained().row
+    assert "kl" not in logged(trained())
 
 
 def test_a_kl_in_the_loss_pulls_towards_the_reference():
     def kl_after(beta):
         module = module_of(objective={"beta": beta}, reward=RuleReward(lambda t, p: False), lr=0.3)
-        for parameter in module.reference._frozen.model.parameters():
+        module.reference.keep()
+        for parameter in module.reference._model.parameters():
             parameter.add_(0.1 * torch.ones_like(parameter))
         fit(module, data_of(module, steps=6))
-        return module.row["kl"]
+        return logged(module)["kl"]
 
     assert kl_after(5.0) < 0.8 * kl_after(1e-9)
 
@@ -333,8 +374,9 @@ def test_a_kl_in_the_reward_costs_what_it_sums_to():
         advantage=AdvantageSettings(scale="none"),
         lr=0.0,
     )
+    module.reference.keep()
     with torch.no_grad():
-        for parameter in module.reference._frozen.model.parameters():
+        for parameter in module.reference._model.parameters():
             parameter.mul_(1.2)
     fit(module, data_of(module))
     experience = module.experience
@@ -346,7 +388,7 @@ def test_a_kl_in_the_reward_costs_what_it_sums_to():
     for index, group in enumerate(experience.groups):
         penalised = [group.rewards[g] - 0.5 * float(gap[index * 4 + g].sum()) for g in range(4)]
         expected = [value - sum(penalised) / 4 for value in penalised]
-        assert module.advantages[index * 4 : index * 4 + 4] == pytest.approx(expected, abs=1e-5)
+        assert module.advantages_B[index * 4 : index * 4 + 4] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_reference_moves_on_its_period_by_its_share():
@@ -375,14 +417,14 @@ def test_rollouts_leave_the_model_in_train_mode():
     assert trained().model.training
 
 
-def test_the_update_notes_the_concentration_of_the_prompts_that_it_ran():
-    policy = tiny_policy()
-    module = trained(policy=policy, probe=ConcentrationProbe(policy.model))
-    values = np.array([group.concentration for group in module.experience.groups])
-    mixed = np.array([group.mixed for group in module.experience.groups])
-    assert mixed.any()
-    assert (np.isnan(values) == ~mixed).all()
-    assert module.row["concentration"] == pytest.approx(np.nanmean(values))
+def test_the_curriculum_is_shown_the_concentration_of_the_prompts_that_the_update_ran(tmp_path):
+    curriculum = FollowSignal()
+    module = module_of(concentration=Concentration())
+    fit(module, data_of(module, curriculum=curriculum), [refresh_of(tmp_path, np.arange(16.0))])
+    (shown,) = curriculum.shown
+    assert shown
+    assert set(shown) == {group.row for group in module.experience.groups if group.mixed}
+    assert logged(module)["concentration"] == pytest.approx(np.mean(list(shown.values())))
 
 
 def test_counters_and_seconds_travel_in_the_checkpoint_as_plain_values():

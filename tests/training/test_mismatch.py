@@ -7,7 +7,7 @@ import torch
 from gainrl.rollouts.hf import HFEngine
 from gainrl.training.mismatch import Mismatch
 from gainrl.types import SamplingParams
-from tests.training.rig import largest_difference, module_of, trained, weights
+from tests.training.rig import largest_difference, logged, module_of, trained, weights
 
 
 class ShiftedEngine:
@@ -28,15 +28,15 @@ class ShiftedEngine:
 
 def test_an_engine_with_the_training_weights_differs_by_rounding_alone():
     module = trained()
-    assert module.row["rollout/logprob_difference_mean"] < 1e-5
-    assert 0 < module.row["rollout/logprob_difference_max"] < 1e-4
-    assert "rollout/importance_weight_mean" not in module.row
+    assert logged(module)["rollout/logprob_difference_mean"] < 1e-5
+    assert 0 < logged(module)["rollout/logprob_difference_max"] < 1e-4
+    assert "rollout/importance_weight_mean" not in logged(module)
 
 
 def test_a_constant_shift_is_what_the_metrics_say():
     module = trained(engine=ShiftedEngine(0.5), inner_epochs=2)
-    assert module.row["rollout/logprob_difference_mean"] == pytest.approx(0.5, abs=1e-5)
-    assert module.row["rollout/logprob_difference_max"] == pytest.approx(0.5, abs=1e-4)
+    assert logged(module)["rollout/logprob_difference_mean"] == pytest.approx(0.5, abs=1e-5)
+    assert logged(module)["rollout/logprob_difference_max"] == pytest.approx(0.5, abs=1e-4)
 
 
 def test_weights_below_the_cap_scale_the_gradient_and_above_it_are_cut():
@@ -50,12 +50,12 @@ def test_weights_below_the_cap_scale_the_gradient_and_above_it_are_cut():
     assert largest_difference(plain, {name: torch.zeros_like(value) for name, value in plain.items()}) > 1e-6
     for factor, found in ((2, doubled), (4, cut)):
         assert largest_difference({name: factor * value for name, value in plain.items()}, found) < 1e-5
-    assert module.row["rollout/importance_weight_mean"] == pytest.approx(4.0, rel=1e-4)
+    assert logged(module)["rollout/importance_weight_mean"] == pytest.approx(4.0, rel=1e-4)
 
 
 def test_without_engine_logprobs_nothing_is_compared():
     module = trained(engine=ShiftedEngine(None), mismatch=Mismatch(alarm=0.1))
-    assert not [name for name in module.row if name.startswith("rollout/")]
+    assert not [name for name in logged(module) if name.startswith("rollout/")]
 
 
 def test_weights_without_engine_logprobs_stop_the_run():

@@ -43,5 +43,5 @@ def test_a_refill_excludes_all_rows_of_the_step():
 @pytest.mark.parametrize(("done", "left"), [(0, 3), (1, 2), (3, 3), (5, 1)])
 def test_an_interrupted_epoch_goes_on_with_its_next_step(done, left):
     pool = pool_of()
-    pool.step = done
+    pool.counters.step = done
     assert len(list(CurriculumSampler(started(pool), pool))) == left

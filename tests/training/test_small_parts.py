@@ -1,13 +1,17 @@
 """Clock, schedules, judging and the checks that need no weights."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import gainrl.training.clock as clock_module
-from gainrl.training.checks import check_batches, check_completions
+from gainrl.functional.advantages import AdvantageSettings
+from gainrl.functional.objectives import Objective
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.clock import PhaseClock
 from gainrl.training.collection import judge
-from gainrl.training.schedules import warmup_then_constant, warmup_then_cosine
+from gainrl.training.schedules import Optimization, warmup_then_constant, warmup_then_cosine
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of
 
@@ -80,7 +84,7 @@ def test_judging_leaves_special_tokens_out_and_gives_lengths_to_rewards_that_ask
     assert len(verdicts) == 4
 
 
-GOOD = {"group_size": 8, "prompts_per_step": 12, "minibatch_prompts": 4, "inner_epochs": 1, "micro_batch_size": None}
+GOOD = {"objective": Objective(), "advantage": AdvantageSettings(), "group_size": 8, "minibatch_prompts": 4}
 
 
 @pytest.mark.parametrize(
@@ -94,9 +98,9 @@ GOOD = {"group_size": 8, "prompts_per_step": 12, "minibatch_prompts": 4, "inner_
     ],
 )
 def test_batch_sizes_that_contradict_are_refused_with_one_that_works(changes, message):
-    check_batches(**GOOD)
+    assert Algorithm(**GOOD).minibatch_of(12) == 4
     with pytest.raises(ValueError, match=message):
-        check_batches(**(GOOD | changes))
+        Algorithm(**(GOOD | changes)).minibatch_of(12)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,12 @@ def test_batch_sizes_that_contradict_are_refused_with_one_that_works(changes, me
     ],
 )
 def test_settings_of_completions_and_reference_are_checked_whole(changes, message):
-    good = {"truncated": "keep", "overlong": None, "reference_sync": None}
-    check_completions(**good)
     with pytest.raises(ValueError, match=message):
-        check_completions(**(good | changes))
+        Algorithm(**(GOOD | changes))
+
+
+def test_an_optimizer_that_refuses_its_settings_shows_before_a_model_is_there():
+    with pytest.raises(ValueError, match="Invalid learning rate"):
+        Optimization(optimizer=partial(torch.optim.AdamW, lr=-1.0))
+    with pytest.raises(ValueError, match=r"max_grad_norm=0 must be positive; type optimizer\.max_grad_norm=1\.0"):
+        Optimization(optimizer=torch.optim.AdamW, max_grad_norm=0)

@@ -20,7 +20,6 @@ def experience_of(*texts, group_size=2):
         verdicts,
         torch.ones(len(texts)).numpy(),
         step=0,
-        exclude_truncated=False,
     )
     experience.add(batch, rollout, list(texts), verdicts, groups)
     return experience

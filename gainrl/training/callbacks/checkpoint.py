@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from gainrl.training.callbacks.evaluation import fresh_evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.upkeep.checkpoints import CheckpointStore, Saved
@@ -20,23 +21,26 @@ from gainrl.training.upkeep.interruption import Interrupted, Stopped, StopReques
 from gainrl.training.upkeep.state import collect_state, restore_optimizers
 
 
-class Checkpoints(Callback):
+class Checkpoints(Checkpoint):
     """Saves every ``every_steps`` steps, every ``every_minutes`` minutes, at a new best, and after the last step.
 
-    Place it last: a checkpoint at the end of an epoch holds the order of the next one, and a checkpoint of step ``s``
-    appears after the records of step ``s`` are on the disk (``durable``: those files). ``monitor`` names a logged value
-    whose ``max`` or ``min`` decides ``best.ckpt``, or is None. ``identity`` says what run the state belongs to.
+    As one of Lightning's checkpoint callbacks it runs after all others: a checkpoint at the end of an epoch holds the
+    order of the next one, and a checkpoint of step ``s`` appears after the records of step ``s`` are on the disk
+    (``durable``: those files). ``monitor`` names a logged value whose ``max`` or ``min`` decides ``best.ckpt``, or is
+    None. ``identity`` says what run the state belongs to; it may be set until the fit begins.
 
-    Nothing is saved between an update that was skipped as not finite and the next good one, so that the checkpoints
+    Nothing is saved between an update that was refused as not finite and the next good one, so that the checkpoints
     kept are from before. A run whose judges failed too often (``stop.reason``) is saved and stopped, but not with an
-    evaluation that they may have spoilt. Raises ValueError for periods out of range.
+    evaluation that they may have spoilt. A run that another callback ends (Lightning's `EarlyStopping`, `Timer`) is
+    saved with the reason, ``stopped_early``; resumed from there it ends at once. Raises ValueError for periods out of
+    range.
     """
 
     def __init__(
         self,
         *,
         store: CheckpointStore,
-        identity: Mapping[str, Any],
+        identity: Mapping[str, Any] | None = None,
         every_steps: int | None,
         every_minutes: float | None = None,
         monitor: str | None = None,
@@ -50,13 +54,13 @@ class Checkpoints(Callback):
         if mode not in ("max", "min"):
             raise ValueError(f"checkpoint.mode={mode!r} is unknown; use max or min")
         self.store = store
-        self.identity = dict(identity)
+        self.identity = dict(identity or {})
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.monitor, self.mode = monitor, mode
         self.durable = list(durable)
         self.stop = stop or StopRequest()
         self.best: float | None = None
-        self.saved: Saved | None = None
+        self.stopped_early: str | None = None
         self._pending: Mapping[str, Any] | None = None
         self._last_step = 0
         self._last_time = time.monotonic()
@@ -82,6 +86,8 @@ class Checkpoints(Callback):
         if reason is not None:
             raise Stopped(f"before the next step: {reason}")
         self.stop.between_steps = True
+        if self.stopped_early is not None:
+            trainer.should_stop = True
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,20 +103,24 @@ class Checkpoints(Callback):
         self._border(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "stopped_early": self.stopped_early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best, self.stopped_early = state_dict["best"], state_dict["stopped_early"]
 
     def _border(self, trainer: lightning.Trainer, module: GRPOModule) -> None:
         """Between two steps: saves if it is time, stops if asked to."""
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        step, last = module.counters.step, module.counters.step >= data.pool.total_steps
+        step, complete = module.counters.step, module.counters.step >= data.pool.total_steps
         signal, reason, time_is_up = self._asked(module)
+        if trainer.should_stop and not complete:
+            self.stopped_early = _why(trainer, step)
+        last = complete or self.stopped_early is not None
         stopping = reason is not None or (signal is not None and not last)
-        best = self._better(module.row)
-        spoilt = reason is not None and any(name.startswith("eval/") for name in module.row)
-        due = best is not None or last or stopping or time_is_up
+        evaluation = fresh_evaluation(trainer, step)
+        best = self._better(trainer, evaluation)
+        spoilt = reason is not None and bool(evaluation)
+        due = best is not None or (last and step != self._last_step) or stopping or time_is_up
         if due and not spoilt and not module.counters.nonfinite_in_a_row:
             with module.clock("checkpoint"):
                 self._save(trainer, module, best)
@@ -122,11 +132,11 @@ class Checkpoints(Callback):
             raise Interrupted(f"{signal} after step {step}")
 
     def _asked(self, module: GRPOModule) -> tuple[str | None, str | None, bool]:
-        """The signal or reason to stop that any rank has, and whether rank 0 finds that it is time to save."""
-        said = module.ranks.gather((self.stop.signal, self.stop.reason, self._due(module.counters.step)))
-        signal = next((name for name, _, _ in said if name is not None), None)
-        reason = next((text for _, text, _ in said if text is not None), None)
-        return signal, reason, said[0][2]
+        """The signal or reason to stop that any rank has, and whether it is time to save by rank 0's clock."""
+        asked = module.ranks.gather((self.stop.signal, self.stop.reason, self._due(module.counters.step)))
+        signal = next((name for name, _, _ in asked if name is not None), None)
+        reason = next((text for _, text, _ in asked if text is not None), None)
+        return signal, reason, asked[0][2]
 
     def _due(self, step: int) -> bool:
         minutes = (time.monotonic() - self._last_time) / 60
@@ -134,13 +144,16 @@ class Checkpoints(Callback):
             self.every_minutes is not None and minutes >= self.every_minutes
         )
 
-    def _better(self, row: Mapping[str, float]) -> float | None:
-        """The monitored value of this step where it is a new best, else None."""
-        value = row.get(self.monitor, math.nan) if self.monitor else math.nan
+    def _better(self, trainer: lightning.Trainer, evaluation: Mapping[str, float]) -> float | None:
+        """The monitored value where it is a new best, else None; an evaluation counts for its own step only."""
+        if self.monitor is None:
+            return None
+        metrics = evaluation if self.monitor.startswith("eval/") else trainer.callback_metrics
+        value = float(metrics.get(self.monitor, math.nan))
         if math.isnan(value):
             return None
         new = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
-        return float(value) if new else None
+        return value if new else None
 
     def _save(self, trainer: lightning.Trainer, module: GRPOModule, best: float | None) -> None:
         """``best``: a new best, which is one only once its checkpoint is on the disk."""
@@ -155,11 +168,10 @@ class Checkpoints(Callback):
         self._last_step, self._last_time = module.counters.step, time.monotonic()
 
     def _write(self, state: Mapping[str, Any], step: int, better: bool) -> None:
-        self.saved = self.store.save(state, step, best=better, after=self.durable)
-        self._note(self.saved, step)
+        self._list(self.store.save(state, step, best=better, after=self.durable), step)
 
-    def _note(self, saved: Saved, step: int) -> None:
-        """Size and seconds to ``saves.csv``; the checkpoint is good without it."""
+    def _list(self, saved: Saved, step: int) -> None:
+        """Adds size and seconds to ``saves.csv``; the checkpoint is good without it."""
         path = self.store.folder / "saves.csv"
         new = not path.exists()
         try:
@@ -170,3 +182,13 @@ class Checkpoints(Callback):
                 writer.writerow([step, saved.size, f"{saved.seconds:.4f}"])
         except OSError as fault:
             warnings.warn(f"{path} could not be written ({fault})", stacklevel=2)
+
+
+def _why(trainer: lightning.Trainer, step: int) -> str:
+    """Which callback ended the run, and its reason, as far as they say so."""
+    reasons = [
+        f": {callback.stopping_reason_message}"
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message
+    ]
+    return f"stopped after step {step} by {'EarlyStopping' if reasons else 'a callback'}{''.join(reasons[:1])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning
@@ -11,11 +12,13 @@ from lightning.pytorch.callbacks import Callback
 
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.evaluation import (
+    Completion,
     EvaluationSet,
     EvaluationSettings,
     Scores,
     chosen_rows,
     evaluate,
+    problems_at_once,
     scores,
 )
 from gainrl.training.grpo import GRPOModule
@@ -25,11 +28,11 @@ from gainrl.training.precision import in_training_precision
 class Evaluation(Callback):
     """Greedy accuracy, avg@k, unbiased pass@k and maj@k, overall and by level or source, every ``every`` rollout steps.
 
-    Also before the first step and after the last. The problems that the data set holds out are logged as
-    ``eval/accuracy`` and so on, each the mean over levels (over sources where the data set compares those);
-    ``held_out=False`` leaves them out. Each of ``sets`` is logged as ``eval/<name>/accuracy`` and so on, means over its
-    problems, as published numbers are. The headline ``eval/accuracy`` is that of the held-out problems, or without them
-    the mean over ``sets``.
+    Also before the first step and after the last, whether or not another callback made it the last. The problems that
+    the data set holds out are logged as ``eval/accuracy`` and so on, each the mean over levels (over sources where the
+    data set compares those); ``held_out=False`` leaves them out. Each of ``sets`` is logged as ``eval/<name>/accuracy``
+    and so on, means over its problems, as published numbers are. The headline ``eval/accuracy`` is that of the held-out
+    problems, or without them the mean over ``sets``.
 
     ``samples``: completions per problem for avg@k, pass@k and maj@k (0 for greedy only), drawn at ``temperature`` from
     streams that are the same at every evaluation. ``limit``: at most that many problems of each level.
@@ -65,12 +68,18 @@ class Evaluation(Callback):
         self.sets = list(sets)
         self.first: dict[str, float] = {}
         self.latest: dict[str, float] = {}
+        self.measured_at: int | None = None  # the step after which ``latest`` was measured
+
+    def fresh(self, step: int) -> dict[str, float]:
+        """The metrics of the evaluation after ``step``; empty if there was none."""
+        return self.latest if self.measured_at == step else {}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         if pl_module.counters.step == 0:
             self._run(trainer, pl_module)
             self.first = dict(self.latest)
+        pl_module.log_step(self.latest)  # of now, or of before a resume
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -81,11 +90,17 @@ class Evaluation(Callback):
         if step % self.every == 0 or step == data.pool.total_steps:
             self._run(trainer, pl_module)
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, GRPOModule)
+        if self.measured_at != pl_module.counters.step:
+            self._run(trainer, pl_module)
+
     def state_dict(self) -> dict[str, Any]:
-        return {"first": dict(self.first), "latest": dict(self.latest)}
+        return {"first": dict(self.first), "latest": dict(self.latest), "measured_at": self.measured_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.first, self.latest = dict(state_dict["first"]), dict(state_dict["latest"])
+        self.measured_at = state_dict["measured_at"]
 
     def _run(self, trainer: lightning.Trainer, module: GRPOModule) -> None:
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
@@ -93,22 +108,34 @@ class Evaluation(Callback):
             metrics = self.measure(module, data)
         if metrics:
             self.latest = metrics
-            module.row |= metrics
+            module.log_step(metrics)
+        self.measured_at = module.counters.step
 
     def measure(self, module: GRPOModule, data: PromptDataModule) -> dict[str, float]:
         """All metrics of one evaluation; names start with ``eval/``."""
 
         def found(evaluated: EvaluationSet) -> Scores:
-            rows = chosen_rows(evaluated, self.settings.limit).tolist()
-            part = evaluate(
+            rows = module.ranks.share(chosen_rows(evaluated, self.settings.limit).tolist())
+            judged: list[int] = []
+
+            def note(fresh: list[Completion]) -> None:
+                judged.extend({completion.row for completion in fresh})
+                module.clock.tell(f"{len(judged)}/{len(rows)} problems")
+
+            share = partial(
+                evaluate,
                 evaluated,
                 module.policy,
                 engine=module.engine,
                 template=data.template,
                 settings=self.settings,
-                rows=module.ranks.share(rows),
+                rows=rows,
+                batch_problems=problems_at_once(module.policy, self.settings),
+                on_batch=note,
             )
-            completions = [completion for share in module.ranks.gather(part) for completion in share]
+            with module.rolling_out():
+                shares = module.ranks.everywhere(share)
+            completions = [completion for part in shares for completion in part]
             module.clock.count(sum(completion.tokens for completion in completions))
             return scores(evaluated, completions, self.settings)
 
@@ -122,6 +149,12 @@ class Evaluation(Callback):
             mean = float(np.mean([metrics[f"eval/{evaluated.name}/accuracy"] for evaluated in self.sets]))
             metrics = {"eval/accuracy": mean} | metrics
         return metrics
+
+
+def fresh_evaluation(trainer: lightning.Trainer, step: int) -> dict[str, float]:
+    """The metrics of a run's evaluation after ``step``; empty if there was none."""
+    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback.fresh(step) for callback in callbacks if isinstance(callback, Evaluation)), {})
 
 
 def set_metrics(prefix: str, found: Scores, *, over_groups: bool) -> dict[str, float]:

@@ -8,9 +8,10 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gainrl.training.callbacks.evaluation import Evaluation
+from gainrl.training.callbacks.evaluation import fresh_evaluation
+from gainrl.training.callbacks.heartbeat import remaining, spoken
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
@@ -24,6 +25,7 @@ class ProgressDisplay(Callback):
         self._task: Any = None
         self._tokens = 0
         self._since = time.perf_counter()
+        self._reported_at: int | None = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero and self.console.is_terminal:
@@ -41,13 +43,12 @@ class ProgressDisplay(Callback):
                 BarColumn(bar_width=18),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[line]}"),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
+                TextColumn("ETA {task.fields[left]}"),
                 console=self.console,
                 transient=True,
             )
             self._task = self._progress.add_task(
-                "", total=data.pool.total_steps, completed=pl_module.counters.step, phase="rollout", line=""
+                "", total=data.pool.total_steps, completed=pl_module.counters.step, phase="rollout", line="", left="?"
             )
             self._progress.start()
             pl_module.clock.listener = self.phase
@@ -61,17 +62,21 @@ class ProgressDisplay(Callback):
             return
         if self._progress is not None:
             seconds = max(time.perf_counter() - self._since, 1e-9)
-            row = pl_module.row
+            row = outputs["metrics"]
             speed = (pl_module.counters.generated_tokens - self._tokens) / seconds
             line = (
                 f"reward {row['reward']:.2f}  accuracy {row['accuracy']:.0%}  "
                 f"informative {row['informative_groups']:.0%}  {speed:,.0f} tokens/s"
             )
-            self._progress.update(self._task, completed=pl_module.counters.step, line=line)
+            step, left = pl_module.counters.step, spoken(remaining(trainer, pl_module)[1])
+            self._progress.update(self._task, completed=step, line=line, left=left)
         self._report(trainer, pl_module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, GRPOModule)
         self._stop()
+        if trainer.is_global_zero:
+            self._report(trainer, pl_module)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -89,13 +94,15 @@ class ProgressDisplay(Callback):
 
     def _report(self, trainer: lightning.Trainer, module: GRPOModule) -> None:
         """One line whenever held-out accuracy is new."""
-        evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
-        if evaluation is None or "eval/accuracy" not in module.row:
+        step = module.counters.step
+        metrics = fresh_evaluation(trainer, step)
+        if "eval/accuracy" not in metrics or self._reported_at == step:
             return
-        levels = [f"{module.row[name]:.2f}" for name in module.row if name.startswith("eval/accuracy/level_")]
+        self._reported_at = step
+        levels = [f"{value:.2f}" for name, value in metrics.items() if name.startswith("eval/accuracy/level_")]
         counters = module.counters
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        text = f"step {counters.step:>5}/{data.pool.total_steps}  held-out accuracy {module.row['eval/accuracy']:.3f}"
+        text = f"step {counters.step:>5}/{data.pool.total_steps}  held-out accuracy {metrics['eval/accuracy']:.3f}"
         if levels:
             text += f"  by level {' '.join(levels)}"
         seconds = sum(module.clock.seconds.values())

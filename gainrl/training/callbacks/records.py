@@ -15,8 +15,11 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from gainrl.files import whole_file
+from gainrl.training.callbacks.evaluation import fresh_evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.upkeep.checkpoints import CheckpointStore
+from gainrl.training.upkeep.peak import PeakMemory
 
 _PATIENCE = 3  # failures of a logger in a row
 
@@ -52,8 +55,14 @@ class MetricsTable:
         """The step of the last row, -1 if there is none."""
         return int(float(self.rows[-1]["step"])) if self.rows else -1
 
-    def append(self, row: dict[str, float]) -> None:
+    def append(self, row: Mapping[str, float]) -> None:
+        """Adds a row; one with the step of the last row adds its values to that row."""
         text = {name: _text(value) for name, value in row.items()}
+        if self.rows and int(float(text["step"])) == self.last_step:
+            self.rows[-1] |= text
+            self.columns.extend(name for name in text if name not in self.columns)
+            self._rewrite()
+            return
         self.rows.append(text)
         fresh = [name for name in text if name not in self.columns]
         if fresh:
@@ -77,11 +86,14 @@ def _text(value: float) -> str:
 class Records(Callback):
     """Writes the row of each step to ``metrics.csv`` and to the loggers, and its completions to ``rollouts.jsonl``.
 
-    Place it after the callbacks that add to the row. ``rollouts_every``: steps between those whose completions are
-    written, None for none. The row of step 0 holds the evaluation before training.
+    A row holds what `GRPOModule` and `Evaluation` gave in that step, how far the run is, the curriculum's metrics, and
+    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``.
+    Rows go to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
+    before training. Place it after the callbacks whose metrics it is to hold.
 
-    ``repair`` is called with a logger that failed, and says whether it works again; it is then given all rows so far.
-    ``gauges``: what else is read, by name, when a row is written; None is left out.
+    ``rollouts_every``: steps between those whose completions are written, None for none. ``repair`` is called with a
+    logger that failed, and returns whether it works again; it is then given all rows so far. ``peak`` and ``store``
+    know the peak of memory and the size of the last checkpoint.
     """
 
     def __init__(
@@ -90,73 +102,103 @@ class Records(Callback):
         folder: Path,
         rollouts_every: int | None = 1,
         repair: Callable[[Any], bool] = lambda logger: False,
-        gauges: Mapping[str, Callable[[], float | None]] | None = None,
+        peak: PeakMemory | None = None,
+        store: CheckpointStore | None = None,
     ) -> None:
         self.folder = folder
         self.rollouts_every = rollouts_every
+        self.peak, self.store = peak, store
         self.table: MetricsTable | None = None
         self.tracked_until = -1  # steps up to here went to the loggers before the run was interrupted
-        self.gauges = {} if gauges is None else gauges  # may be filled later
         self._repair = repair
         self._failures = 0
         self._repairs = 0
+        self._own: set[str] = set()  # names that this run itself logs, not other callbacks
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
-        if not trainer.is_global_zero:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.table = MetricsTable(self.folder / "metrics.csv")
         step = pl_module.counters.step
-        self.tracked_until = self.table.last_step
-        with _told(self.table.path, step):
-            self.table.keep_until(step if step else -1)
-        with _told(self.folder / "rollouts.jsonl", step):
-            _keep_lines_until(self.folder / "rollouts.jsonl", step)
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.table = MetricsTable(self.folder / "metrics.csv")
+            self.tracked_until = self.table.last_step
+            with _named(self.table.path, step):
+                self.table.keep_until(step if step else -1)
+            with _named(self.folder / "rollouts.jsonl", step):
+                _keep_lines_until(self.folder / "rollouts.jsonl", step)
         if step == 0:
-            self._write(trainer, pl_module)
+            self._write(trainer, pl_module, {})
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, GRPOModule)
-        if not trainer.is_global_zero:
-            return
-        if self.rollouts_every is not None and pl_module.counters.step % self.rollouts_every == 0:
-            with pl_module.clock("logging"), _told(self.folder / "rollouts.jsonl", pl_module.counters.step):
+        step = pl_module.counters.step
+        if trainer.is_global_zero and self.rollouts_every is not None and step % self.rollouts_every == 0:
+            with pl_module.clock("logging"), _named(self.folder / "rollouts.jsonl", step):
                 self._write_rollouts(pl_module)
-        self._write(trainer, pl_module)
+        self._write(trainer, pl_module, outputs["metrics"])
 
-    def _write(self, trainer: lightning.Trainer, module: GRPOModule) -> None:
-        data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        assert self.table is not None
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Adds the evaluation of a run that another callback stopped early, which comes after the row of its step."""
+        assert isinstance(pl_module, GRPOModule)
+        step = pl_module.counters.step
+        late = fresh_evaluation(trainer, step)
+        if self.table is None or not late or not self.table.rows:
+            return
+        if any(not self.table.rows[-1].get(name) for name in late):
+            with _named(self.table.path, step):
+                self.table.append({"step": float(step), **late})
+            self._track(trainer, late, step)
+
+    def _write(self, trainer: lightning.Trainer, module: GRPOModule, metrics: Mapping[str, float]) -> None:
         with module.clock("logging"):
-            counters, seconds = module.counters, module.clock.seconds
-            row = {
-                "step": float(counters.step),
-                "epoch": float(counters.step // data.pool.steps_per_epoch),
-                "updates": float(counters.updates),
-                "prompts_seen": float(counters.prompts),
-                "rollouts": float(counters.rollouts),
-                "generated_tokens": float(counters.generated_tokens),
-                "wall_seconds": float(sum(seconds.values())),
-                "selection/distinct_prompts": float(np.count_nonzero(data.pool.history.visits)),
-                **module.row,
-                **{f"curriculum/{name}": value for name, value in data.curriculum.metrics().items()},
-                **{name: float(value) for name, read in self.gauges.items() if (value := read()) is not None},
-                **{f"seconds/{phase}": value for phase, value in sorted(seconds.items())},
-                **{f"tokens/{phase}": float(count) for phase, count in sorted(module.clock.tokens.items())},
+            step = module.counters.step
+            given = dict(metrics) | fresh_evaluation(trainer, step)
+            seconds = _measured(module)
+            own = self._progress(trainer, module, seconds)
+            learned = {f"curriculum/{name}": value for name, value in _data(trainer).curriculum.metrics().items()}
+            module.log_step(own | learned | seconds)
+            self._own.update(given, own, learned, seconds)
+            others = {
+                name: float(value)
+                for name, value in trainer.callback_metrics.items()
+                if name not in self._own and value.numel() == 1
             }
-            with _told(self.table.path, counters.step):
+            if self.table is None:
+                return
+            row = own | given | learned | others | self._bytes() | seconds
+            with _named(self.table.path, step):
                 self.table.append(row)
-            if counters.step > self.tracked_until:
-                self._track(trainer, row, counters.step)
+            if step > self.tracked_until:
+                self._track(trainer, row, step)
 
-    def _track(self, trainer: lightning.Trainer, row: dict[str, float], step: int) -> None:
+    def _progress(
+        self, trainer: lightning.Trainer, module: GRPOModule, seconds: Mapping[str, float]
+    ) -> dict[str, float]:
+        counters, pool = module.counters, _data(trainer).pool
+        return {
+            "step": float(counters.step),
+            "epoch": float(counters.step // pool.steps_per_epoch),
+            "updates": float(counters.updates),
+            "prompts_seen": float(counters.prompts),
+            "rollouts": float(counters.rollouts),
+            "generated_tokens": float(counters.generated_tokens),
+            "wall_seconds": float(sum(value for name, value in seconds.items() if name.startswith("seconds/"))),
+            "selection/distinct_prompts": float(np.count_nonzero(pool.history.visits)),
+        }
+
+    def _bytes(self) -> dict[str, float]:
+        """Of this process and its files, so that no other rank knows them."""
+        found = {} if self.peak is None else {"memory/peak_bytes": float(self.peak.most())}
+        saved = None if self.store is None else self.store.saved
+        return found if saved is None else found | {"checkpoint/bytes": float(saved.size)}
+
+    def _track(self, trainer: lightning.Trainer, row: Mapping[str, float], step: int) -> None:
         """Gives a row to the loggers; one that fails again and again is left alone, since the table has everything."""
         for logger in trainer.loggers if self._failures < _PATIENCE else ():
             try:
-                logger.log_metrics(row, step=step)
+                logger.log_metrics(dict(row), step=step)
                 self._failures = 0
             except Exception as fault:
                 self._failures += 1
@@ -181,7 +223,7 @@ class Records(Callback):
         return True
 
     def _write_rollouts(self, module: GRPOModule) -> None:
-        experience, advantages = module.experience, module.advantages
+        experience, advantages = module.experience, module.advantages_B
         assert experience is not None
         assert advantages is not None
         size = experience.group_size
@@ -211,9 +253,22 @@ class Records(Callback):
                     file.write(json.dumps(record) + "\n")
 
 
+def _data(trainer: lightning.Trainer) -> PromptDataModule:
+    return trainer.datamodule  # type: ignore[attr-defined]
+
+
+def _measured(module: GRPOModule) -> dict[str, float]:
+    """Seconds and tokens of the phases so far, as rank 0 measured them."""
+    clock = module.clock
+    return module.ranks.gather(
+        {f"seconds/{phase}": value for phase, value in sorted(clock.seconds.items())}
+        | {f"tokens/{phase}": float(count) for phase, count in sorted(clock.tokens.items())}
+    )[0]
+
+
 @contextmanager
-def _told(path: Path, step: int) -> Iterator[None]:
-    """Says which record could not be written, and what to do."""
+def _named(path: Path, step: int) -> Iterator[None]:
+    """Turns a failed write into `RecordsFailed`, which names the file and what to do."""
     try:
         yield
     except OSError as fault:

@@ -6,7 +6,7 @@ written: any other hook leaves the first epoch with a stale order, or the checkp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,19 @@ Measure = Callable[[PromptDataModule, GRPOModule, np.ndarray | None], SignalScor
 """Values of the signal on all rows of the pool (None), or on the rows given, under the current policy."""
 
 
-MeasureConcentration = Callable[[PromptDataModule, GRPOModule, np.ndarray], float]
-"""Mean concentration of the prompts at the rows given, by a forward pass of its own."""
+MeasureConcentration = Callable[[PromptDataModule, GRPOModule, np.ndarray], Mapping[int, float]]
+"""Concentration, by row, of the prompts at the rows given, by a forward pass of its own."""
 
 
 class SignalRefresh(Callback):
     """Starts the curriculum with the signal's values, and measures them again every ``every_epochs`` epochs.
 
     ``measure`` computes the values, or returns None for a run without a signal. ``every_epochs=None`` measures once,
-    before training, as in the paper. The concentration that an epoch feeds back is that of the prompts it trained on,
-    read off the update's own forward; ``measure_concentration`` serves epochs without an update.
+    before training, as in the paper. Curricula get the concentration of the prompts that train from the update itself;
+    ``measure_concentration`` serves epochs whose updates ran no prompt.
 
-    Values are kept in ``folder``, so that a resumed run orders its prompts exactly as before; the checkpoint holds
-    their file name.
+    Values are kept in ``folder/signals``, so that a resumed run orders its prompts exactly as before; the checkpoint
+    holds their file name.
     """
 
     def __init__(
@@ -54,24 +54,23 @@ class SignalRefresh(Callback):
             )
         self.measure = measure
         self.measure_concentration = measure_concentration
-        self.folder = folder
+        self.folder = folder / "signals"
         self.every_epochs = every_epochs
         self.scores: SignalScores | None = None
         self._file: str | None = None
-        self._epoch_accuracy: list[tuple[float, int]] = []
-        self._epoch_concentration: list[float] = []
+        self._epoch_correct = self._epoch_valid = 0  # completions
+        self._epoch_shown = False  # whether an update of this epoch showed the concentration of a prompt
         self._epoch_rows: list[int] = []
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        data.pool.measure = lambda rows: self._live(data, pl_module, rows)
         if self._file is not None:
             stored = np.load(self.folder / self._file, allow_pickle=False)
             self.scores = SignalScores(str(stored["name"]), stored["values"], str(stored["learn_first"]))  # type: ignore[arg-type]
         else:
             self._measure(data, pl_module)
-        data.bind(self.scores)
+        data.bind(self.scores, measure=partial(self._live, data, pl_module))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -80,52 +79,43 @@ class SignalRefresh(Callback):
         assert pl_module.experience is not None
         for group in pl_module.experience.groups:
             self._epoch_rows.append(group.row)
-            valid = int(group.valid.sum())
-            if valid:
-                self._epoch_accuracy.append((float(group.correct[group.valid].sum()), valid))
-            if not np.isnan(group.concentration):
-                self._epoch_concentration.append(group.concentration)
+            self._epoch_correct += int(group.correct[group.valid].sum())
+            self._epoch_valid += int(group.valid.sum())
+        self._epoch_shown |= "concentration" in outputs["metrics"]
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         epoch = pl_module.counters.step // data.pool.steps_per_epoch
-        if pl_module.counters.step >= data.pool.total_steps:
-            return
-        feedback = self._feedback(epoch - 1, data, pl_module)
-        self._epoch_accuracy, self._epoch_concentration, self._epoch_rows = [], [], []
+        if pl_module.counters.step >= data.pool.total_steps or pl_module.counters.step % data.pool.steps_per_epoch:
+            return  # the run ends here, at its last step or because a callback stops it in the middle of an epoch
+        if not self._epoch_shown and self.measure_concentration is not None:
+            with pl_module.clock("refresh"), in_training_precision(trainer), pl_module.whole_policy():
+                data.after_update(self.measure_concentration(data, pl_module, np.unique(self._epoch_rows)))
+        accuracy = self._epoch_correct / self._epoch_valid if self._epoch_valid else float("nan")
+        self._epoch_rows, self._epoch_correct, self._epoch_valid, self._epoch_shown = [], 0, 0, False
         if self.every_epochs is not None and self.scores is not None and epoch % self.every_epochs == 0:
             self._measure(data, pl_module)
             data.curriculum.refresh(self.scores)
-        data.curriculum.end_epoch(feedback)
-
-    def _feedback(self, epoch: int, data: PromptDataModule, module: GRPOModule) -> EpochFeedback:
-        correct = sum(count for count, _ in self._epoch_accuracy)
-        valid = sum(count for _, count in self._epoch_accuracy)
-        concentration = float("nan")
-        if self._epoch_concentration:
-            concentration = float(np.mean(self._epoch_concentration))
-        elif self.measure_concentration is not None:
-            with module.clock("refresh"), in_training_precision(module.trainer):
-                concentration = self.measure_concentration(data, module, np.unique(self._epoch_rows))
-        return EpochFeedback(epoch, correct / valid if valid else float("nan"), concentration)
+        data.curriculum.end_epoch(EpochFeedback(epoch - 1, accuracy))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "file": self._file,
             "rows": list(self._epoch_rows),
-            "accuracy": [list(pair) for pair in self._epoch_accuracy],
-            "concentration": list(self._epoch_concentration),
+            "correct": self._epoch_correct,
+            "valid": self._epoch_valid,
+            "shown": self._epoch_shown,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._file = state_dict["file"]
         self._epoch_rows = [int(row) for row in state_dict["rows"]]
-        self._epoch_accuracy = [(float(a), int(b)) for a, b in state_dict["accuracy"]]
-        self._epoch_concentration = [float(c) for c in state_dict["concentration"]]
+        self._epoch_correct, self._epoch_valid = int(state_dict["correct"]), int(state_dict["valid"])
+        self._epoch_shown = bool(state_dict["shown"])
 
     def _measure(self, data: PromptDataModule, module: GRPOModule) -> None:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             self.scores = self.measure(data, module, None)
         if self.scores is not None:
             self._file = f"signal-{module.counters.step:06d}.npz"
@@ -136,7 +126,7 @@ class SignalRefresh(Callback):
             np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
-        with module.clock("refresh"), in_training_precision(module.trainer):
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
             scores = self.measure(data, module, rows)
         if scores is None:
             raise ValueError("this curriculum measures a signal while it trains; choose one with signal=")

@@ -55,13 +55,31 @@ class Ranks:
         dist.all_gather_object(found, value)
         return found
 
+    def everywhere(self, action: Callable[[], T]) -> list[T]:
+        """What ``action`` gives on every rank, in their order. If it fails on one, it fails on all, and none waits."""
+        result, fault = None, None
+        try:
+            result = action()
+        except Exception as raised:
+            if self.size == 1:
+                raise
+            fault = raised
+        told = None if fault is None else f"{type(fault).__name__}: {fault}"
+        found = self.gather((result, told))
+        if fault is not None:
+            raise fault
+        failed = [(rank, text) for rank, (_, text) in enumerate(found) if text is not None]
+        if failed:
+            raise OtherRankFailed(f"rank {failed[0][0]} stopped: {failed[0][1]}")
+        return [value for value, _ in found]  # type: ignore[misc]
+
     def map(self, work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> Sequence[R]:
-        """``work(items)``, one result for each item, computed in shares."""
+        """``work(items)``, one result for each item, computed in shares; what fails on one rank fails on all."""
         if self.size == 1:
             return work(items)
         mine = self.share(items)
         results: list[Any] = [None] * len(items)
-        for rank, part in enumerate(self.gather(list(work(mine)) if len(mine) else [])):
+        for rank, part in enumerate(self.everywhere(lambda: list(work(mine)) if len(mine) else [])):
             results[rank :: self.size] = part
         return results
 

@@ -1,8 +1,9 @@
 """Training in shards (FSDP2): every rank keeps a part of each weight, of its gradient and of its optimizer state.
 
-What trains is a sharded copy of the policy. The policy itself stays whole on every rank and gets the new weights after
-each step: rollouts, whose loops end at other lengths on each rank, signals, evaluation, checkpoints and the export use
-it and wait for nobody. The price is one whole copy of the weights per rank, without gradients or optimizer state.
+What trains is a sharded copy of the policy, made layer by layer from the weights that were loaded. The policy itself
+stays whole on every rank, for rollouts, whose loops end at other lengths on each rank, for signals and for evaluation,
+which wait for nobody. It holds no memory while the step is learned from (`WholeCopy`), and gets the new weights after
+it. In mixed precision its linear layers are kept as autocast reads them, in half the memory.
 
 A forward through shards meets all ranks at each layer, so that all ranks must make equally many: `passes`.
 """
@@ -25,19 +26,32 @@ from gainrl.training.distributed.ranks import Ranks
 _INSIDE = "run_with_whole_weights"
 
 
-def shard(model: nn.Module, mesh: Any) -> Any:
-    """A copy of a causal language model in shards over ``mesh``, layer by layer; call it through `inside`."""
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+def shard(model: nn.Module, mesh: Any, *, mixed: torch.dtype | None = None, trains: bool = True) -> Any:
+    """A copy of a causal language model in shards over ``mesh``, layer by layer; call it through `inside`.
 
-    sharded: Any = copy.deepcopy(model)
+    No second whole copy exists on the way: each layer's share is copied from the weights of ``model``, which stay as
+    they are. ``mixed``: the precision in which layers are gathered and multiply, for a model that runs under autocast;
+    shards, gradients and their sums stay float32. Without ``trains`` nothing has a gradient (a reference).
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    sharded: Any = _alias(model, trains=trains)
+    # The hidden states between the layers stay float32, as autocast leaves them.
+    low = MixedPrecisionPolicy(param_dtype=mixed, reduce_dtype=mixed and torch.float32, cast_forward_inputs=False)
     kinds = set(getattr(model, "_no_split_modules", None) or ())
     for layer in [module for module in sharded.modules() if type(module).__name__ in kinds]:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(sharded, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=low)
+    fully_shard(sharded, mesh=mesh)  # embeddings, the last norm and the head, which autocast reads in float32
     # The scoring forward reads the embedding and the output layer by themselves: whole weights must be there around it.
     setattr(sharded, _INSIDE, types.MethodType(lambda self, work: work(), sharded))
     register_fsdp_forward_method(sharded, _INSIDE)
     return sharded
+
+
+def _alias(model: nn.Module, *, trains: bool) -> nn.Module:
+    """A copy of ``model`` whose parameters are new but share its memory."""
+    memo = {id(p): nn.Parameter(p.detach(), requires_grad=trains and p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, memo)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -93,13 +107,74 @@ def sum_over_ranks(
     return total, sum(part for _, part in parts)
 
 
-@torch.no_grad()
-def give_weights(sharded: Any, model: nn.Module) -> None:
-    """Copies the weights that train into the whole model; every rank must call it."""
-    reshard(sharded)
-    for new, old in zip(sharded.parameters(), model.parameters(), strict=True):
-        if new.requires_grad:
-            old.copy_(new.full_tensor())
+class WholeCopy:
+    """The policy ``model`` beside its shards: filled for rollouts, released while the step is learned from.
+
+    ``mixed``: the precision in which autocast reads linear layers, or None; embeddings and norms stay float32.
+    """
+
+    def __init__(self, sharded: Any, model: Any, *, mixed: torch.dtype | None = None) -> None:
+        self.sharded, self.model = sharded, model
+        if mixed is not None:
+            lower_linear(model, mixed)
+        self._shapes = [parameter.shape for parameter in model.parameters()]
+        self.held = True
+
+    @torch.no_grad()
+    def fill(self, *, always: bool = True) -> None:
+        """Takes the current weights; every rank must call it. Unless ``always``, only where they were released."""
+        if self.held and not always:
+            return
+        reshard(self.sharded)
+        pairs = zip(self.sharded.parameters(), self.model.parameters(), self._shapes, strict=True)
+        for new, old, shape in pairs:
+            if self.held and not new.requires_grad:
+                continue
+            if not self.held:
+                old.data = old.new_empty(shape)
+            old.copy_(new.detach().to(old.dtype).full_tensor())
+        self.held = True
+
+    def release(self) -> None:
+        """Gives back the memory; the model cannot run until it is filled again."""
+        for parameter in self.model.parameters():
+            parameter.data = parameter.new_empty(0)
+        self.held = False
+
+    @torch.no_grad()
+    def take_masters(self, *, keep: bool) -> None:
+        """Leaves the float32 weights that trained in the model, in memory of the host, where ``keep``.
+
+        Every rank must call it; whoever does not keep them has an empty model.
+        """
+        self.release()
+        reshard(self.sharded)
+        masters = (whole(parameter.detach(), keep=keep) for parameter in self.sharded.parameters())
+        for master, old in zip(masters, self.model.parameters(), strict=True):
+            if keep:
+                old.data = master
+        if keep:
+            self.model.to("cpu")  # the buffers
+            self.held = True
+
+
+def lower_linear(model: Any, dtype: torch.dtype) -> None:
+    """Keeps the float32 weights of linear layers in ``dtype``, all but those of embeddings and of the output layer.
+
+    Under autocast to ``dtype`` the model computes the same bits, since autocast casts exactly these. The output layer
+    is read in float32 (`functional.logprobs`).
+    """
+    ends = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    ends += [head] if (head := model.get_output_embeddings()) is not None else []
+    kept = {id(weight) for end in ends for weight in end.parameters()}
+    low: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            for name, weight in module._parameters.items():
+                if weight is not None and weight.dtype == torch.float32 and id(weight) not in kept:
+                    if id(weight) not in low:
+                        low[id(weight)] = nn.Parameter(weight.detach().to(dtype), requires_grad=weight.requires_grad)
+                    module._parameters[name] = low[id(weight)]
 
 
 def reshard(sharded: Any) -> None:
@@ -107,6 +182,11 @@ def reshard(sharded: Any) -> None:
     for module in sharded.modules():
         if hasattr(module, "reshard"):
             module.reshard()
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """This rank's share of a tensor in shards, or the tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(state: Any, *, keep: bool = True) -> Any:

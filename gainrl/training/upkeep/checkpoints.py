@@ -54,6 +54,7 @@ class CheckpointStore:
             raise ValueError(f"checkpoint.keep={keep} would delete the only checkpoint; type checkpoint.keep=2")
         self.folder = folder
         self.keep = keep
+        self.saved: Saved | None = None  # the last one that this process wrote
 
     def save(self, state: Mapping[str, Any], step: int, *, best: bool = False, after: Sequence[Path] = ()) -> Saved:
         """Writes ``step-<step>.ckpt`` once the files ``after`` are on the disk, and drops the oldest.
@@ -77,7 +78,8 @@ class CheckpointStore:
             ) from fault
         for _, old in self.steps()[: -self.keep]:
             old.unlink(missing_ok=True)
-        return Saved(path, path.stat().st_size, time.perf_counter() - since)
+        self.saved = Saved(path, path.stat().st_size, time.perf_counter() - since)
+        return self.saved
 
     def _mark_best(self, path: Path) -> None:
         """Makes ``path`` the content of ``best.ckpt``, without another copy where the file system has links."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gainrl.functional.aggregation import Normalizer
-from gainrl.training.advantages import Weights
+from gainrl.training.advantages import TokenAdvantages
 from gainrl.training.critic import Estimates
 from gainrl.training.experience import Experience
 from gainrl.training.update import MiniBatch, Update
@@ -80,7 +80,7 @@ def write_bundle(
     path: Path, update: Update, weights: dict[str, Tensor], critic: dict[str, Tensor] | None = None, *, step: int
 ) -> None:
     """Writes weights and arguments of an update as plain values, for `read_bundle`."""
-    experience, normalizer, estimates = update.experience, update.plan.normalizer, update.weights.estimates
+    experience, normalizer, estimates = update.experience, update.plan.normalizer, update.advantages.estimates
     write_checkpoint(
         {
             "step": step,
@@ -100,10 +100,10 @@ def write_bundle(
             "rows": update.plan.rows,
             "micro_batches": list(update.plan.micro_batches),
             "normalizer": {name: getattr(normalizer, name) for name in Normalizer.__slots__},
-            "advantages": update.weights.advantages_BT,
-            "mask": update.weights.mask_BT,
+            "advantages": update.advantages.advantages_BT,
+            "mask": update.advantages.mask_BT,
             "old": update.old_BT,
-            "reference": update.weights.reference_BT,
+            "reference": update.advantages.reference_BT,
             "estimates": None
             if estimates is None
             else {name: getattr(estimates, name) for name in Estimates.__slots__},
@@ -127,6 +127,6 @@ def read_bundle(path: Path) -> Bundle:
     experience.add(batch, rollout, [], [], [])
     plan = MiniBatch(stored["rows"], stored["micro_batches"], Normalizer(**stored["normalizer"]))
     estimates = None if stored["estimates"] is None else Estimates(**stored["estimates"])
-    weights = Weights(stored["advantages"], stored["mask"], stored["reference"], estimates)
-    update = Update(plan, experience, weights, stored["old"])
+    advantages = TokenAdvantages(stored["advantages"], stored["mask"], stored["reference"], estimates)
+    update = Update(plan, experience, advantages, stored["old"])
     return Bundle(stored["step"], stored["weights"], stored["critic"], update)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
 from gainrl.models.scoring import chunk_entries
@@ -18,50 +20,88 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def model_sizes(model: Any) -> ModelSizes:
-    """The sizes of a transformers model."""
+    """The sizes of a transformers model, which may be without memory (on the device ``meta``)."""
     config = model.config.get_text_config()
     heads = config.num_attention_heads
     width = config.hidden_size
     head_width = getattr(config, "head_dim", None) or width // heads
+    head = model.get_output_embeddings()
+    ends = {id(head.weight)} if head is not None else set()
+    linear = {
+        id(weight): weight.numel()
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+        for weight in module.parameters(recurse=False)
+        if id(weight) not in ends
+    }
     return ModelSizes(
         parameters=sum(weight.numel() for weight in model.parameters()),
         trained=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        linear=sum(linear.values()),
         layers=config.num_hidden_layers,
         hidden_width=width,
         inner_width=getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width,
         key_value_width=(getattr(config, "num_key_value_heads", None) or heads) * head_width,
         vocabulary=config.vocab_size,
+        tied=head is not None and head.weight is model.get_input_embeddings().weight,
         bytes_per_float=next(model.parameters()).element_size(),
     )
 
 
-def expected_footprint(module: GRPOModule, prompt_tokens: int, *, shards: int = 1) -> Footprint:
-    """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run is laid out on its devices.
 
-    ``shards``: ranks that share what trains; each also holds one whole copy of the weights (see
-    `training.distributed.sharding`).
+    ``mixed``: autocast to bfloat16; ``cuda``: whether on GPUs, of ``device_bytes`` each; ``shards``: ranks that share
+    what trains.
     """
+
+    shards: int = 1
+    mixed: bool = False
+    cuda: bool = False
+    device_bytes: int | None = None
+
+
+def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan()) -> Footprint:
+    """What training will hold at its peak if prompts have ``prompt_tokens``; see `functional.footprint`."""
     group_size, completion = module.sampling.group_size, module.sampling.max_new_tokens
     step = module.prompts_per_step * (prompt_tokens + group_size * completion)
     completions = module.prompts_per_step * group_size
     own_trunk = module.critic is not None and module.critic.trunk is not None
-    copied_reference = module.reference is not None and not hasattr(module.model, "disable_adapter")
     sizes = BatchSizes(
         micro_batch_tokens=min(module.limits.tokens, step),
-        chunk_entries=chunk_entries(module.policy.device),
+        chunk_entries=chunk_entries(torch.device("cuda" if plan.cuda else "cpu")),
         decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion,
         group_size=group_size,
-        frozen_copies=int(copied_reference) + int(own_trunk),
-        shards=shards,
+        reference=module.reference is not None and not hasattr(module.model, "disable_adapter"),
+        moving=module.algorithm.reference_sync is not None,
+        trunks=int(own_trunk),
+        mixed=plan.mixed,
+        shards=plan.shards,
+        foreach=plan.cuda,
         checkpointing=any(getattr(part, "gradient_checkpointing", False) for part in module.model.modules()),
+        **engine_sizes(module.engine, plan),
     )
     return footprint(model_sizes(module.model), sizes)
 
 
+def engine_sizes(engine: Any, plan: Plan) -> dict[str, Any]:
+    """What `BatchSizes` says of an engine."""
+    if not hasattr(engine, "take_weights"):
+        return {}
+    if engine.server is not None:
+        return {"engine": "server"}
+    if engine.memory_gib is not None or plan.device_bytes is None:
+        taken = None
+    else:
+        taken = int(engine.memory_share * plan.device_bytes)
+    return {"engine": "vllm", "engine_bytes": taken, "engine_sleeps": engine.sleep is not False and plan.cuda}
+
+
 class PeakMemory:
-    """Bytes that were held at most since it was made: of the GPU where ``cuda``, else of this process.
+    """The most bytes held since `begin`: on the GPU where ``cuda``, else by this process.
 
     ``before``: what was held already. Where the system cannot forget an earlier peak of the process (other than Linux),
     the peak is that of its whole life.
@@ -69,7 +109,10 @@ class PeakMemory:
 
     def __init__(self, *, cuda: bool) -> None:
         self.cuda = cuda
-        if cuda:
+        self.before = 0
+
+    def begin(self) -> None:
+        if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated()
             return

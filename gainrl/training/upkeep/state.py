@@ -28,8 +28,12 @@ def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, A
     frozen = frozen_names(module)
     data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    weights = dict(module.state_dict())
+    if module.whole is not None:  # what trains, not what rollouts read of it
+        weights |= {f"model.{name}": value for name, value in module.trained.model.state_dict().items()}
+    weights = {name: value for name, value in weights.items() if name not in frozen}
     state: dict[str, Any] = {
-        "weights": {name: value for name, value in module.state_dict().items() if name not in frozen},
+        "weights": whole(weights, keep=module.ranks.leads) if module.whole is not None else weights,
         "optimizers": [whole(optimizer.state_dict(), keep=module.ranks.leads) for optimizer in trainer.optimizers],
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
@@ -48,6 +52,8 @@ def restore_state(
     Call it before the fit, on a module whose reference policy has been made from the weights at the start. Raises
     ValueError if the weights do not belong to the model.
     """
+    if module.reference is not None:
+        module.reference.keep()
     missing, unexpected = module.load_state_dict(state["weights"], strict=False)
     frozen = frozen_names(module)
     missing = [name for name in missing if name not in frozen]

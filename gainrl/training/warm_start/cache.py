@@ -22,6 +22,7 @@ import torch
 
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.models.export import export_policy
+from gainrl.training.warm_start.shipped import find_shipped, load_shipped
 from gainrl.training.warm_start.supervised import WarmStart, WarmStartProgress, train_supervised
 from gainrl.types import Policy, ProblemSet
 
@@ -33,6 +34,7 @@ def warm_start_fingerprint(
 ) -> str:
     """Changes with everything that decides the warm-started weights, the version of torch included."""
     values = asdict(settings)
+    del values["shipped"]  # whether the package is asked first does not change what this machine trains
     if values["micro_batch_tokens"] is None:  # an option that came later: what was cached before stays what it is
         del values["micro_batch_tokens"]
     parts = [
@@ -59,16 +61,22 @@ def warm_started(
 ) -> Path:
     r"""The folder of the warm-started model; it appears whole or not at all. Adapters are merged into its weights.
 
-    Unless the cache has it, ``load``\ s the model now, after ``announce``, and trains it. A call that was interrupted
-    goes on from what it wrote last, every other minute.
+    Unless the cache has it, ``load``\ s the model now and gives it the weights that the package ships for this recipe,
+    or, after ``announce``, trains it. A call that was interrupted goes on from what it wrote last, every other minute.
     """
-    folder = cache_dir / "warm_start" / warm_start_fingerprint(settings, model_identity, template, problems)
+    base = find_shipped(load, settings, model_identity, template, problems)
+    mark = warm_start_fingerprint(settings, model_identity, template, problems)
+    folder = cache_dir / "warm_start" / (mark if base is None else f"{base.name}-{base.sha256[:16]}")
     if folder.exists():
         return folder
-    announce()
-    policy = load()
     state = folder.with_name(f".{folder.name}.state.pt")
-    train_supervised(policy, settings, template, problems, state=state, progress=progress)
+    if base is None:
+        announce()
+        policy = load()
+        train_supervised(policy, settings, template, problems, state=state, progress=progress)
+    else:
+        policy = load()
+        load_shipped(base, policy)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
     export_policy(policy, draft)

@@ -38,6 +38,8 @@ class WarmStart:
     ``micro_batch_tokens`` bounds the padded tokens of a forward and backward pass, and with them the memory; None runs
     a step in two passes, which suits a tiny model.
 
+    ``shipped``: take the result from the package where it has one for this recipe (`warm_start.shipped`).
+
     Raises ValueError for values out of range.
     """
 
@@ -53,6 +55,7 @@ class WarmStart:
     max_grad_norm: float = 1.0
     seed: int = 0
     micro_batch_tokens: int | None = None
+    shipped: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.sequences < 1:

@@ -3,7 +3,7 @@ import pytest
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.training.callbacks import Evaluation
 from gainrl.types import Judgement, Verdict
-from tests.training.rig import RecordingEngine, RuleReward, ScriptedEngine, data_of, fit, module_of, sums
+from tests.training.rig import RecordingEngine, RuleReward, ScriptedEngine, data_of, fit, logged, module_of, sums
 
 
 def evaluation(**changes) -> Evaluation:
@@ -28,7 +28,7 @@ def test_it_runs_before_training_on_its_period_and_after_the_last_step():
     fit(module, data_of(module, steps=5, epoch=5), [callback])
     assert seen == [0, 2, 4, 5]
     assert callback.first["eval/accuracy"] >= 0
-    assert callback.latest.items() <= module.row.items()
+    assert callback.latest.items() <= logged(module).items()
 
 
 def test_every_evaluation_draws_the_same_completions_from_the_same_policy():

@@ -83,7 +83,7 @@ def test_every_step_has_one_row_and_every_completion_one_line(tmp_path):
         "reference_answer": problem.reference_answer,
         "verdict": "correct" if group.correct[-1] else "wrong",
         "reward": group.rewards[-1],
-        "advantage": float(module.advantages[-1]),
+        "advantage": float(module.advantages_B[-1]),
         "tokens": int(group.lengths[-1]),
         "truncated": bool(group.truncated[-1]),
     }
@@ -105,7 +105,6 @@ def test_lines_of_later_steps_and_a_torn_last_line_are_dropped_on_resuming(tmp_p
     module = module_of()
     module.counters.step = 2  # as a checkpoint would have it
     data = data_of(module, steps=3)
-    data.pool.step = 2
     fit(module, data, [Records(folder=tmp_path)])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1] * 16 + [2] * 16 + [3] * 16

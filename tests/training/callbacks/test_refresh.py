@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -14,16 +12,8 @@ def run(tmp_path, callback=None, *, steps=4, reward=None, concentrations=None, *
     curriculum = FollowSignal()
     module = module_of(**({"reward": reward} if reward else {}))
     if concentrations is not None:
-        given = iter(concentrations)
-        note = module.learner.watch.note
-
-        def noted(experience):
-            terms = note(experience)
-            for group in experience.groups:
-                group.concentration = next(given)
-            return terms
-
-        module.learner.watch.note = noted
+        given = iter(np.reshape(concentrations, (-1, 4)))
+        module.learner.watch.take = lambda: (next(given), {})
     callback = callback or refresh_of(tmp_path, SIGNAL, **settings)
     data = data_of(module, curriculum=curriculum, steps=steps)
     fit(module, data, [callback])
@@ -39,9 +29,7 @@ def test_an_epoch_feeds_back_the_accuracy_of_its_own_rollouts_and_is_never_fed_b
     curriculum, *_ = run(tmp_path, steps=6, reward=RuleReward(rule), concentrations=values)
     assert [feedback.epoch for feedback in curriculum.feedback] == [0, 1]  # the last epoch has no successor
     assert [feedback.accuracy for feedback in curriculum.feedback] == [1 / 2, 1 / 8]
-    assert [feedback.concentration for feedback in curriculum.feedback] == pytest.approx(
-        [values[:8].mean(), values[8:16].mean()]
-    )
+    assert [value for shown in curriculum.shown for value in shown.values()] == values.tolist()
 
 
 def test_an_epoch_without_an_update_is_measured_by_a_pass_of_its_own(tmp_path):
@@ -49,17 +37,18 @@ def test_an_epoch_without_an_update_is_measured_by_a_pass_of_its_own(tmp_path):
 
     def measure(data, module, rows):
         asked.append(rows.tolist())
-        return 0.75
+        return dict.fromkeys(rows.tolist(), 0.75)
 
     callback = refresh_of(tmp_path, SIGNAL, measure_concentration=measure)
     curriculum, *_ = run(tmp_path, callback, steps=6, reward=RuleReward(lambda text, problem: True))
-    assert [feedback.concentration for feedback in curriculum.feedback] == [0.75, 0.75]
+    own = [shown for shown in curriculum.shown if shown]  # the updates showed nothing
+    assert own == [dict.fromkeys(rows, 0.75) for rows in (range(8, 16), range(8))]
     assert asked == [list(range(8, 16)), list(range(8))]  # of each epoch its own prompts
 
 
-def test_an_epoch_that_nothing_measured_says_so(tmp_path):
+def test_an_epoch_that_nothing_measures_shows_no_concentration(tmp_path):
     curriculum, *_ = run(tmp_path, steps=4)
-    assert math.isnan(curriculum.feedback[0].concentration)
+    assert curriculum.shown == [{}] * 4
 
 
 def test_the_signal_is_measured_once_or_on_its_period(tmp_path):
@@ -94,7 +83,7 @@ def test_a_live_measurement_without_a_signal_says_what_is_missing(tmp_path):
 
 def test_a_resumed_run_takes_the_stored_values_and_the_half_of_the_epoch_that_is_over(tmp_path):
     _, callback, *_ = run(tmp_path, steps=4)
-    callback._epoch_rows, callback._epoch_accuracy, callback._epoch_concentration = [3], [(1.0, 4)], [0.5]
+    callback._epoch_rows, callback._epoch_correct, callback._epoch_valid, callback._epoch_shown = [3], 1, 4, True
     state = callback.state_dict()
     never = SignalRefresh(measure=lambda *given: pytest.fail("measured again"), folder=tmp_path)
     never.load_state_dict(state)

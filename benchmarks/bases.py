@@ -1,0 +1,132 @@
+"""Makes the warm-started weights that come with the package.
+
+    python -m benchmarks.bases [--experiment default testbed] [--seeds 0 1 2 3 4] [--output DIR]
+
+Runs the recipe of each experiment for each ``model.seed`` on this machine (another processor arrives at other weights)
+and looks at the model every 20 steps, from where solutions have a mean probability of 0.05 below ``stop_at`` to 0.05
+above it. Of these looks the one whose levels are most graded is kept: the largest mean over levels of p (1 - p), with
+p the share of correct samples on training problems. No reinforcement run takes part in the choice. The weights are
+rounded to bfloat16 and written with `bases.json` into ``gainrl/models/weights``, or DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from benchmarks.tables import print_table
+from gainrl.app.paths import config_dir
+from gainrl.training.evaluation import EvaluationSet, EvaluationSettings, evaluate, scores
+from gainrl.training.warm_start.shipped import FOLDER, load_shipped, write_shipped
+from gainrl.training.warm_start.supervised import WarmStartProgress, train_supervised
+from gainrl.types import Policy
+
+EVERY, MARGIN = 20, 0.05  # steps between looks; how far around stop_at
+PER_LEVEL, SAMPLES = 40, 4
+_MEASURES = {"greedy": "accuracy", "sampled": f"avg@{SAMPLES}"}
+
+
+class Grades:
+    """Accuracy by level on the last ``PER_LEVEL`` training problems of each level."""
+
+    def __init__(self, config: DictConfig, splits: Any, template: Any) -> None:
+        levels = splits.train.column("level")
+        rows = np.concatenate([np.flatnonzero(levels == level)[-PER_LEVEL:] for level in np.unique(levels)])
+        self.problems = EvaluationSet("graded", splits.train.select(rows), instantiate(config.reward))
+        self.settings = EvaluationSettings(samples=SAMPLES, max_new_tokens=config.rollout.max_new_tokens, seed=7)
+        self.engine, self.template = instantiate(config.rollout.engine), template
+
+    @torch.no_grad()
+    def __call__(self, policy: Policy) -> dict[str, list[float]]:
+        """``greedy`` and ``sampled``: one accuracy for each level."""
+        policy.model.eval()
+        completions = evaluate(
+            self.problems, policy, engine=self.engine, template=self.template, settings=self.settings
+        )
+        policy.model.train()
+        found = scores(self.problems, completions, self.settings)
+        return {name: list(found.means(column).values()) for name, column in _MEASURES.items()}
+
+
+def spread(rates: list[float]) -> float:
+    """Mean over levels of p (1 - p)."""
+    return float(np.mean([rate * (1 - rate) for rate in rates]))
+
+
+class Looks:
+    """Keeps the weights of the most graded look."""
+
+    def __init__(self, policy: Policy, grades: Grades, start_at: float) -> None:
+        self.policy, self.grades, self.start_at = policy, grades, start_at
+        self.recent: deque[float] = deque(maxlen=10)
+        self.started = False
+        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+
+    def __call__(self, progress: WarmStartProgress) -> None:
+        self.recent.append(progress.probability)
+        self.started |= len(self.recent) == 10 and sum(self.recent) / 10 >= self.start_at
+        if self.started and progress.step % EVERY == 0:
+            graded = spread(self.grades(self.policy)["sampled"])
+            if self.best is None or graded > self.best[0]:
+                weights = {name: value.detach().clone() for name, value in self.policy.model.named_parameters()}
+                self.best = (graded, progress.step, weights)
+
+
+def make(experiment: str, seed: int, folder: Path) -> list[str | float]:
+    """Trains, chooses and writes one base; a row of the table, graded with the weights as written."""
+    config = composed([*([] if experiment == "default" else [f"experiment={experiment}"]), f"model.seed={seed}"])
+    source = instantiate(config.model, _convert_="all")
+    settings, template = source.warm_start, instantiate(config.template, _convert_="all").bind(source.tokenizer())
+    with tempfile.TemporaryDirectory() as cache:
+        splits = instantiate(config.dataset, _convert_="all", cache_dir=cache)
+        grades, policy = Grades(config, splits, template), source.load()
+        looks = Looks(policy, grades, settings.stop_at - MARGIN)
+        longer = replace(settings, stop_at=settings.stop_at + MARGIN)
+        train_supervised(policy, longer, template, splits.warm_start, progress=looks)
+        if looks.best is None:
+            raise SystemExit(f"{experiment}-{seed}: no look between the two probabilities; another seed may have one")
+        _, step, weights = looks.best
+        policy.model.load_state_dict(weights, strict=False)
+        recipe = (settings, source.identity(), template, splits.warm_start)
+        base = write_shipped(f"{experiment}-{seed}", policy, *recipe, levels=[], folder=folder)
+        load_shipped(base, policy, folder)
+        rates = grades(policy)
+        write_shipped(base.name, policy, *recipe, levels=[round(rate, 3) for rate in rates["greedy"]], folder=folder)
+    row = [base.name, str(step), _text(rates["greedy"]), _text(rates["sampled"]), float(np.mean(rates["greedy"]))]
+    print(*row, flush=True)
+    return [*row, spread(rates["sampled"])]
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("config", overrides)
+
+
+def _text(rates: list[float]) -> str:
+    return " ".join(f"{rate:.2f}" for rate in rates)
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", nargs="+", default=["default", "testbed"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--output", type=Path, default=FOLDER)
+    options = parser.parse_args(given)
+    rows = [make(experiment, seed, options.output) for experiment in options.experiment for seed in options.seeds]
+    print_table(["base", "step", "greedy by level", "sampled by level", "greedy mean", "mean p (1 - p)"], rows)
+
+
+if __name__ == "__main__":
+    main()

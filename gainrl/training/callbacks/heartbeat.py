@@ -1,0 +1,79 @@
+"""How far a run is, where each step takes long: a line in the log now and then, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+
+from gainrl.training.callbacks.evaluation import Evaluation
+from gainrl.training.datamodule import PromptDataModule
+from gainrl.training.grpo import GRPOModule
+
+_SECONDS_OF_SILENCE = 15.0
+_NOT_OF_A_STEP = ("evaluation", "refresh")
+
+
+class Heartbeat(Callback):
+    """In a log file says after 15 seconds of silence what goes on: step, phase, seconds a step, and what is left.
+
+    A model of millions of parameters takes a minute for what a tiny one does in a tenth of a second; the line is
+    printed at the next change of phase, or batch of an evaluation. A terminal has its live line instead
+    (`callbacks.progress`).
+    """
+
+    def __init__(self, *, console: Console, now: Callable[[], float] = time.perf_counter) -> None:
+        self.console = console
+        self._now = now
+        self._said = now()
+        self._total = 0
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, GRPOModule)
+        if not trainer.is_global_zero or self.console.is_terminal:
+            return
+        data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        self._total, self._said = data.pool.total_steps, self._now()
+        pl_module.clock.listener = lambda doing: self._beat(trainer, pl_module, doing)
+
+    def _beat(self, trainer: lightning.Trainer, module: GRPOModule, doing: str) -> None:
+        if self._now() - self._said < _SECONDS_OF_SILENCE:
+            return
+        step = module.counters.step
+        text = f"step {step:>5}/{self._total}  {doing}"
+        if step:
+            pace, left = remaining(trainer, module)
+            text += f"  {pace:.1f} s a step, {spoken(left)} left"
+        self.console.print(text, style="dim", highlight=False)
+        self._said = self._now()
+
+
+def remaining(trainer: lightning.Trainer, module: GRPOModule) -> tuple[float, float]:
+    """`time_left` of a run of which one step or more is done."""
+    data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
+    every = None if evaluation is None else evaluation.every
+    return time_left(module.clock.seconds, step=module.counters.step, total=data.pool.total_steps, every=every)
+
+
+def time_left(seconds: Mapping[str, float], *, step: int, total: int, every: int | None) -> tuple[float, float]:
+    """Seconds that a step takes, and seconds until the end, from those of each phase up to now.
+
+    ``step`` of ``total`` steps are done (1 or more). Evaluations, one before the first step, after each ``every`` steps
+    and after the last, are counted apart from steps, since one of them can take as long as ten steps. The signal's pass
+    is over before the first step.
+    """
+    a_step = sum(value for phase, value in seconds.items() if phase not in _NOT_OF_A_STEP) / step
+    left = a_step * (total - step)
+    if every is not None:
+        done, all_of_them = 1 + step // every, 1 + -(-total // every)
+        left += seconds.get("evaluation", 0.0) / done * max(0, all_of_them - done)
+    return a_step, left
+
+
+def spoken(seconds: float) -> str:
+    """Minutes, or seconds below two minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
