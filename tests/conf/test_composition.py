@@ -73,6 +73,13 @@ def test_a_debug_bundle_keeps_the_arm_and_shortens_the_run(name):
     assert all(short[group] == full[group] for group in ARM_GROUPS)
 
 
+def test_a_debug_run_of_the_language_model_is_two_steps_whatever_the_experiment():
+    lm = composed("debug=fast", "model=smollm2_135m_q4", "dataset=short_tasks")
+    assert (lm.schedule.steps, lm.model.warm_start.steps, lm.dataset.held_out_per_level) == (2, 2, 1)
+    assert lm == composed("debug=fast", "experiment=smollm2")
+    assert composed("debug=fast", "model=smollm2_135m_q4").model.get("warm_start") is None
+
+
 # ------------------------------------------------------------------------------------------- directories
 
 

@@ -117,7 +117,9 @@ def _not_a_setting(argument: str, head: str, equals: str, before: str | None) ->
             f"{argument!r} has no '='. If it belongs to {before!r}, quote the whole argument: "
             f"{shell(before.partition('=')[0] + '=' + quoted(before.partition('=')[2] + ' ' + argument))}"
         )
-    return f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
+    return (
+        f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
+    )
 
 
 def _unreadable(argument: str, key: str, value: str) -> str:
@@ -152,7 +154,9 @@ def _each_quoted(value: str) -> str:
 
 def quoted(text: str) -> str:
     """A text in the quotes of Hydra's grammar, in which every character stands for itself."""
-    body = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)  # else OmegaConf would look for a setting of that name
+    body = re.sub(
+        r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text
+    )  # else OmegaConf would look for a setting of that name
     body = re.sub(r'(\\*)"', lambda found: found[1] * 2 + '\\"', body)
     trailing = len(body) - len(body.rstrip("\\"))
     return f'"{body}{chr(92) * trailing}"'

@@ -87,8 +87,8 @@ class Records(Callback):
     """Writes the row of each step to ``metrics.csv`` and to the loggers, and its completions to ``rollouts.jsonl``.
 
     A row holds what `GRPOModule` and `Evaluation` gave in that step, how far the run is, the curriculum's metrics, and
-    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``.
-    Rows go to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
+    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``. Our
+    own part goes to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
     before training. Place it after the callbacks whose metrics it is to hold. ``evaluations.jsonl`` has a line per
     evaluation: its step, and a 1 or a 0 for each held-out problem, which reports of several runs need.
 
@@ -170,11 +170,11 @@ class Records(Callback):
             }
             if self.table is None:
                 return
-            row = own | given | learned | others | self._bytes() | seconds
+            row = own | given | learned | self._bytes() | seconds
             with _named(self.table.path, step):
-                self.table.append(row)
+                self.table.append(row | others)
             self._write_verdicts(trainer, step)
-            if step > self.tracked_until:
+            if step > self.tracked_until:  # what others log, Lightning gives to the loggers itself
                 self._track(trainer, row, step)
 
     def _write_verdicts(self, trainer: lightning.Trainer, step: int) -> None:
