@@ -67,8 +67,9 @@ number for your own pilot's spread.
 """
 SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv`
 (`gainrl-report --metric eval/math500/accuracy`): {math}.
-Runs of the code table: {code}. Of the {cells} cells of accuracy
-that three models, {sets} sets and three arms make, one is known: GSM8K with the 7B model. """
+Runs of the code table: {code}. Of the {cells} cells of accuracy that three models, {sets} sets and
+three arms make, one is known: GSM8K with the 7B model.
+"""
 # Model and test set, and the standard deviation over seeds of a method's score less GRPO's, in points (DataFlex-RL).
 SPREADS = (
     ("Qwen2.5-0.5B-Instruct, GSM8K", 1.47),
