@@ -48,7 +48,7 @@ def cli() -> None:
     if "--dry-run" in sys.argv[1:]:
         from gainrl.app.preview import preview
 
-        sys.exit(preview(sys.argv[1:]))
+        sys.exit(preview(COMMAND, sys.argv[1:]))
     try:
         refused = run_command(COMMAND, main)
     except (RunInterrupted, KeyboardInterrupt) as request:

@@ -160,7 +160,9 @@ def test_help_and_the_composed_configuration_are_readable(command):
     code, out, _ = command("--help")
     assert code == 0
     assert "gainrl-train baseline=vanilla_grpo seed=3" in out
-    assert all(f"\n  {group} " in out for group in ("baseline", "curriculum", "signal", "algorithm", "dataset", "model"))
+    assert all(
+        f"\n  {group} " in out for group in ("baseline", "curriculum", "signal", "algorithm", "dataset", "model")
+    )
     assert max(map(len, out.splitlines())) < 130
     code, out, _ = command("--cfg", "job", "baseline=vanilla_grpo")
     assert code == 0

@@ -75,14 +75,20 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
         return []
     known = composer.options(group)
     problems = []
-    for choice in setting.choices:
-        name = choice.strip("'\"")
-        if name in known or name == "null" or "${" in name or choice.startswith("["):
+    for name in (name for choice in setting.choices for name in _option_names(choice)):
+        if name in known or name == "null" or "${" in name:
             continue
         problems.append(
             f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}"
         )
     return problems
+
+
+def _option_names(choice: str) -> list[str]:
+    """``[default,early_stopping]`` names two options of a group."""
+    if choice.startswith("[") and choice.endswith("]"):
+        return [name.strip("'\" ") for name in choice[1:-1].split(",") if name.strip()]
+    return [choice.strip("'\"")]
 
 
 def _no_such_group(setting: Setting, composer: Composer) -> str:
