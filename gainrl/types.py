@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch is imported where tensors are made, so that what holds none need not wait for it
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Policy:
 
     def touch(self) -> None:
         """Raises `version`; called after every optimizer step, of whatever optimizer."""
+        import torch
+
         torch.autograd.graph.increment_version(next(self.model.parameters()))
 
 
@@ -174,12 +178,16 @@ class Rollout:
     @property
     def mask(self) -> Tensor:
         """``[B, T]`` bool, True on real completion tokens (the stop token among them)."""
+        import torch
+
         positions = torch.arange(self.completion_ids.shape[1], device=self.lengths.device)
         return positions[None, :] < self.lengths[:, None]
 
     @property
     def truncated(self) -> Tensor:
         """``[B]`` bool, True where the engine cut the completion."""
+        import torch
+
         return torch.tensor([reason is FinishReason.LENGTH for reason in self.finish_reasons])
 
 

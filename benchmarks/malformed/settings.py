@@ -109,7 +109,6 @@ def bad_syntax(rng: random.Random) -> Case:
             "schedule=null",
             "model=null",
             "seed==1",
-            "+seed=1",
             "a b=1",
         ]
         + ["seed='1", "schedule.steps=10)", "~schedule.steps", "reward=null", "+reward.colour=red", "--nothing", "-x"]

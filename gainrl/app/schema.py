@@ -49,7 +49,7 @@ def groups(primary: str = "config") -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for entry in read_yaml(config_dir() / f"{primary}.yaml")["defaults"]:
         key = next(iter(entry)) if isinstance(entry, Mapping) else entry
-        words = str(key).split()
+        words = str(key).split()  # ``override`` or ``optional`` may stand before the group
         if words[0] == "override" or "@" in words[-1] or words[-1] == "_self_":
             continue
         found[words[-1]] = _package_of(words[-1])
@@ -65,6 +65,15 @@ def _package_of(group: str) -> str | None:
             return None if package == "_global_" else package
         return group
     return group
+
+
+@cache
+def usual_target(group: str) -> str | None:
+    """What most options of a group build; None for a group whose options need not build anything."""
+    files = [read_yaml(path) for path in sorted((config_dir() / group).glob("*.yaml"))]
+    targets = [str(content["_target_"]) for content in files if "_target_" in content]
+    alone = [content for content in files if "_target_" not in content and "defaults" not in content]
+    return max(targets, key=targets.count) if targets and not alone else None
 
 
 def strangers(plain: Mapping[str, Any], primary: str = "config") -> Iterator[tuple[str, str, list[str]]]:

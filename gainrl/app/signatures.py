@@ -47,11 +47,29 @@ def _of_name(module: str, name: str, depth: int) -> tuple[str, ...]:
         return _arguments(node.args)
     if isinstance(node, ast.ClassDef):
         return _of_class(node, module, depth)
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
+        return _of_result(node.value.func.id, module, path, depth)
     if node is not None or _definitions(path).get("*") is not None:
         raise Unreadable
     if _is_module(f"{module}.{name}") or path.suffix != ".py":
         raise Unreadable
     raise NoSuchTarget(f"{module} has no {name!r}")
+
+
+def _of_result(function: str, module: str, path: Path, depth: int) -> tuple[str, ...]:
+    """Of what a function returns, where its annotation is a class with ``__call__``."""
+    node = _definitions(path).get(function)
+    if isinstance(node, ast.ImportFrom):
+        module, function = _imported(node, module, path, function)
+        path = source_file(module)
+        node = _definitions(path).get(function)
+    if not isinstance(node, ast.FunctionDef) or not isinstance(node.returns, ast.Name) or depth > 8:
+        raise Unreadable
+    returned = _definitions(path).get(node.returns.id)
+    for item in returned.body if isinstance(returned, ast.ClassDef) else []:
+        if isinstance(item, ast.FunctionDef) and item.name == "__call__":
+            return tuple(name for name in _arguments(item.args) if name != "self")
+    raise Unreadable
 
 
 def _of_class(node: ast.ClassDef, module: str, depth: int) -> tuple[str, ...]:

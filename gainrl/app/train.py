@@ -48,7 +48,7 @@ def cli() -> None:
     if "--dry-run" in sys.argv[1:]:
         from gainrl.app.preview import preview
 
-        sys.exit(preview(sys.argv[1:]))
+        sys.exit(preview(COMMAND, sys.argv[1:]))
     try:
         refused = run_command(COMMAND, main)
     except (RunInterrupted, KeyboardInterrupt) as request:
@@ -114,7 +114,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     from gainrl.app.components import build_components
     from gainrl.app.launch import connect
     from gainrl.app.resume import check_given
-    from gainrl.app.run import train
+    from gainrl.app.run import counting_failures, prepare_callbacks, train
     from gainrl.training.distributed.ranks import OtherRankFailed
     from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
@@ -122,7 +122,8 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     stop = StopRequest(repeats=repeats)
     stop.install()
     try:
-        components = build_components(config)
+        components = counting_failures(build_components(config), config, stop)
+        callbacks = prepare_callbacks(config, components, folder, console, stop)
         check_given(config.resume, folder, plain_config(config), components.splits, components.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
@@ -133,7 +134,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             before = record.status
             record.begin(plain_config(config))
             try:
-                return train(config, components, record, console, stop, ranks)
+                return train(config, components, callbacks, record, console, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise

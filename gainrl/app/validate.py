@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError
 from gainrl.app.nearest import did_you_mean
-from gainrl.app.schema import META, groups, strangers
+from gainrl.app.schema import META, groups, strangers, usual_target
 from gainrl.app.signatures import NoSuchTarget
 
 _LEAST = {
@@ -33,6 +33,7 @@ _LEAST = {
     "evaluation.limit": 1,
     "evaluation.seed": 0,
     "records.rollouts_every": 1,
+    "data_limit": 1,
 }
 _MAY_BE_NULL = (
     "schedule.refresh_every_epochs",
@@ -40,6 +41,7 @@ _MAY_BE_NULL = (
     "algorithm.micro_batch_size",
     "evaluation.limit",
     "records.rollouts_every",
+    "data_limit",
 )
 _PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
@@ -65,6 +67,7 @@ def validate(config: DictConfig, primary: str = "config") -> None:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         problems.extend(_unread(plain, primary))
+        problems.extend(_builds_nothing(plain, primary))
         problems.extend(_not_whole(config))
         problems.extend(_imprecise(config))
     if problems:
@@ -81,9 +84,25 @@ def _unread(plain: Mapping[str, Any], primary: str) -> list[str]:
             hint = did_you_mean(key, names, form=f"{path}.{{}}" if path else "{}")
             target = plain_target(plain, path)
             what = f"an option of {target}" if target else "a setting, and nothing reads it"
-            problems.append(f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none"))
+            problems.append(
+                f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none")
+            )
     except NoSuchTarget as missing:
         problems.append(str(missing))
+    return problems
+
+
+def _builds_nothing(plain: Mapping[str, Any], primary: str) -> list[str]:
+    """Options of one's own that do not say what they build, where those of gainrl do."""
+    problems = []
+    for group, package in groups(primary).items():
+        node = plain.get(group) if package == group else None
+        target = usual_target(group)
+        if isinstance(node, Mapping) and node and target and "_target_" not in node:
+            problems.append(
+                f"{group} has no _target_, so that nothing can be built of it ({', '.join(map(str, node))}); begin its "
+                f"file with a line such as: _target_: {target}"
+            )
     return problems
 
 

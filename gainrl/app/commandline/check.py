@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -15,7 +15,9 @@ import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.commandline.flags import Typed
 from gainrl.app.commandline.keys import check_keys
+from gainrl.app.commandline.naming import sweep_places
 from gainrl.app.commandline.settings import read_settings
+from gainrl.app.early import try_light_parts
 from gainrl.app.errors import ConfigError
 from gainrl.app.validate import validate
 
@@ -29,13 +31,15 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
         multirun = typed.multirun or str(config.hydra.mode).endswith("MULTIRUN")
         if not multirun:
             read_settings(typed.settings, multirun=False)
-        texts = [one.text() for one in settings]
+        texts = [one.text() for one in settings] + (sweep_places(settings, config) if multirun else [])
         if not multirun and "info" not in typed.flags:
             values = [one.text() for one in settings if not composer.is_group(one.key.partition("@")[0])]
             _apply(config, values)
             if "cfg" not in typed.flags:
                 with resolvable(config):
-                    validate(job_of(config), primary)
+                    job = job_of(config)
+                    validate(job, primary)
+                    try_light_parts(job)
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault
     finally:

@@ -35,7 +35,7 @@ def _group_lines(primary: str, hidden: Sequence[str], width: int) -> list[str]:
     margin = 2 + max(map(len, listed)) + 2
     lines = []
     for group in sorted(listed):
-        names = [f"{name}*" if name == chosen.get(group) else name for name in listed[group]]
+        names = [f"{name}*" if name in chosen.get(group, []) else name for name in listed[group]]
         lines += textwrap.wrap(
             "  ".join(names),
             width=width,
@@ -47,10 +47,10 @@ def _group_lines(primary: str, hidden: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def _defaults(primary: str) -> dict[str, str]:
+def _defaults(primary: str) -> dict[str, list[str]]:
     entries = read_yaml(config_dir() / f"{primary}.yaml")["defaults"]
     return {
-        str(key).split()[-1]: str(value)
+        str(key).split()[-1]: value if isinstance(value, list) else [str(value)]
         for entry in entries
         if isinstance(entry, Mapping)
         for key, value in entry.items()

@@ -75,12 +75,20 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
         return []
     known = composer.options(group)
     problems = []
-    for choice in setting.choices:
-        name = choice.strip("'\"")
-        if name in known or name == "null" or "${" in name or choice.startswith("["):
+    for name in (name for choice in setting.choices for name in _option_names(choice)):
+        if name in known or name == "null" or "${" in name:
             continue
-        problems.append(f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}")
+        problems.append(
+            f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}"
+        )
     return problems
+
+
+def _option_names(choice: str) -> list[str]:
+    """``[default,early_stopping]`` names two options of a group."""
+    if choice.startswith("[") and choice.endswith("]"):
+        return [name.strip("'\" ") for name in choice[1:-1].split(",") if name.strip()]
+    return [choice.strip("'\"")]
 
 
 def _no_such_group(setting: Setting, composer: Composer) -> str:
@@ -97,7 +105,10 @@ def _compose(
     added = [one if one.key in declared or one.sign == "~" else replace(one, sign="+") for one in plain]
     fault: HydraException | None = None
     for signed in (plain, added) if added != plain else (plain,):
-        texts = [one.text(value=value) if value is not None else one.text() for one, value in zip(signed, values, strict=True)]
+        texts = [
+            one.text(value=value) if value is not None else one.text()
+            for one, value in zip(signed, values, strict=True)
+        ]
         try:
             return signed, composer.compose(texts)
         except HydraException as found:
@@ -175,7 +186,9 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
         return f"{said}; {did_you_mean(setting.key, names, form=form)}"
     if beside:
         return f"{said}; {did_you_mean(setting.key, [name.rpartition('.')[2] for name in beside])}"
-    return f"{said}; " + (f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings")
+    return f"{said}; " + (
+        f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings"
+    )
 
 
 def options_with(group: str, below: Sequence[str]) -> list[str]:
@@ -205,4 +218,3 @@ def _siblings(path: str, config: DictConfig, known: Tree) -> list[str]:
     except NoSuchTarget:
         options = None
     return [f"{above}.{name}" for name in (options or map(str, content)) if not name.startswith("_")]
-
