@@ -34,7 +34,7 @@ from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
-from gainrl.report.curves import draw_curves
+from gainrl.report.curves import draw_curves, run_title
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
@@ -178,7 +178,7 @@ def close_run(
     def leave() -> None:
         folder = record.folder
         export_policy(module.policy, folder / "policy")
-        draw_curves(folder / "metrics.csv", folder / "curves.png", title=_title(config))
+        draw_curves(folder / "metrics.csv", folder / "curves.png", title=run_title(plain_config(config)))
         record.update(
             status="finished",
             stopped_early=stopped,
@@ -216,7 +216,3 @@ def _fit(trainer: lightning.Trainer, module: GRPOModule, data: PromptDataModule)
         trainer.fit(module, datamodule=data)
     except SystemExit as stop:  # what Lightning makes of Ctrl+C, once it has closed down
         raise KeyboardInterrupt from stop
-
-
-def _title(config: DictConfig) -> str:
-    return f"{config.run.arm}, seed {config.seed}"

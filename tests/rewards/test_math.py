@@ -18,7 +18,7 @@ from tests.published_data import DATA, needs_data
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.jsonl"))
 
 # Reference answers that no reader makes sense of; docs/verifier.md lists them with the reasons.
-UNREADABLE = {"olympiadbench-2045", "minerva-027"}
+UNREADABLE = {"olympiadbench-2045"}
 
 
 @pytest.fixture(scope="module")
