@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch is imported where tensors are made, so that what holds none need not wait for it
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +119,38 @@ class Policy:
 
     def touch(self) -> None:
         """Raises `version`; called after every optimizer step, of whatever optimizer."""
+        import torch
+
         torch.autograd.graph.increment_version(next(self.model.parameters()))
+
+
+SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How completions are drawn. ``temperature=0`` means greedy decoding."""
+    """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
+
+    Raises ValueError for values out of range, by the names of their options.
+    """
 
     group_size: int
     max_new_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"rollout.{name}={value} is no number; type rollout.{name}={SAMPLING_DEFAULTS[name]}")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"rollout.temperature={self.temperature} must be 0 or more; type rollout.temperature=1.0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"rollout.top_p={self.top_p} must lie in (0, 1]; type rollout.top_p=1.0 for all tokens")
+        if self.top_k < 0 or int(self.top_k) != self.top_k:
+            raise ValueError(f"rollout.top_k={self.top_k} must be a whole number; type rollout.top_k=0 for all tokens")
 
 
 class FinishReason(StrEnum):
@@ -156,12 +178,16 @@ class Rollout:
     @property
     def mask(self) -> Tensor:
         """``[B, T]`` bool, True on real completion tokens (the stop token among them)."""
+        import torch
+
         positions = torch.arange(self.completion_ids.shape[1], device=self.lengths.device)
         return positions[None, :] < self.lengths[:, None]
 
     @property
     def truncated(self) -> Tensor:
         """``[B]`` bool, True where the engine cut the completion."""
+        import torch
+
         return torch.tensor([reason is FinishReason.LENGTH for reason in self.finish_reasons])
 
 

@@ -62,8 +62,10 @@ class Ending:
 
 def arguments(case: Case) -> list[str]:
     """What is typed: the settings of the good files, then those of the case."""
-    other_model = any(setting.startswith("model=") for setting in case.settings)
-    return [*(setting for setting in BASE if not (other_model and setting.startswith("model."))), *case.settings]
+    chosen = tuple(
+        f"{group}." for group in ("model", "dataset") if any(s.startswith(f"{group}=") for s in case.settings)
+    )
+    return [*(setting for setting in BASE if not (chosen and setting.startswith(chosen))), *case.settings]
 
 
 def sound_model(folder: Path) -> Path:
@@ -107,7 +109,8 @@ def typed(case: Case, folder: Path, model: Path) -> Ending:
 
 
 def _files(folder: Path) -> set[str]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    # The cached form of a data file that was read stays, for the corrected command.
+    paths = (path for path in folder.rglob("*") if path.is_file() and not {"__pycache__", "cache"} & set(path.parts))
     return {str(path.relative_to(folder)) for path in paths}
 
 

@@ -81,7 +81,7 @@ PATHS = (
 )
 REWARD_SETTINGS = (
     ("reward=weighted reward.weights.math=many", "weights"),
-    ("reward=weighted reward.weights.math=.nan", "weights"),
+    ("reward=weighted reward.weights.math=nan", "weights"),
     ("reward=weighted ~reward.weights.math", "weights"),
     ("reward=weighted +reward.weights.style=1", "weights"),
     ("reward=weighted reward.verdict_from=style", "verdict_from"),
@@ -97,10 +97,10 @@ REWARD_SETTINGS = (
     ("reward=code reward.workers=0", "workers"),
     ("reward=code reward.memory_mb=1", "memory_mb"),
     ("reward=code reward.tolerance=-1", "tolerance"),
-    ("reward=code reward.tolerance=.nan", "tolerance"),
+    ("reward=code reward.tolerance=nan", "tolerance"),
     ("reward=code reward.time_limit_seconds=0", "time_limit_seconds"),
     ("reward=custom", "path"),
-    ("reward=custom reward.path=tests.composition:coin reward.correct_at=.nan", "correct_at"),
+    ("reward=custom reward.path=tests.composition:coin reward.correct_at=nan", "correct_at"),
 )
 BROKEN_MODELS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 

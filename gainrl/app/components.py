@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,6 +14,7 @@ from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.tracking import check_tracking
+from gainrl.app.value_types import check_value_types
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
@@ -22,7 +24,7 @@ from gainrl.training.concentration import Concentration
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.training.mismatch import Mismatch
 from gainrl.training.schedules import Optimization
-from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Curriculum, ProblemSet, Reward, RolloutEngine, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Components:
 
 def build_components(config: DictConfig) -> Components:
     """Builds and checks all that is cheap. Raises ConfigError with the setting to change."""
+    check_value_types(config)
     try:
         check_tracking(config)
         algorithm = instantiate(config.algorithm, _convert_="all")
@@ -61,7 +64,7 @@ def build_components(config: DictConfig) -> Components:
         concentration = instantiate(config.concentration).of(signal) if config.concentration else None
         if concentration is None and getattr(curriculum, "needs_concentration", False):
             raise ConfigError(
-                f"curriculum.update={config.curriculum.update} moves the centre by the concentration, which "
+                f"curriculum.update={config.curriculum['update']} moves the centre by the concentration, which "
                 "concentration=null does not measure; leave concentration out, or type curriculum.update=accuracy_only"
             )
         sampling = build_sampling(config, algorithm.group_size)
@@ -83,6 +86,7 @@ def build_components(config: DictConfig) -> Components:
             if held_out is not None:
                 held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
                 findings += [long] if long else []
+        train = at_most(train, config.data_limit)
         splits = replace(splits, train=train, held_out=held_out)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
         require_judgeable(reward, train)
@@ -106,6 +110,13 @@ def build_components(config: DictConfig) -> Components:
         findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
     )
+
+
+def at_most(problems: ProblemSet, number: int | None) -> ProblemSet:
+    """``number`` problems, evenly spaced over the set, so that all its levels and sources are among them."""
+    if number is None or len(problems) <= number:
+        return problems
+    return problems.select(np.linspace(0, len(problems) - 1, number).round().astype(np.int64))
 
 
 def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:

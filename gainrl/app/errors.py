@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
+from collections.abc import Iterator
 
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
@@ -38,9 +41,57 @@ def full_disk(fault: BaseException) -> str | None:
     return f"{fault}; make room on the disk and repeat the command: the run goes on from its last checkpoint"
 
 
+def forbidden(fault: BaseException) -> str | None:
+    """What to say of a file or folder that may not be written; None for any other error."""
+    if not isinstance(fault, OSError) or fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return None
+    return (
+        f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the command "
+        "runs (hydra.run.dir=... for another), gainrl's cache is in GAINRL_CACHE, those of the hub and of the datasets "
+        "library in HF_HOME: export the one that is meant as a folder that can be written"
+    )
+
+
 def first_cause(fault: BaseException) -> str:
-    """The first cause of a failed construction, without the chain that leads to it."""
-    cause = fault
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return str(cause)
+    """All that a failed construction has to say: the message written for people, then what it came from, line by line.
+
+    Wrappers of Hydra, which only name the class that could not be built, are left out.
+    """
+    told: list[str] = []
+    for cause in _chain(fault):
+        text = str(cause).strip()
+        wraps = type(cause).__module__.startswith(("hydra.", "omegaconf.")) and cause.__cause__ is not None
+        if not wraps and not any(text in line or _last(text) in line for line in told):
+            told.append(text or type(cause).__name__)
+    first, *rest = told or [str(fault)]
+    return "\n".join([first, *(f"  from: {_last(text)}" for text in rest)])
+
+
+def _chain(fault: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = fault
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _last(text: str) -> str:
+    return text.splitlines()[-1] if text else ""
+
+
+def is_for_people(fault: BaseException) -> bool:
+    """Whether the text of a fault is all that a user needs to see."""
+    return isinstance(fault, ValueError) or type(fault).__module__.startswith("gainrl.")
+
+
+def explain(fault: BaseException, cannot: str, *, traceback: bool = False) -> None:
+    """Prints a fault on stderr: a sentence if it was written for people, else with Python's traceback."""
+    from rich.console import Console
+
+    known = full_disk(fault) or forbidden(fault)
+    readable = is_for_people(fault) or known is not None
+    heading = cannot if isinstance(fault, ValueError) else "Failed" if readable else type(fault).__name__
+    errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+    errors.print(f"[bold red]{heading}:[/bold red] ", end="")
+    errors.print(known or str(fault), markup=False, highlight=False)
+    if traceback or not readable or ("HYDRA_FULL_ERROR" in os.environ and os.environ["HYDRA_FULL_ERROR"] != "1"):
+        errors.print_exception(show_locals=False)

@@ -22,12 +22,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.build import load_policy
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.components import close_parts
 from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.evaluation_parts import EvaluationParts, build_evaluation_parts
 from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.paths import config_dir
+from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.reward_checks import stamps
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
@@ -35,27 +37,19 @@ from gainrl.signals.cache import weights_hash
 from gainrl.training.evaluation import Completion, EvaluationSet, chosen_rows, completed, evaluate
 from gainrl.types import Policy
 
-_exit_code = 0
+COMMAND = Command("gainrl-evaluate", "evaluate", "Cannot evaluate")
 
 
 def cli() -> None:
     """The console script; exits with 1 if the evaluation failed or was refused."""
-    main()
-    sys.exit(_exit_code)
+    sys.exit(run_command(COMMAND, main) or exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="evaluate")
 def main(config: DictConfig) -> None:
-    global _exit_code
-    try:
+    traceback = bool(OmegaConf.select(config, "records.traceback", default=False))
+    with refusals(COMMAND.cannot, traceback=traceback):
         run_evaluation(config, Console(), overrides=list(HydraConfig.get().overrides.task))
-    except ValueError as fault:
-        _exit_code = 1
-        errors = Console(stderr=True)
-        errors.print("[bold red]Cannot evaluate:[/bold red] ", end="")
-        errors.print(str(fault), markup=False, highlight=False)
-        if OmegaConf.select(config, "records.traceback", default=False):
-            errors.print_exception(show_locals=False)
 
 
 def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]) -> dict[str, Any]:
@@ -76,7 +70,7 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
         )
     if not config.eval.held_out and not config.eval.sets:
         raise ConfigError("eval.held_out=false leaves nothing to evaluate; type eval=held_out or eval=math_suite")
-    validate(config)
+    validate(config, "evaluate")
     folder = Path(config.output_dir)
     plain = plain_config(config)
     parts = build_evaluation_parts(config)

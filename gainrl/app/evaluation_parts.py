@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from gainrl.app.components import build_evaluation_sets, context_room, fitting
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.reward_checks import require_judgeable
+from gainrl.app.value_types import check_value_types
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.training.evaluation import EvaluationSet, EvaluationSettings
 from gainrl.types import ProblemSet, RolloutEngine
@@ -38,6 +39,7 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
             f"evaluation.batch_problems={given.batch_problems} and evaluation.resamples={given.resamples} must be 1 or "
             "more"
         )
+    check_value_types(config)
     try:
         settings = EvaluationSettings(
             samples=given.samples,

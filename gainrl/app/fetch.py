@@ -15,27 +15,29 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.errors import ConfigError
 from gainrl.app.paths import config_dir
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 
+COMMAND = Command("gainrl-fetch", "fetch", "Cannot fetch")
+
 
 def cli() -> None:
     """The console script; exits with 1 if the model can't be had, with 75 if it was interrupted."""
-    main()
-    sys.exit(exit_code())
+    sys.exit(run_command(COMMAND, main) or exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="fetch")
 def main(config: DictConfig) -> None:
-    with refusals("Cannot fetch"):
+    with refusals(COMMAND.cannot):
         fetch(config, Console(soft_wrap=not sys.stdout.isatty()))
 
 
 def fetch(config: DictConfig, console: Console) -> str:
     """Fetches the model and returns its folder. Raises ConfigError for a model that is not fetched in this way."""
-    validate(config)
+    validate(config, "fetch")
     source = instantiate(config.model, _convert_="all")
     if not hasattr(source, "fetch"):
         raise ConfigError("this model is built in code: there is nothing to fetch")

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.errors import ConfigError
 from gainrl.app.observations.epochs import draw_epochs, of_fixed_prompts, of_trained_prompts
 from gainrl.app.observations.gradients import associations, draw_gradients, gradients_table
@@ -28,22 +29,23 @@ from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.runtime import quieten
 from gainrl.app.validate import validate
 
+COMMAND = Command("gainrl-observe", "observe", "Cannot observe", hidden=("reward",))
+
 
 def cli() -> None:
     """The console script; exits with 1 if a figure could not be drawn, with 75 if it was interrupted."""
-    main()
-    sys.exit(exit_code())
+    sys.exit(run_command(COMMAND, main) or exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="observe")
 def main(config: DictConfig) -> None:
-    with refusals("Cannot observe"):
+    with refusals(COMMAND.cannot):
         observe(config, Console(soft_wrap=not sys.stdout.isatty()))  # in a log file a line stays a line
 
 
 def observe(config: DictConfig, console: Console) -> list[Path]:
     """Draws the figures and returns their files. Raises ConfigError before a model is loaded if one cannot be drawn."""
-    validate(config)
+    validate(config, "observe")
     quieten()
     subject = find_subject(config, console)
     names = _chosen(config, subject)

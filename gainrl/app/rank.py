@@ -22,6 +22,7 @@ from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.build import load_policy
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.paths import config_dir
@@ -36,22 +37,23 @@ from gainrl.signals.extraction import Extraction, extract
 from gainrl.signals.protocol import Signal
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
+COMMAND = Command("gainrl-rank", "rank", "Cannot rank")
+
 
 def cli() -> None:
     """The console script; exits with 1 if the data set could not be scored, with 75 if it was interrupted."""
-    main()
-    sys.exit(exit_code())
+    sys.exit(run_command(COMMAND, main) or exit_code())
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="rank")
 def main(config: DictConfig) -> None:
-    with refusals("Cannot rank"):
+    with refusals(COMMAND.cannot):
         rank(config, Console(soft_wrap=not sys.stdout.isatty()))  # in a log file a line stays a line
 
 
 def rank(config: DictConfig, console: Console) -> Path:
     """Scores the data set and returns the folder with table and report. Raises ConfigError if something cannot work."""
-    validate(config)
+    validate(config, "rank")
     if config.table not in ("parquet", "csv"):
         raise ConfigError(f"table={config.table!r} is not a kind of table; type table=parquet or table=csv")
     if config.split not in ("train", "held_out"):

@@ -7,27 +7,25 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from gainrl.app.errors import EXIT_INTERRUPTED
+from gainrl.app.errors import EXIT_INTERRUPTED, explain
 
 _exit_code = 0
 
 
 @contextmanager
-def refusals(cannot: str) -> Iterator[None]:
-    """Within the block, a fault of the request is said as ``cannot`` and its message; `exit_code` remembers it."""
+def refusals(cannot: str, *, traceback: bool = False) -> Iterator[None]:
+    """Within the block, a fault is explained after the heading ``cannot``; `exit_code` remembers it."""
     global _exit_code
     try:
         yield
-    except ValueError as fault:
+    except Exception as fault:
         _exit_code = 1
-        console = Console(stderr=True)
-        console.print(f"[bold red]{cannot}:[/bold red] ", end="")
-        console.print(str(fault), markup=False, highlight=False)
+        explain(fault, cannot, traceback=traceback)
     except KeyboardInterrupt:
         _exit_code = EXIT_INTERRUPTED
         Console(stderr=True).print("interrupted; the same command goes on from there")
 
 
 def exit_code() -> int:
-    """0, 1 if the request was refused, 75 if it was interrupted."""
+    """0, 1 if the request was refused or failed, 75 if it was interrupted."""
     return _exit_code

@@ -6,8 +6,11 @@ import ctypes
 import ctypes.util
 import logging
 import os
+import shutil
+import sys
 import warnings
 
+_NARROWEST = 80  # columns that the tables need
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
@@ -20,6 +23,7 @@ def prepare_process() -> None:
     process can still be forked. Tokenizers start no threads of their own, which would only warn and stop when a reward
     forks its workers.
     """
+    prepare_terminal()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -29,6 +33,21 @@ def prepare_process() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # type: ignore[union-attr]
         libc.mallopt(_M_TRIM_THRESHOLD, 512 << 20)  # type: ignore[union-attr]
+
+
+def prepare_terminal() -> None:
+    """Makes everything readable on any terminal.
+
+    Tables are 80 wide where it is narrower, and characters that its encoding lacks (Σ in latin-1) are replaced.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns and (not columns.isdigit() or int(columns) == 0):
+        del os.environ["COLUMNS"]  # which would leave no room for anything
+    if shutil.get_terminal_size().columns < _NARROWEST:
+        os.environ["COLUMNS"] = str(_NARROWEST)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def quieten() -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gainrl.app.identity import RunRecord
+from gainrl.app.learning import learning_line
 from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
 
@@ -36,6 +37,13 @@ def print_opening(
         highlight=False,
     )
     console.print(formula, style="dim", highlight=False, markup=False)
+    if not held_out and not components.evaluation_sets:
+        console.print(
+            "note: no held-out problems, so that no accuracy will be measured; type dataset.held_out_size=100 or "
+            "dataset.held_out=FILE for one's own data, or eval=math_suite",
+            style="yellow",
+            highlight=False,
+        )
     for finding in components.findings:
         console.print(f"data: {finding}", style="yellow", highlight=False, markup=False)
     for remark in remarks:
@@ -55,7 +63,10 @@ def print_summary(
     if "eval/accuracy" in last:
         table.add_section()
         _accuracy_row(table, "mean", first.get("eval/accuracy"), last["eval/accuracy"])
-    console.print(table)
+    if groups or "eval/accuracy" in last:
+        console.print(table)
+    else:
+        console.print("no held-out problems: nothing was evaluated", style="yellow", highlight=False)
     counters = module.counters
     wall = record.content["wall_seconds"]
     console.print(phase_table(module.clock))
@@ -64,6 +75,8 @@ def print_summary(
         f"tokens, {wall:.0f} s in all",
         highlight=False,
     )
+    told, learned = learning_line(record.folder / "metrics.csv")
+    console.print(told, style="green" if learned else "yellow", highlight=False, markup=False)
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )

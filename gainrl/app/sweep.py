@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import uuid
+from collections import Counter
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ from rich.table import Table
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import speaks
 from gainrl.files import whole_file
-from gainrl.report.plan import PLAN
+from gainrl.report.plan import PLAN, read_plan
 from gainrl.report.watch import progress_line, sweep_progress
 
 _LISTING = "GAINRL_SWEEP"
+_ENDS = ("finished", "skipped", "interrupted", "failed", "not started")
+_COLORS = {"finished": "green", "skipped": "green", "interrupted": "yellow"}
 _failed: list[Path] = []
 _open: list[SweepTable] = []
 
@@ -53,6 +58,17 @@ def print_open_table() -> None:
         table.close()
 
 
+def _counted(counts: Mapping[str, int]) -> str:
+    """``3 finished, 1 skipped (finished before), 1 interrupted, 2 not started``, and how it goes on."""
+    notes = {"skipped": " (finished before)"}
+    told = ", ".join(f"{counts[end]} {end}{notes.get(end, '')}" for end in _ENDS if counts.get(end)) or "no job began"
+    if counts.get("interrupted") or counts.get("not started"):
+        told += "; the same command goes on from there"
+    if counts.get("failed"):
+        told += "; retry_failed=true takes up those that failed"
+    return told
+
+
 class SweepTable(Callback):
     """A Hydra callback: lists the jobs of a multirun with status, objective, seconds and the reason of a failure."""
 
@@ -60,6 +76,7 @@ class SweepTable(Callback):
         self.root = Path(config.hydra.sweep.dir).absolute()
         self.listing = self.root / f".jobs-{uuid.uuid4().hex}"
         self.listing.mkdir(parents=True)
+        self.began = self.listing.stat().st_mtime  # by the clock of the file system, as of the records
         os.environ[_LISTING] = str(self.listing)
         _open.append(self)
 
@@ -75,21 +92,35 @@ class SweepTable(Callback):
         table = Table(title=f"{len(jobs)} jobs in {self.root}", title_justify="left")
         for name in ("job", "status", "objective", "seconds", "reason"):
             table.add_column(name, justify="right" if name in ("objective", "seconds") else "left", overflow="fold")
+        counts: Counter[str] = Counter()
         for job, fault in sorted(jobs.items()):
-            record = {} if fault else RunRecord(job).content
-            status = "failed" if fault else str(record.get("status", "no record"))
+            record = RunRecord(job)
+            content = {} if fault else record.content
+            status = "failed" if fault else str(content.get("status", "no record"))
             if status != "finished":
                 _failed.append(job)
-            objective = record.get("objective")
-            seconds = record.get("wall_seconds")
+            elif record.path.stat().st_mtime < self.began:
+                status = "skipped"
+            counts[status if status in _ENDS else "failed"] += 1
+            objective, seconds = content.get("objective"), content.get("wall_seconds")
             table.add_row(
                 os.path.relpath(job, self.root),
-                f"[{'green' if status == 'finished' else 'red'}]{status}",
+                f"[{_COLORS.get(status, 'red')}]{status}",
                 "" if objective is None else f"{objective:.4f}",
                 "" if seconds is None else f"{seconds:.0f}",
-                escape(fault or str(record.get("fault") or "")),
+                escape(fault or str(content.get("fault") or "")),
             )
-        Console(quiet=not speaks()).print(table)
+        counts["not started"] = max(0, self._planned() - len(jobs))
+        console = Console(quiet=not speaks(), soft_wrap=not sys.stdout.isatty())
+        console.print(table)
+        console.print(_counted(counts), highlight=False)
+        if counts["finished"] + counts["skipped"]:
+            console.print(f"gainrl-report {os.path.relpath(self.root)}", style="dim", highlight=False)
+
+    def _planned(self) -> int:
+        """How many jobs the command asked for, as far as its plan tells."""
+        plan = read_plan(self.root / PLAN)
+        return 0 if plan is None else plan.number
 
     def _jobs(self) -> dict[Path, str | None]:
         """Directories of the jobs that began, with what they failed of."""

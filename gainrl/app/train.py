@@ -20,13 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.errors import (
     EXIT_INTERRUPTED,
     JobFailed,
     RunFailedBefore,
     RunInterrupted,
     RunRefused,
-    full_disk,
+    explain,
+    is_for_people,
 )
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
@@ -37,14 +39,18 @@ from gainrl.app.precision import settle_precision
 from gainrl.app.sweep import announce_job, failed_jobs, print_open_table
 from gainrl.app.validate import validate
 
+COMMAND = Command("gainrl-train", "config", "Cannot run", flags=("--dry-run", "--time-every-arm"))
 _exit_code = 0
 
 
 def cli() -> None:
     """The console script; exits with 0, with 1 if a run failed or was refused, with 75 if it was interrupted."""
-    check_arguments(sys.argv[1:])
+    if "--dry-run" in sys.argv[1:]:
+        from gainrl.app.preview import preview
+
+        sys.exit(preview(COMMAND, sys.argv[1:]))
     try:
-        main()
+        refused = run_command(COMMAND, main)
     except (RunInterrupted, KeyboardInterrupt) as request:
         if not speaks():
             sys.exit(0)  # what started the processes takes one that fails for broken, and kills the one that speaks
@@ -53,21 +59,7 @@ def cli() -> None:
         sys.exit(EXIT_INTERRUPTED)
     finally:
         print_open_table()  # where a launcher gave up before the end of the sweep
-    sys.exit(1 if _exit_code or failed_jobs() else 0)
-
-
-def check_arguments(arguments: list[str]) -> None:
-    """Refuses what Hydra would accept and misread; ``--dry-run`` shows what a sweep would cost and ends."""
-    if "--dry-run" in arguments:
-        from gainrl.app.preview import preview
-
-        sys.exit(preview(arguments))
-    for argument in arguments:
-        if argument.startswith("sweep=") and "," in argument:
-            sys.exit(
-                f"{argument} would start plain jobs that ignore the sweeps' settings. Run one sweep after the other: "
-                f"gainrl-train {argument.split(',')[0]}"
-            )
+    sys.exit(1 if refused or _exit_code or failed_jobs() else 0)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")
@@ -86,7 +78,7 @@ def main(config: DictConfig) -> float:
         if not (isinstance(fault, JobFailed) and fault.told):
             if multirun:
                 announce_job(folder, fault=_reason(fault))
-            _report(fault, config, console)
+            _report(fault, config)
         return math.nan
 
 
@@ -122,7 +114,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     from gainrl.app.components import build_components
     from gainrl.app.launch import connect
     from gainrl.app.resume import check_given
-    from gainrl.app.run import train
+    from gainrl.app.run import counting_failures, prepare_callbacks, train
     from gainrl.training.distributed.ranks import OtherRankFailed
     from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
@@ -130,7 +122,8 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
     stop.install()
     try:
-        components = build_components(config)
+        components = counting_failures(build_components(config), config, stop)
+        callbacks = prepare_callbacks(config, components, folder, console, stop)
         check_given(config.resume, folder, plain_config(config), components.splits, components.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
@@ -141,7 +134,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             before = record.status
             record.begin(plain_config(config))
             try:
-                return train(config, components, record, console, stop, ranks)
+                return train(config, components, callbacks, record, console, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise
@@ -176,7 +169,7 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
             return EXIT_INTERRUPTED
         except Exception as fault:
             announce_job(folder, fault=_reason(fault))
-            _report(fault, config, console)
+            _report(fault, config)
             return 1
         return 0
 
@@ -198,26 +191,12 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
 
 
 def _reason(fault: BaseException) -> str:
-    return str(fault) if _for_people(fault) else f"{type(fault).__name__}: {fault}"
+    return str(fault) if is_for_people(fault) else f"{type(fault).__name__}: {fault}"
 
 
-def _for_people(fault: BaseException) -> bool:
-    """Whether the text of a fault is all that a user needs to see."""
-    return isinstance(fault, ValueError) or type(fault).__module__.startswith("gainrl.")
-
-
-def _report(fault: Exception, config: DictConfig, console: Console) -> None:
-    errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
-    full = full_disk(fault)
-    known = _for_people(fault) or full is not None
-    heading = "Cannot run" if isinstance(fault, ValueError) else "Failed" if known else type(fault).__name__
-    errors.print(f"[bold red]{heading}:[/bold red] ", end="")
-    errors.print(full or str(fault), markup=False, highlight=False)
-    wanted = OmegaConf.select(config, "records.traceback", default=False) or not known
-    if wanted:
-        errors.print_exception(show_locals=False)
-    else:
-        errors.print("[dim]records.traceback=true shows where this came from[/dim]")
+def _report(fault: Exception, config: DictConfig) -> None:
+    wanted = bool(OmegaConf.select(config, "records.traceback", default=False))
+    explain(fault, COMMAND.cannot, traceback=wanted)
 
 
 if __name__ == "__main__":

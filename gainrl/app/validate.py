@@ -6,15 +6,15 @@ a weight is loaded (`app.components`).
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError
+from gainrl.app.nearest import did_you_mean
+from gainrl.app.schema import META, groups, strangers, usual_target
+from gainrl.app.signatures import NoSuchTarget
 
 _LEAST = {
     "seed": 0,
@@ -33,6 +33,7 @@ _LEAST = {
     "evaluation.limit": 1,
     "evaluation.seed": 0,
     "records.rollouts_every": 1,
+    "data_limit": 1,
 }
 _MAY_BE_NULL = (
     "schedule.refresh_every_epochs",
@@ -40,6 +41,7 @@ _MAY_BE_NULL = (
     "algorithm.micro_batch_size",
     "evaluation.limit",
     "records.rollouts_every",
+    "data_limit",
 )
 _PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
@@ -49,11 +51,13 @@ _IMPRECISE = {
     "bf16-true": "rounds weights to 8 bits after every update, more than an update at usual learning rates moves them",
 }
 _ABSENT = object()
-_META = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
-def validate(config: DictConfig) -> None:
-    """Raises ConfigError listing everything that is wrong, each with what to type instead."""
+def validate(config: DictConfig, primary: str = "config") -> None:
+    """Raises ConfigError listing everything that is wrong, each with what to type instead.
+
+    ``primary``: the file of ``conf`` that the configuration was composed from.
+    """
     problems = [
         f"{path} has no value; type {path}=..."
         for path in sorted(OmegaConf.missing_keys(config))
@@ -61,42 +65,54 @@ def validate(config: DictConfig) -> None:
     ]
     if not problems:
         plain = OmegaConf.to_container(config, resolve=True)
-        for path, node in _targets(plain):
-            problems.extend(_unaccepted(path, node))
+        assert isinstance(plain, dict)
+        problems.extend(_unread(plain, primary))
+        problems.extend(_builds_nothing(plain, primary))
         problems.extend(_not_whole(config))
         problems.extend(_imprecise(config))
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def _targets(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield path, node
-        for key, child in node.items():
-            yield from _targets(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, child in enumerate(node):
-            yield from _targets(child, f"{path}[{index}]")
-
-
-def _unaccepted(path: str, node: Mapping[str, Any]) -> list[str]:
-    """Keys of a node that its target does not take."""
-    target = str(node["_target_"])
-    try:
-        parameters = inspect.signature(get_method(target)).parameters
-    except Exception as fault:
-        return [f"{path}._target_={target} cannot be imported: {_last_line(fault)}"]
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return []
+def _unread(plain: Mapping[str, Any], primary: str) -> list[str]:
+    """Keys that nothing reads, each with the nearest one that something does."""
     problems = []
-    for key in node:
-        if key in _META or key in parameters:
-            continue
-        near = difflib.get_close_matches(str(key), parameters, n=1)
-        hint = f"did you mean {path}.{near[0]}?" if near else f"it takes {', '.join(parameters) or 'no options'}"
-        problems.append(f"{path}.{key} is not an option of {target.rsplit('.', 1)[-1]}; {hint}")
+    try:
+        for path, key, known in strangers(plain, primary):
+            names = [name for name in known if name not in META]
+            names += [name for name in groups(primary) if name not in names] if not path else []
+            hint = did_you_mean(key, names, form=f"{path}.{{}}" if path else "{}")
+            target = plain_target(plain, path)
+            what = f"an option of {target}" if target else "a setting, and nothing reads it"
+            problems.append(
+                f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none")
+            )
+    except NoSuchTarget as missing:
+        problems.append(str(missing))
     return problems
+
+
+def _builds_nothing(plain: Mapping[str, Any], primary: str) -> list[str]:
+    """Options of one's own that do not say what they build, where those of gainrl do."""
+    problems = []
+    for group, package in groups(primary).items():
+        node = plain.get(group) if package == group else None
+        target = usual_target(group)
+        if isinstance(node, Mapping) and node and target and "_target_" not in node:
+            problems.append(
+                f"{group} has no _target_, so that nothing can be built of it ({', '.join(map(str, node))}); begin its "
+                f"file with a line such as: _target_: {target}"
+            )
+    return problems
+
+
+def plain_target(plain: Any, path: str) -> str | None:
+    """The class or function that a node builds, without its module; None for a node that builds nothing."""
+    node = plain
+    for part in path.replace("[", ".").replace("]", "").split(".") if path else ():
+        node = node[int(part)] if isinstance(node, list) else node[part]
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    return str(target).rsplit(".", 1)[-1] if target else None
 
 
 def _not_whole(config: DictConfig) -> list[str]:
@@ -120,10 +136,3 @@ def _imprecise(config: DictConfig) -> list[str]:
         f"trainer.precision={precision} {reason}; type trainer.precision=bf16-mixed (weights and sums in float32, "
         "products in bfloat16), trainer.precision=32-true, or trainer.precision=auto for the faster of the two"
     ]
-
-
-def _last_line(fault: BaseException) -> str:
-    cause = fault
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[-1]

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import best, candidates
@@ -79,6 +78,8 @@ class MoPPSCurriculum(CurriculumDefaults):
 
     def state_dict(self) -> dict[str, Any]:
         rows = np.flatnonzero((self._beliefs != 1).any(0))
+        import torch  # only where a checkpoint is written
+
         return {
             "draws": self._draws,
             "rows": torch.from_numpy(rows),

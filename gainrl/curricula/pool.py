@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from gainrl.types import Counters, GroupOutcome, LiveSignal
 
@@ -56,6 +55,8 @@ class PromptHistory:
     def state_dict(self) -> dict[str, Any]:
         """Only the prompts that were visited, so that the state grows with what was seen and not with the pool."""
         rows = np.flatnonzero(self.visits)
+        import torch  # only where a checkpoint is written: curricula are checked before torch is imported
+
         arrays = {name: torch.from_numpy(getattr(self, name)[rows].copy()) for name in _HISTORY_ARRAYS}
         return {"rows": torch.from_numpy(rows), **arrays}
 

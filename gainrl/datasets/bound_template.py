@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2.exceptions import TemplateError
 
 from gainrl.functional.thinking import opens_thinking
 from gainrl.types import PromptTokens
@@ -105,7 +104,14 @@ class BoundTemplate:
     def _render(self, questions: Sequence[str]) -> list[str]:
         if not self.chat:
             return [self.template.plain_text(question) for question in questions]
-        return self._render_chat([self.template.messages(q, system_role=self._system_role) for q in questions])
+        messages = [self.template.messages(question, system_role=self._system_role) for question in questions]
+        try:
+            return self._render_chat(messages)
+        except Exception as fault:  # a chat template is a program of its own
+            raise ValueError(
+                f"the chat template fails on a plain conversation ({type(fault).__name__}: {str(fault)[:300]}); "
+                "correct the file of model.chat_template, or use template.chat=plain"
+            ) from fault
 
     def _render_chat(self, conversations: list[list[dict[str, str]]], *, answer_next: bool = True) -> list[str]:
         return self.tokenizer.apply_chat_template(
@@ -123,7 +129,7 @@ class BoundTemplate:
             return True
         try:
             text = self._render_chat([self.template.messages(_PROBES[0], system_role=True)])[0]
-        except TemplateError:
+        except Exception:  # a template that fails in other ways fails without a system text too
             return False
         return self.template.system in text
 
@@ -164,7 +170,7 @@ class BoundTemplate:
         if self._system_role:
             try:
                 alone = self._render_chat([[{"role": "system", "content": system}]], answer_next=False)[0]
-            except TemplateError:  # some templates refuse a conversation without a user
+            except Exception:  # some templates refuse a conversation without a user
                 alone = ""
             if alone and self.prefix_text.startswith(alone):
                 return len(alone)

@@ -92,10 +92,23 @@ class HubModel:
         return getattr(self.check().get_text_config(), "max_position_embeddings", None)
 
     def tokenizer(self) -> Any:
-        """The model's tokenizer, with the chat template of the file where one is given."""
-        tokenizer = AutoTokenizer.from_pretrained(self._place(), revision=self.revision)
+        """The model's tokenizer, with the chat template of the file where one is given.
+
+        Raises ValueError where a file of the tokenizer or the chat template cannot be read.
+        """
+        place = self._place()
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
+        except Exception as fault:  # of any type, by what is damaged
+            reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+            raise ValueError(
+                f"the tokenizer of model.source={self.source} cannot be read ({reason}); fetch its files again"
+            ) from fault
         if self.chat_template is not None:
-            tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")
+            try:
+                tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")
+            except (OSError, ValueError) as fault:
+                raise ValueError(f"model.chat_template={self.chat_template} cannot be read: {fault}") from fault
         return tokenizer
 
     def load(self, folder: str | Path | None = None) -> Policy:

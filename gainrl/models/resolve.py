@@ -35,7 +35,7 @@ def check_model_source(source: str, *, revision: str | None = None, chat_templat
         _check_cache(source, revision)
     try:
         config = AutoConfig.from_pretrained(str(path) if path.is_dir() else source, revision=revision)
-    except (OSError, ValueError) as fault:
+    except Exception as fault:  # of any type, by what is damaged
         raise ValueError(f"model.source={source} cannot be read: {_first_line(fault)} {_how_to_get(source)}") from fault
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(

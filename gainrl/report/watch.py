@@ -24,7 +24,7 @@ _LONGEST_ARM = 40
 class Progress:
     """Counts of jobs; ``best``: highest objective and its job; ``seconds_left``: None while nothing tells.
 
-    ``failed`` counts interrupted and refused jobs too.
+    ``failed`` counts refused jobs too; ``interrupted`` jobs go on when the sweep is run again.
     """
 
     total: int
@@ -33,10 +33,11 @@ class Progress:
     failed: int
     best: tuple[float, str] | None
     seconds_left: float | None
+    interrupted: int = 0
 
     @property
     def over(self) -> bool:
-        return self.finished + self.failed >= self.total
+        return self.finished + self.failed + self.interrupted >= self.total
 
 
 def sweep_progress(root: Path) -> Progress:
@@ -65,6 +66,7 @@ def sweep_progress(root: Path) -> Progress:
         for folder in finished
         if records[folder].get("objective") is not None
     ]
+    interrupted = sum(what == "interrupted" for what in status.values())
     total = max(plan.number if plan else 0, len(status))
     waiting = total - len(status)
     each = [float(records[folder]["wall_seconds"]) for folder in finished if records[folder].get("wall_seconds")]
@@ -72,9 +74,10 @@ def sweep_progress(root: Path) -> Progress:
         total=total,
         finished=len(finished),
         running=len(running),
-        failed=len(status) - len(finished) - len(running),
+        failed=len(status) - len(finished) - len(running) - interrupted,
         best=max(scores, default=None),
         seconds_left=_left(each, [_state(run) for run in running], waiting),
+        interrupted=interrupted,
     )
 
 
@@ -108,6 +111,7 @@ def progress_line(progress: Progress) -> str:
     parts = [f"{progress.finished}/{progress.total} jobs done"]
     parts += [f"{progress.running} running"] if progress.running else []
     parts += [f"{progress.failed} failed"] if progress.failed else []
+    parts += [f"{progress.interrupted} interrupted"] if progress.interrupted else []
     line = ", ".join(parts)
     if progress.best is not None:
         score, job = progress.best

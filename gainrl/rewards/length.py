@@ -23,6 +23,9 @@ class LengthReward:
     """
 
     def __init__(self, *, max_length: int, soft_zone: int, unit: Literal["tokens", "characters"] = "tokens") -> None:
+        for name, value in (("max_length", max_length), ("soft_zone", soft_zone)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name}={value} is no number of tokens or characters. Give a whole number.")
         if not 0 < soft_zone <= max_length:
             raise ValueError(
                 f"soft_zone={soft_zone} must lie in 1..max_length={max_length}: it is the part of max_length over "

@@ -44,9 +44,10 @@ class Outcome:
 class WorkerPool:
     """Calls ``function`` (``"module:name"``; its result must be plain JSON) on many argument tuples.
 
-    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call. ``batch_limit_seconds``: wall clock after which
-    a batch begins no further call, so that `run` returns within the sum of both limits. ``memory_limit_megabytes``:
-    what a worker may allocate beyond its imports. Raises ValueError for limits that are not positive.
+    ``workers``: processes, or ``auto`` for `automatic_workers`. ``time_limit_seconds``: wall clock per call.
+    ``batch_limit_seconds``: wall clock after which a batch begins no further call, so that `run` returns within the sum
+    of both limits. ``memory_limit_megabytes``: what a worker may allocate beyond its imports. Raises ValueError for
+    limits that are not positive numbers.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class WorkerPool:
         memory_limit_megabytes: int,
     ) -> None:
         size = automatic_workers() if workers == "auto" else workers
-        if isinstance(size, str):
+        if not isinstance(size, int):
             raise ValueError(f"workers={workers!r} is no number of processes. Give a number above 0, or auto.")
         limits = {
             "workers": size,
@@ -68,7 +69,7 @@ class WorkerPool:
             "memory_limit_megabytes": memory_limit_megabytes,
         }
         for name, value in limits.items():
-            if not value > 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"{name}={value} leaves nothing to judge with. Give a number above 0.")
         self._size = size
         self._time_limit = float(time_limit_seconds)

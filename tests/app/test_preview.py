@@ -7,7 +7,10 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from gainrl.app.preview import Job, estimate, list_jobs, preview, scale
+from gainrl.app.planned import Job, list_jobs
+from gainrl.app.preview import preview
+from gainrl.app.timing import NotTimed, estimate, run_shortly, scale
+from gainrl.app.train import COMMAND
 from gainrl.report.plan import expand_jobs, read_plan
 from tests.composition import whole
 
@@ -38,6 +41,7 @@ def test_a_timed_run_is_scaled_by_steps_and_evaluations(tmp_path):
     # 6 steps in 3 s, two evaluations in 4 s, 10 s to start, 1 s of signal:
     # 10 + 1 + 6 evaluations of 2 s + 120 steps of 0.5 s
     row = {
+        "step": "6",
         "seconds/rollout": "2",
         "seconds/update": "1",
         "seconds/evaluation": "4",
@@ -67,7 +71,7 @@ def test_one_arm_is_timed_for_all_or_each_for_itself(tmp_path):
 
     def run(job, folder):
         timed.append(job.arm)
-        return {"seconds/update": 6.0}
+        return {"step": "6", "seconds/update": 6.0}
 
     jobs = [job("a", 0, tmp_path), job("b", 0, tmp_path)]
     assert estimate(jobs, Console(quiet=True), run=run)["b"] == (120.0, "the arm timed above")
@@ -121,5 +125,42 @@ def test_a_search_is_priced_by_its_number_of_trials(tmp_path, monkeypatch):
 
 def test_a_wrong_option_is_answered_without_a_traceback(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert preview(["-m", "baseline=no_such_arm,gain_rl", "--dry-run"]) == 1
-    assert "no_such_arm" in capsys.readouterr().out
+    assert preview(COMMAND, ["-m", "baseline=no_such_arm,gain_rl", "--dry-run"]) == 1
+    assert "no_such_arm" in capsys.readouterr().err
+
+
+def test_a_text_with_a_comma_is_one_job(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gainrl.app.timing.run_shortly", lambda *_, **__: {"step": "6", "seconds/update": 6.0})
+    assert preview(COMMAND, ['template.system="Read, then write."', "--dry-run"]) == 0
+    assert "1 job" in capsys.readouterr().out
+    assert preview(COMMAND, ["template.system=Read, then write.", "--dry-run"]) == 1
+    assert "type 'template.system=\"Read, then write.\"'" in capsys.readouterr().err
+
+
+def test_jobs_that_cannot_be_timed_are_listed_with_the_reason(tmp_path, monkeypatch, capsys):
+    def refused(*given, **settings):
+        raise NotTimed("model.source=/nowhere is no folder")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("gainrl.app.timing.run_shortly", refused)
+    assert preview(COMMAND, ["-m", "model=hub", "model.source=/nowhere", "seed=0,1", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "2 jobs" in out
+    assert "not timed, because model.source=/nowhere is no folder" in out
+    assert "2 of 2 jobs to run; nothing is known of 2 of them" in out
+
+
+def test_the_reason_of_a_timed_run_that_was_refused_is_its_own_message(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = Job(("curriculum.width=-1",), tmp_path, "arm", "new", None, 10, 2)
+    with pytest.raises(NotTimed, match="width=-1 lies outside"):
+        run_shortly(one, tmp_path / "run")
+
+
+def test_a_timed_run_ends_when_its_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one = Job(("debug=fast",), tmp_path, "arm", "new", None, 10, 2)
+    with pytest.raises(NotTimed, match="0 s were not enough for its first step"):
+        run_shortly(one, tmp_path / "run", seconds=0.05)

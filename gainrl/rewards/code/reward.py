@@ -66,22 +66,18 @@ class CodeReward:
     ) -> None:
         if isolation not in ("auto", "bubblewrap", "landlock", "unsafe"):
             raise ValueError(f"isolation={isolation} is not known: use auto, bubblewrap, landlock or unsafe")
-        if workers is not None and workers < 1:
+        if workers is not None and (not isinstance(workers, int) or workers < 1):
             raise ValueError(f"workers={workers} runs nothing: use at least 1, or null for one per CPU core")
+        _check_number("time_limit_seconds", time_limit_seconds, 0.1)
         if wall_clock_seconds is None:
             wall_clock_seconds = 3 * time_limit_seconds + 2
-        for name, value, least in (
-            ("time_limit_seconds", time_limit_seconds, 0.1),
-            ("wall_clock_seconds", wall_clock_seconds, 0.1),
-            ("memory_mb", memory_mb, 128),
-            ("output_limit_kb", output_limit_kb, 1),
-            ("disk_mb", disk_mb, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name}={value} leaves a program no room: use at least {least}")
-        if not 0 <= max_error_rate <= 1:
+        _check_number("wall_clock_seconds", wall_clock_seconds, 0.1)
+        _check_number("memory_mb", memory_mb, 128)
+        _check_number("output_limit_kb", output_limit_kb, 1)
+        _check_number("disk_mb", disk_mb, 1)
+        if not isinstance(max_error_rate, (int, float)) or not 0 <= max_error_rate <= 1:
             raise ValueError(f"max_error_rate={max_error_rate} is not a share: use a number from 0 to 1")
-        if not (math.isfinite(tolerance) and tolerance >= 0):
+        if not isinstance(tolerance, (int, float)) or not (math.isfinite(tolerance) and tolerance >= 0):
             raise ValueError(f"tolerance={tolerance} is no distance: use a number, 0 or more, such as 1e-6")
         self._tolerance = float(tolerance)
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
@@ -152,6 +148,11 @@ class CodeReward:
     def close(self) -> None:
         """Ends the servers; also done when the reward is no longer used and when Python exits."""
         self._runner.close()
+
+
+def _check_number(name: str, value: Any, least: float) -> None:
+    if not isinstance(value, (int, float)) or not least <= value < math.inf:
+        raise ValueError(f"{name}={value} leaves a program no room: use a number, at least {least}")
 
 
 def contained_runner(

@@ -1,0 +1,312 @@
+"""Writes the tables of docs/results.md from the rows in docs/results/: python docs/results.py
+
+The page marks each table with the name that it has here; what stands between the marks is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from gainrl.report.blocks import number, p_value, ranged
+from gainrl.report.comparisons import Comparison
+from gainrl.report.conclusions import compare
+from gainrl.report.difference_tables import concluded_text
+from gainrl.report.reader import Run
+from gainrl.report.rows import read_rows
+from gainrl.report.summaries import axes_of, mean_of
+from gainrl.report.sweep import Settings, Sweep, make_sweep
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "results.md"
+MARKED = re.compile(r"(<!-- rows: ([\w.]+) -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+
+CURRICULA = [
+    "vanilla_grpo",
+    "gain_rl",
+    "length_order",
+    "random_order",
+    "easy_to_hard",
+    "hard_to_easy",
+    "adarft",
+    "prepo",
+    "sec",
+    "mopps",
+    "learnability",
+    "greso",
+    "dapo",
+    "oracle",
+]
+ORDERS = ["vanilla_grpo", "gain_rl", "length_order", "random_order", "residual_angle", "reversed_angle"]
+# Signals that the testbed has under the name of a baseline.
+SAME_RUNS = {"angle": "gain_rl", "length": "length_order", "random": "random_order", "residual": "residual_angle"}
+CELLS = {
+    "math_0.5b_embedded": "the testbed itself",
+    "gsm8k_0.5b_embedded": "sums, mostly easy",
+    "amc_0.5b_embedded": "sums, mostly hard",
+    "deepscaler_1.5b_embedded": "sums, Qwen2 of width 64",
+    "deepscaler_3b_embedded": "the testbed's seeds 0 to 2",
+    "deepscaler_7b_embedded": "sums, Qwen2 of width 96",
+    "deepcoder_3b_embedded": "small programs",
+}
+ABLATIONS = {
+    "angle_intra": "order by C_intra alone",
+    "angle_inter": "order by C_inter alone",
+    "accuracy_only": "accuracy alone moves the window",
+    "angle_only": "the angle alone moves the window",
+    "strict_angle": "strict order, no window",
+    "vanilla_grpo": "uniform draws",
+}
+
+
+@cache
+def runs_of(name: str) -> tuple[Run, ...]:
+    return tuple(read_rows(ROOT / "docs" / "results" / f"{name}.csv"))
+
+
+def chosen(name: str, arm: str, *, label: str, experiment: str | None = None) -> list[Run]:
+    """The runs of one arm of a file, as an arm called ``label`` of one task."""
+    found = [run for run in runs_of(name) if run.arm == arm and experiment in (None, run.experiment)]
+    if not found:
+        raise ValueError(f"{name}.csv has no runs of {arm}")
+    return [replace(run, overrides=(f"baseline={label}",), task="", experiment="") for run in found]
+
+
+def arm_of_testbed(baseline: str, label: str | None = None) -> list[Run]:
+    return chosen("testbed", f"baseline={baseline}", label=label or baseline)
+
+
+def sweep_of(runs: Sequence[Run], reference: str) -> Sweep:
+    return make_sweep(runs, Settings(reference=reference))
+
+
+def primary(sweep: Sweep) -> list[Comparison]:
+    return [row for row in compare(sweep, axes_of(sweep)) if row.primary]
+
+
+def differences(sweep: Sweep) -> str:
+    """All arms of a sweep, the reference first."""
+    settings = sweep.settings
+    mean = mean_of(sweep, sweep.reference, sweep.final_score)
+    count = len(sweep.chosen(sweep.reference))
+    lines = [
+        f"| arm | runs | final | difference to `{sweep.reference}` | p (Holm) | p (margin) | conclusion |",
+        "|---|---|---|---|---|---|---|",
+        f"| `{sweep.reference}` | {count} | {number(mean.estimate if mean else None)} | | | | |",
+    ]
+    for row in primary(sweep):
+        mean = mean_of(sweep, row.label, sweep.final_score)
+        known = row.p_holm is not None
+        strong = row.p_holm is not None and row.p_holm <= settings.alpha
+        text = concluded_text(row, sweep)
+        lines.append(
+            f"| `{row.label}` | {row.runs[0]} | {number(mean.estimate if mean else None)} | "
+            f"{ranged(row.interval, sign=True)} | {p_value(row.p_holm) if row.p_holm is not None else '–'} | "
+            f"{p_value(row.p_margin) if known and row.p_margin is not None and row.label != sweep.gate else '–'} | "
+            f"{f'**{text}**' if strong else text} |"
+        )
+    return "\n".join(lines)
+
+
+def one(runs: Sequence[Run], reference: Sequence[Run]) -> str:
+    """A single difference of arms with its interval, uncorrected."""
+    both = [replace(run, overrides=("baseline=arm",)) for run in runs]
+    both += [replace(run, overrides=("baseline=reference",)) for run in reference]
+    (row,) = primary(sweep_of(both, "reference"))
+    return f"{ranged(row.interval, sign=True)}"
+
+
+def counted(*groups: Sequence[Run]) -> str:
+    return " / ".join(dict.fromkeys(str(len(group)) for group in groups))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Arms under one setting, in the file of a sweep and in the testbed where it holds the default."""
+
+    label: str
+    file: str
+    arms: Mapping[str, str]
+    experiment: str | None = None
+
+    def runs(self, arm: str) -> list[Run]:
+        return chosen(self.file, self.arms[arm], label=arm, experiment=self.experiment)
+
+
+def settings_table(head: str, settings: Sequence[Setting], arms: Sequence[str], reference: str = "vanilla_grpo") -> str:
+    """A row per setting: each arm less the reference under the same setting."""
+    lines = [f"| {head} | runs | " + " | ".join(f"`{arm}`" for arm in arms) + " |", "|---|---|" + "---|" * len(arms)]
+    for setting in settings:
+        base = setting.runs(reference)
+        cells = [one(setting.runs(arm), base) if arm in setting.arms else "–" for arm in arms]
+        groups = [setting.runs(arm) for arm in arms if arm in setting.arms]
+        lines.append(f"| {setting.label} | {counted(*groups, base)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cells() -> str:
+    arms = ["gain_rl", "adarft"]
+    usual = {arm: f"baseline={arm}" for arm in ("vanilla_grpo", *arms)}
+    settings = []
+    for name, what in CELLS.items():
+        if name == "math_0.5b_embedded":
+            settings.append(Setting(f"`{name}`: {what}", "testbed", usual))
+        else:
+            settings.append(Setting(f"`{name}`: {what}", "cells", usual, name))
+    return settings_table("file, and what it runs", settings, arms)
+
+
+def signals() -> str:
+    runs = [run for label, baseline in SAME_RUNS.items() for run in arm_of_testbed(baseline, label)]
+    for arm in dict.fromkeys(run.arm for run in runs_of("sweep_signals")):
+        runs += chosen("sweep_signals", arm, label=arm.removeprefix("signal="))
+    return differences(sweep_of(runs, "random"))
+
+
+def window() -> str:
+    runs = arm_of_testbed("gain_rl", "published")
+    for arm in dict.fromkeys(run.arm for run in runs_of("sweep_window")):
+        runs += chosen("sweep_window", arm, label=arm.removeprefix("+window="))
+    return differences(sweep_of(runs, "published"))
+
+
+def under(file: str, key: str, values: Sequence[str], usual: str, arms: Sequence[str]) -> list[Setting]:
+    """The arms at each value of a setting, from the sweep's file and at ``usual`` from the testbed."""
+    short = key.rpartition(".")[2]
+    found = [Setting(f"`{short}={usual}`", "testbed", {arm: f"baseline={arm}" for arm in arms})]
+    for value in values:
+        known = {run.arm for run in runs_of(file)}
+        typed = {arm: [f"baseline={arm} {key}={value}", f"{key}={value} baseline={arm}"] for arm in arms}
+        named = {arm: next(iter(known & set(texts))) for arm, texts in typed.items() if known & set(texts)}
+        found.append(Setting(f"`{short}={value}`", file, named))
+    return found
+
+
+def group_size() -> str:
+    settings = under("sweep_group_size", "algorithm.group_size", ["2", "4", "16"], "8", ["vanilla_grpo", "gain_rl"])
+    order = sorted(settings, key=lambda setting: int(setting.label.strip("`").partition("=")[2]))
+    return settings_table("completions per prompt", order, ["gain_rl"])
+
+
+def objectives() -> str:
+    values = ["dr_grpo", "dapo", "bnpo", "gspo", "cispo", "rloo", "reinforce_pp", "gainrl_trl", "gainrl_verl"]
+    settings = under("sweep_objectives", "algorithm", values, "grpo", ["vanilla_grpo", "gain_rl"])
+    return settings_table("objective", settings, ["gain_rl"])
+
+
+def skew() -> str:
+    arms = ["gain_rl", "random_order", "adarft", "oracle"]
+    flat, easy, hard = under("sweep_skew", "dataset.skew", ["easy", "hard"], "flat", ["vanilla_grpo", *arms])
+    return settings_table("pool", [easy, flat, hard], arms)
+
+
+def data_fraction() -> str:
+    whole = {"angle": "gain_rl", "length": "length_order", "random": "random_order"}
+    lines = ["| part of the pool kept | " + " | ".join(f"`{signal}`" for signal in whole) + " |", "|---|---|---|---|"]
+    for kept in ("0.5", "0.25", "0.125"):
+        parts = {
+            signal: chosen("sweep_data_fraction", f"signal={signal} curriculum.keep_fraction={kept}", label="part")
+            for signal in whole
+        }
+        lines.append(
+            f"| {kept} | " + " | ".join(one(parts[signal], arm_of_testbed(whole[signal])) for signal in whole) + " |"
+        )
+    return "\n".join(lines)
+
+
+def ablations() -> str:
+    lines = ["| what is changed | runs | reference | difference |", "|---|---|---|---|"]
+
+    def row(label: str, runs: list[Run], reference: str, base: list[Run]) -> None:
+        lines.append(f"| {label} | {counted(runs, base)} | `{reference}` | {one(runs, base)} |")
+
+    full, uniform = arm_of_testbed("gain_rl"), arm_of_testbed("vanilla_grpo")
+    for arm, what in ABLATIONS.items():
+        row(f"`{arm}`: {what}", arm_of_testbed(arm), "gain_rl", full)
+    no_diagonal = chosen("sweep_angle_terms", "baseline=angle_no_diagonal", label="arm")
+    row("`angle_no_diagonal`: both terms without the diagonal", no_diagonal, "gain_rl", full)
+    for rule, what in {"none": "nothing moves", "released_trl": "the TRL release", "released_verl": "verl"}.items():
+        changed = chosen("sweep_update_terms", f"curriculum.update={rule}", label="arm")
+        row(f"`update={rule}`: {what}", changed, "gain_rl", full)
+    row("`half_data_angle`: the most concentrated half", arm_of_testbed("half_data_angle"), "vanilla_grpo", uniform)
+    row("`half_data_random`: a random half", arm_of_testbed("half_data_random"), "vanilla_grpo", uniform)
+    row("`gain_rl_ppo`: GAIN-RL under PPO", arm_of_testbed("gain_rl_ppo"), "ppo", arm_of_testbed("ppo"))
+    return "\n".join(lines)
+
+
+def search() -> str:
+    (arm,) = dict.fromkeys(run.arm for run in runs_of("sweep_search_best"))
+    found = chosen("sweep_search_best", arm, label="found")
+    seeds = {run.seed for run in found}
+    published = [run for run in arm_of_testbed("gain_rl", "published") if run.seed in seeds]
+    return differences(sweep_of([*found, *published], "published"))
+
+
+def whole_file(name: str) -> str:
+    arms = dict.fromkeys(run.arm for run in runs_of(name))
+    runs = [run for arm in arms for run in chosen(name, arm, label=arm.removeprefix("baseline="))]
+    return differences(sweep_of(runs, "vanilla_grpo"))
+
+
+def of_testbed(arms: Sequence[str], reference: str) -> str:
+    return differences(sweep_of([run for arm in arms for run in arm_of_testbed(arm)], reference))
+
+
+def claims() -> str:
+    """What the page's first questions come to, each in the family of its own table."""
+    whole = [run for run in runs_of("testbed_equal_length") if run.arm in {f"baseline={arm}" for arm in ORDERS}]
+    families = {
+        "curricula": sweep_of([run for arm in CURRICULA for run in arm_of_testbed(arm)], "vanilla_grpo"),
+        "length": sweep_of([run for arm in ORDERS for run in arm_of_testbed(arm)], "length_order"),
+        "random": sweep_of([run for arm in ORDERS for run in arm_of_testbed(arm)], "random_order"),
+        "equal": sweep_of(whole, "vanilla_grpo"),
+    }
+    asked = [
+        ("an oracle beats uniform draws: the gate", "curricula", "oracle"),
+        ("GAIN-RL's order by angle beats uniform draws", "curricula", "gain_rl"),
+        ("it beats the same schedule over question length", "length", "gain_rl"),
+        ("it beats the same schedule over a random order", "random", "gain_rl"),
+        ("with equal question lengths, it beats uniform draws", "equal", "gain_rl"),
+    ]
+    lines = ["| claim | runs | bases | difference | p (Holm) | conclusion |", "|---|---|---|---|---|---|"]
+    for claim, family, arm in asked:
+        sweep = families[family]
+        row = next(row for row in primary(sweep) if row.label == arm)
+        corrected = p_value(row.p_holm) if row.p_holm is not None else "–"
+        lines.append(
+            f"| {claim} | {row.runs[0]} | {row.bases} | {ranged(row.interval, sign=True)} | {corrected} | "
+            f"{concluded_text(row, sweep)} |"
+        )
+    return "\n".join(lines)
+
+
+TABLES = {
+    "claims": claims,
+    "assay": lambda: of_testbed(["vanilla_grpo", "oracle", "hard_to_easy"], "vanilla_grpo"),
+    "curricula": lambda: of_testbed(CURRICULA, "vanilla_grpo"),
+    "angle_or_length": lambda: of_testbed(ORDERS, "length_order"),
+    "angle_or_random": lambda: of_testbed(ORDERS, "random_order"),
+    "equal_length": lambda: whole_file("testbed_equal_length"),
+    "null": lambda: whole_file("testbed_null"),
+    "cells": cells,
+    "signals": signals,
+    "window": window,
+    "search": search,
+    "group_size": group_size,
+    "objectives": objectives,
+    "skew": skew,
+    "data_fraction": data_fraction,
+    "ablations": ablations,
+}
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew. Raises KeyError for a mark that names no table."""
+    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,71 @@
+"""Composes what was typed and checks it as a job would, before Hydra starts anything."""
+
+from __future__ import annotations
+
+import copy
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
+from gainrl.app.commandline.composing import Composer, resolvable
+from gainrl.app.commandline.flags import Typed
+from gainrl.app.commandline.keys import check_keys
+from gainrl.app.commandline.naming import sweep_places
+from gainrl.app.commandline.settings import read_settings
+from gainrl.app.early import try_light_parts
+from gainrl.app.errors import ConfigError
+from gainrl.app.validate import validate
+
+
+def check(command: str, primary: str, typed: Typed) -> list[str]:
+    """The settings as Hydra wants them. Raises ConfigError for what cannot be read, composed or run."""
+    settings = read_settings(typed.settings, multirun=True)
+    composer = Composer(primary, typed.flags.get("config_dir"))
+    try:
+        settings, config = check_keys(settings, composer, command)
+        multirun = typed.multirun or str(config.hydra.mode).endswith("MULTIRUN")
+        if not multirun:
+            read_settings(typed.settings, multirun=False)
+        texts = [one.text() for one in settings] + (sweep_places(settings, config) if multirun else [])
+        if not multirun and "info" not in typed.flags:
+            values = [one.text() for one in settings if not composer.is_group(one.key.partition("@")[0])]
+            _apply(config, values)
+            if "cfg" not in typed.flags:
+                with resolvable(config):
+                    job = job_of(config)
+                    validate(job, primary)
+                    try_light_parts(job)
+    except (HydraException, OmegaConfBaseException) as fault:
+        raise ConfigError(composition_fault(fault)) from fault
+    finally:
+        GlobalHydra.instance().clear()
+    return texts
+
+
+def _apply(config: DictConfig, values: list[str]) -> None:
+    ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(values), config)
+
+
+def job_of(config: DictConfig) -> DictConfig:
+    """A composed configuration as a job gets it, without Hydra's node; for use within `resolvable`."""
+    OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.runtime.output_dir = "unused"
+    job = copy.deepcopy(config)
+    with open_dict(job):
+        del job["hydra"]
+    return job
+
+
+def composition_fault(fault: BaseException) -> str:
+    """What Hydra or OmegaConf found wrong, in its first line, without its advice."""
+    first = next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+    if first.startswith("Could not override"):
+        key = first.partition("'")[2].partition("'")[0]
+        return f"{key} cannot be set, since another setting leaves nothing there to set; type one of the two"
+    cause = fault.__cause__
+    return first if cause is None or str(cause).split("\n")[0] in first else f"{first}: {str(cause).splitlines()[0]}"

@@ -1,0 +1,101 @@
+"""Configurations composed ahead of Hydra, to check what was typed before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from gainrl.app.errors import ConfigError
+from gainrl.app.paths import config_dir
+
+
+class Composer:
+    """Composes a primary configuration from the shipped files and those of ``--config-dir``.
+
+    Raises ConfigError if ``extra`` is no folder.
+    """
+
+    def __init__(self, primary: str, extra: str | None = None) -> None:
+        path = create_automatic_config_search_path(None, None, str(config_dir()))
+        if extra is not None:
+            folder = Path(extra).expanduser().absolute()
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {extra}: there is no folder {folder}")
+            path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+        GlobalHydra.instance().clear()
+        self.primary = primary
+        self.hydra = Hydra.create_main_hydra2("gainrl", path)
+        self.loader = self.hydra.config_loader
+
+    def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+        """The configuration with Hydra's own node, as Hydra would compose it."""
+        return self.hydra.compose_config(
+            config_name=self.primary,
+            overrides=list(overrides),
+            run_mode=RunMode.MULTIRUN if multirun else RunMode.RUN,
+            from_shell=False,
+            validate_sweep_overrides=False,
+            with_log_configuration=False,
+        )
+
+    def options(self, group: str) -> list[str]:
+        """The options of a group; empty where there is no such group."""
+        return self.loader.get_group_options(group.rstrip("/"), ObjectType.CONFIG)
+
+    def is_group(self, name: str) -> bool:
+        return bool(self.options(name))
+
+
+def has(config: DictConfig, path: str) -> bool:
+    """Whether a path is there, with whatever value; below a node that is null, nothing is."""
+    node: Any = config
+    for part in parts(path):
+        if isinstance(node, DictConfig):
+            node = None if node._is_none() or node._is_missing() else node._get_node(part, validate_access=False)
+        elif isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        else:
+            return False
+        if node is None:
+            return False
+    return True
+
+
+def parts(path: str) -> list[str]:
+    return path.replace("[", ".").replace("]", "").split(".")
+
+
+def paths(config: DictConfig) -> Iterator[str]:
+    """Every path of a configuration, nodes before what they hold."""
+
+    def walk(node: Any, path: str) -> Iterator[str]:
+        if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
+            for key in node:
+                below = f"{path}.{key}" if path else str(key)
+                yield below
+                yield from walk(node._get_node(key), below)
+
+    yield from walk(config, "")
+
+
+@contextmanager
+def resolvable(config: DictConfig) -> Iterator[None]:
+    """Lets ``${hydra:...}`` be resolved for a composed configuration, as in a job."""
+    before = HydraConfig.instance().cfg
+    OmegaConf.set_readonly(config.hydra, False)
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]  # set_config would refuse the missing help
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = before
