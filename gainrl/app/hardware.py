@@ -168,4 +168,10 @@ def make_trainer(
 
 def _profiler(folder: Path) -> PyTorchProfiler:
     steps = torch.profiler.schedule(wait=0, warmup=1, active=2, repeat=1)
-    return PyTorchProfiler(dirpath=folder, filename="trace", export_to_chrome=True, schedule=steps)
+    return PyTorchProfiler(
+        dirpath=folder,
+        filename="trace",
+        export_to_chrome=True,
+        record_module_names=False,  # its hooks on modules hold the trainer, and the reference is a copy of the model
+        schedule=steps,
+    )
