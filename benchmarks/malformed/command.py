@@ -62,8 +62,10 @@ class Ending:
 
 def arguments(case: Case) -> list[str]:
     """What is typed: the settings of the good files, then those of the case."""
-    other_model = any(setting.startswith("model=") for setting in case.settings)
-    return [*(setting for setting in BASE if not (other_model and setting.startswith("model."))), *case.settings]
+    chosen = tuple(
+        f"{group}." for group in ("model", "dataset") if any(s.startswith(f"{group}=") for s in case.settings)
+    )
+    return [*(setting for setting in BASE if not (chosen and setting.startswith(chosen))), *case.settings]
 
 
 def sound_model(folder: Path) -> Path:

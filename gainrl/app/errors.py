@@ -93,5 +93,5 @@ def explain(fault: BaseException, cannot: str, *, traceback: bool = False) -> No
     errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
     errors.print(f"[bold red]{heading}:[/bold red] ", end="")
     errors.print(known or str(fault), markup=False, highlight=False)
-    if traceback or not readable or "HYDRA_FULL_ERROR" in os.environ and os.environ["HYDRA_FULL_ERROR"] != "1":
+    if traceback or not readable or ("HYDRA_FULL_ERROR" in os.environ and os.environ["HYDRA_FULL_ERROR"] != "1"):
         errors.print_exception(show_locals=False)

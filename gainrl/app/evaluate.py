@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.build import load_policy
+from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.components import close_parts
 from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.evaluation_parts import EvaluationParts, build_evaluation_parts

@@ -21,7 +21,6 @@ from gainrl.app.paths import config_dir
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 
-
 COMMAND = Command("gainrl-fetch", "fetch", "Cannot fetch")
 
 

@@ -29,7 +29,6 @@ from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.runtime import quieten
 from gainrl.app.validate import validate
 
-
 COMMAND = Command("gainrl-observe", "observe", "Cannot observe", hidden=("reward",))
 
 

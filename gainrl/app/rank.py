@@ -37,7 +37,6 @@ from gainrl.signals.extraction import Extraction, extract
 from gainrl.signals.protocol import Signal
 from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
-
 COMMAND = Command("gainrl-rank", "rank", "Cannot rank")
 
 

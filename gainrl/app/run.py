@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -32,8 +34,8 @@ from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.tracking import close_logger, make_logger, restart_tracker
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
-from gainrl.report.curves import draw_curves
-from gainrl.training.callbacks import Checkpoints, Evaluation
+from gainrl.report.curves import draw_curves, run_title
+from gainrl.training.callbacks import Checkpoints, Evaluation, Records
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
@@ -44,49 +46,33 @@ from gainrl.training.upkeep.interruption import StopRequest
 from gainrl.training.upkeep.peak import PeakMemory
 from gainrl.training.upkeep.state import remaining_epochs, restore_state
 
+Kind = TypeVar("Kind")
+
 
 def train(
     config: DictConfig,
     components: Components,
+    callbacks: list[Callback],
     record: RunRecord,
     console: Console,
-    stop: StopRequest | None = None,
     ranks: Ranks | None = None,
 ) -> float:
     """Trains and returns the objective: final held-out greedy accuracy, mean over levels.
 
-    Goes on from the last checkpoint of the run directory, or from that of ``resume``. Raises Interrupted, with a
-    checkpoint written, when ``stop`` asks for it.
+    ``callbacks``: as `prepare_callbacks` gives them. Goes on from the last checkpoint of the run directory, or from
+    that of ``resume``. Raises Interrupted, with a checkpoint written, when the run is asked to stop.
     """
     begun = time.perf_counter()
     runtime = Runtime(seed=config.seed, ranks=ranks or Ranks())
     ranks = runtime.ranks
     quieten()
-    stop = stop or StopRequest()
-    rewards = [components.reward, *(evaluated.reward for evaluated in components.evaluation_sets)]
-    components = counting_failures(components, config, stop)
     check_hardware(config)
     folder = record.folder
     describe_run(config, components, record, console)
     data = build_datamodule(config, components, runtime)
-    peak = PeakMemory(cuda=will_use_cuda(config))
-    store = CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep)
-    callbacks = build_callbacks(
-        config,
-        {
-            "folder": folder,
-            "console": console,
-            "measure": signal_measure(config, components, console),
-            "measure_concentration": concentration_measure(components),
-            "sets": components.evaluation_sets,
-            "repair": restart_tracker,
-            "peak": peak,
-            "store": store,
-            "durable": [folder / "metrics.csv", folder / "rollouts.jsonl"],
-            "stop": stop,
-        },
-    )
-    checkpoints = next(callback for callback in callbacks if isinstance(callback, Checkpoints))
+    checkpoints, records = _only(callbacks, Checkpoints), _only(callbacks, Records)
+    peak, store = records.peak, checkpoints.store
+    assert peak is not None
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
@@ -116,21 +102,49 @@ def train(
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
+            state = None  # what is needed of it has been taken, or is kept until the optimizers are there
         schedule = config.schedule
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
         trainer = make_trainer(
-            config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
+            config,
+            ranks,
+            callbacks=callbacks,
+            default_root_dir=folder,
+            steps_left=schedule.steps - module.counters.step,
+            max_epochs=epochs,
+            logger=logger or False,
         )
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)
         failed = False
     finally:
         close_logger(logger, failed=failed)
-        close_parts(components.engine, *rewards)
+        close_parts(components.engine, components.reward, *(one.reward for one in components.evaluation_sets))
     note_memory(record, peak, console)
     return close_run(record, module, callbacks, console, config, seconds=time.perf_counter() - begun)
+
+
+def prepare_callbacks(
+    config: DictConfig, components: Components, folder: Path, console: Console, stop: StopRequest
+) -> list[Callback]:
+    """The callbacks of a run in ``folder``, checked before anything is written there."""
+    return build_callbacks(
+        config,
+        {
+            "folder": folder,
+            "console": console,
+            "measure": signal_measure(config, components, console),
+            "measure_concentration": concentration_measure(components),
+            "sets": components.evaluation_sets,
+            "repair": restart_tracker,
+            "peak": PeakMemory(cuda=will_use_cuda(config)),
+            "store": CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep),
+            "durable": [folder / "metrics.csv", folder / "rollouts.jsonl"],
+            "stop": stop,
+        },
+    )
 
 
 def counting_failures(components: Components, config: DictConfig, stop: StopRequest) -> Components:
@@ -164,14 +178,14 @@ def close_run(
     """Exports the policy, draws the curves, writes the record and prints the closing table."""
     evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
     first, last = ({}, {}) if evaluation is None else (evaluation.first, evaluation.latest)
-    stopped = next((one.stopped_early for one in callbacks if isinstance(one, Checkpoints)), None)
+    stopped = _only(callbacks, Checkpoints).stopped_early
     objective = last.get("eval/accuracy", float("nan"))
     counters = module.counters
 
     def leave() -> None:
         folder = record.folder
         export_policy(module.policy, folder / "policy")
-        draw_curves(folder / "metrics.csv", folder / "curves.png", title=_title(config))
+        draw_curves(folder / "metrics.csv", folder / "curves.png", title=run_title(plain_config(config)))
         record.update(
             status="finished",
             stopped_early=stopped,
@@ -200,12 +214,12 @@ def close_run(
     return objective
 
 
+def _only(callbacks: Sequence[Callback], kind: type[Kind]) -> Kind:
+    return next(callback for callback in callbacks if isinstance(callback, kind))
+
+
 def _fit(trainer: lightning.Trainer, module: GRPOModule, data: PromptDataModule) -> None:
     try:
         trainer.fit(module, datamodule=data)
     except SystemExit as stop:  # what Lightning makes of Ctrl+C, once it has closed down
         raise KeyboardInterrupt from stop
-
-
-def _title(config: DictConfig) -> str:
-    return f"{config.run.arm}, seed {config.seed}"

@@ -127,15 +127,16 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     from gainrl.app.components import build_components
     from gainrl.app.launch import connect
     from gainrl.app.resume import check_given
-    from gainrl.app.run import train
+    from gainrl.app.run import counting_failures, prepare_callbacks, train
     from gainrl.training.distributed.ranks import OtherRankFailed
     from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
     folder = record.folder
-    stop = StopRequest(repeats=repeats)
+    stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
     stop.install()
     try:
-        components = build_components(config)
+        components = counting_failures(build_components(config), config, stop)
+        callbacks = prepare_callbacks(config, components, folder, console, stop)
         check_given(config.resume, folder, plain_config(config), components.splits, components.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
@@ -146,7 +147,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             before = record.status
             record.begin(plain_config(config))
             try:
-                return train(config, components, record, console, stop, ranks)
+                return train(config, components, callbacks, record, console, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise

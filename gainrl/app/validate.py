@@ -84,7 +84,9 @@ def _unread(plain: Mapping[str, Any], primary: str) -> list[str]:
             hint = did_you_mean(key, names, form=f"{path}.{{}}" if path else "{}")
             target = plain_target(plain, path)
             what = f"an option of {target}" if target else "a setting, and nothing reads it"
-            problems.append(f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none"))
+            problems.append(
+                f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none")
+            )
     except NoSuchTarget as missing:
         problems.append(str(missing))
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -197,13 +198,16 @@ def _against_margin(
         return replace(estimate, value=estimate.value - sweep.settings.margin), sweep.settings.margin
     if sweep.gate is None or sweep.gate == label:
         return None, None
-    arms = (label, reference, sweep.gate)
-    strata, cells = cells_of(sweep, arms, score, paired=paired)
+    parts: defaultdict[str, float] = defaultdict(float, {label: 1.0})
+    for arm, weight in ((reference, -1.0), (sweep.gate, -share), (sweep.reference, share)):
+        parts[arm] += weight
+    strata, cells = cells_of(sweep, tuple(parts), score, paired=paired)
     if not strata:
         return None, None
-    weights = (1.0, share - 1.0, -share)
+    weights = tuple(parts.values())
     tasks = [task for task, _ in strata]
-    gain = contrast(cells[1:], (-1.0, 1.0), tasks=tasks).value
+    ends = [cells[list(parts).index(arm)] for arm in (sweep.gate, sweep.reference)]
+    gain = contrast(ends, (1.0, -1.0), tasks=tasks).value
     return _contrast(cells, weights, tasks, sweep, paired=paired), share * gain
 
 

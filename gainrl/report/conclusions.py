@@ -75,7 +75,7 @@ def sentence(row: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -
     elif row.conclusion == "worse":
         found = f"worse than {row.reference}"
     elif row.conclusion == "not better":
-        found = f"an improvement of {margin} or more over {row.reference} is ruled out"
+        found = f"an improvement of {margin} or more is ruled out"
     elif row.conclusion is None:
         twin = sweep.same.get(row.label)
         found = f"the runs of {twin} under another name" if twin else f"not judged: {sweep.gate} does not pass the gate"

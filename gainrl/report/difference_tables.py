@@ -39,7 +39,7 @@ def judged_table(sweep: Sweep, rows: Sequence[Comparison], comparisons: int, *, 
             "margin",
             "p (margin)",
             "conclusion",
-            "P(improvement)",
+            *([] if several else ["P(improvement)"]),
         ],
         rows=[
             [
@@ -51,7 +51,7 @@ def judged_table(sweep: Sweep, rows: Sequence[Comparison], comparisons: int, *, 
                 Cell(number(row.margin)),
                 Cell("–" if row.p_margin is None or row.label == sweep.gate else p_value(row.p_margin)),
                 Cell(concluded_text(row, sweep), badge=row.conclusion),
-                Cell(number(row.improvement, 2)),
+                *([] if several else [Cell(number(row.improvement, 2))]),
             ]
             for row in rows
         ],

@@ -45,6 +45,7 @@ _BOUND = re.compile(
     r"\b(?:or (?:more|less|fewer|greater|higher|above)|at (?:least|most)|(?:more|less|fewer|greater) than)\b"
 )
 _NUMBERS_IN_A_ROW = re.compile(r"[-+]?[0-9][0-9.,]*(?: [0-9][0-9.,]*)+")
+_SETS = re.compile(r"\\(?:cup|cap|setminus|mathbb|in|begin|emptyset|binom)(?![A-Za-z])")
 _TRAILING_PERCENT = re.compile(r"\s*\\?%\s*$")
 
 
@@ -156,6 +157,10 @@ def _same_single(answer: str, reference: str, tolerance: float | None) -> bool:
             return False
         match = _match_any_order if expected[0] == "{}" else _match_in_order
         return match(group[1], expected[1], tolerance)
+    if (group is None) != (expected is None):
+        several, single = (group, reference) if group is not None else (expected, answer)
+        if several is not None and len(several[1]) > 1 and not _SETS.search(single):
+            return False  # a group of several items is no single value
     if group is not None and group[0] == "{}" and len(group[1]) == 1:
         answer = group[1][0]
     if expected is not None and expected[0] == "{}" and len(expected[1]) == 1:

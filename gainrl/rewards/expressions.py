@@ -34,7 +34,7 @@ _GREEK = frozenset(
 )
 _CLOSING = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", "|": "|"}
 _NAMED_FUNCTIONS = frozenset("fghFGH")
-_SIMPLE_SUBSCRIPT = re.compile(r"[0-9A-Za-z, +-]+|\\text\s*[A-Za-z]+")
+_SIMPLE_SUBSCRIPT = re.compile(r"[0-9A-Za-z, +-]+|\\[A-Za-z]+")
 
 
 class Unsupported(Exception):
@@ -278,7 +278,7 @@ class _Parser:
                 subscript.append(self.take())
             self.take()
             spelt = "".join(subscript)
-            if not _SIMPLE_SUBSCRIPT.fullmatch(spelt) and spelt not in _GREEK:
+            if not _SIMPLE_SUBSCRIPT.fullmatch(spelt):
                 raise Unsupported(spelt)
             return sympy.Symbol(f"{name}_{spelt}" if len(spelt) == 1 else f"{name}_{{{spelt}}}", real=True)
         if name == "e":

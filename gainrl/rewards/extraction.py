@@ -28,7 +28,9 @@ MAX_KEY_CHARACTERS = 1_000
 DEFAULT_THINKING = Thinking()
 
 # A backslash takes the next character with it, so that \{ and \} are text and not structure.
-_BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BRACE = re.compile(
+    r"\\+(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>[-+]?[0-9]+(?:[.,/][0-9]+)*)(?![0-9A-Za-z^{\\]))|\\.|[{}]", re.DOTALL
+)
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
 _DECORATION = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])|\$|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,!;: ]")
@@ -43,12 +45,15 @@ class Extraction:
 
 
 def last_box(text: str) -> str | None:
-    r"""The content of the complete ``\boxed{}`` or ``\fbox{}`` that starts last, or None."""
+    r"""The content of the complete ``\boxed{}`` or ``\fbox{}`` that starts last, or None. ``\boxed 5`` is read too."""
     open_braces: list[int] = []  # where the content of a box starts; -1 for any other brace
     found: tuple[int, int] | None = None
     for token in _BRACE.finditer(text):
         mark = token.group()
-        if mark == "{":
+        if token["bare"]:
+            if found is None or token.start("bare") > found[0]:
+                found = token.span("bare")
+        elif mark == "{":
             open_braces.append(-1)
         elif mark == "}":
             if open_braces:

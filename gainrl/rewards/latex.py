@@ -115,6 +115,9 @@ def _rewritten(tokens: list[str], depth: int) -> list[str]:
                 continue
             out.append(_text("".join(found[0]), token))
             place = found[1]
+        elif token == "^" and (found := argument(list(tokens), place)) and set(found[0]) == {r"\prime"}:
+            out.append("'" * len(found[0]))
+            place = (argument(tokens, place) or found)[1]
         elif token == "_" and tokens[place : place + 1] != ["{"] and (found := argument(tokens, place)):
             out += ["_{", *found[0], "}"]
             place = found[1]

@@ -6,8 +6,9 @@ Decisions beyond those of `extraction`, `notation`, `numerals` and `equivalence`
    ``alt_answers`` (further accepted answers, unless ``alternatives`` is false), ``tolerance`` (absolute, as
    OlympiadBench publishes it) and ``is_multiple_answer`` (commas separate answers).
 2. A text identical to the reference is correct even where neither can be read.
-3. Numbers of at most `MAX_NUMBER_HERE` characters are read and compared here; all else goes to the workers. Verdicts are remembered by
-   (answer, references), timeouts among them: the same hostile answer costs one worker, not one per step.
+3. Numbers of at most `MAX_NUMBER_HERE` characters are read and compared here; all else goes to the workers. Verdicts
+   are remembered by (answer, references), timeouts among them: the same hostile answer costs one worker, not one per
+   step.
 4. An answer that exhausts its worker's time, memory or stack is a timeout and trains with ``wrong_value``. A worker
    that fails for another reason, or a batch that runs out of time, yields an error, which leaves its group.
 """
@@ -38,14 +39,14 @@ Question = tuple[str, tuple[str, ...], float | None, bool]
 class MathReward:
     """Judges final answers against reference answers.
 
-    ``workers``: processes that compare; ``auto`` follows the machine, see `workers.automatic_workers`. ``time_limit_seconds``: wall clock per answer, enforced by killing the worker.
-    ``batch_limit_seconds``: wall clock after which no further answer of a call to `score` is begun.
-    ``memory_limit_megabytes``: what a worker may allocate. ``fallback``: what to read where there is neither a box nor
-    ``####``, ``none`` or ``last_number``. ``alternatives``: whether ``alt_answers`` count. ``thinking`` and
-    ``prompt_opens_thinking``: see `functional.thinking.Thinking`. The three values are what trains for a correct, a
-    wrong (or timed out) and an unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown
-    fallback, settings of thinking that contradict each other, values that are no finite numbers, and limits that are
-    not positive.
+    ``workers``: processes that compare; ``auto`` follows the machine, see `workers.automatic_workers`.
+    ``time_limit_seconds``: wall clock per answer, enforced by killing the worker. ``batch_limit_seconds``: wall
+    clock after which no further answer of a call to `score` is begun. ``memory_limit_megabytes``: what a worker may
+    allocate. ``fallback``: what to read where there is neither a box nor ``####``, ``none`` or ``last_number``.
+    ``alternatives``: whether ``alt_answers`` count. ``thinking`` and ``prompt_opens_thinking``: see
+    `functional.thinking.Thinking`. The three values are what trains for a correct, a wrong (or timed out) and an
+    unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown fallback, settings of
+    thinking that contradict each other, values that are no finite numbers, and limits that are not positive.
     """
 
     def __init__(

@@ -38,6 +38,7 @@ _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _TRIGONOMETRIC = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)")
 _DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?|[A-Za-z]|\\[a-z]+|\}|\))\s*\^\\circ(?![A-Za-z])")
 _PRIMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z])'(?!')")
+_ACCENTED = re.compile(r"\\(d?dot|hat|vec|bar|tilde|overline|widehat)\s*\{\\?([A-Za-z]+)\}")
 _POINTS_OF = re.compile(r"\\(angle|triangle|measuredangle)\s*([A-Za-z]+|\\[a-z]+)")
 # Letters that latex2sympy takes for a constant, a function or a matrix, and letters that stand in for them.
 _TAKEN = re.compile(
@@ -54,6 +55,7 @@ _NOT_READ = re.compile(
 @lru_cache(maxsize=8192)
 def read_expression(text: str) -> Any | None:
     """What a cleaned text means, or None where not all of it can be read."""
+    text = _ACCENTED.sub(lambda name: rf"\text{{{name[1]}{name[2]}}}", text)
     text = _PRIMED.sub(r"\\text{\1prime}", _POINTS_OF.sub(lambda name: rf"\text{{{name[1] + name[2]}}}", text))
     if not text or _NOT_READ.search(re.sub(r"\s+!", "!", text)):
         return None
@@ -183,10 +185,15 @@ def _evaluated(expression: Any) -> Any:
 
 
 def _exact(expression: sympy.Expr) -> sympy.Expr:
-    """Decimals as the fractions that they spell, and functions of no known meaning as letters."""
+    """Decimals as the fractions that they spell."""
     decimals = {number: sympy.Rational(str(number)) for number in expression.atoms(sympy.Float) if number.is_finite}
+    return functions_as_letters(expression.xreplace(decimals) if decimals else expression)
+
+
+def functions_as_letters(expression: sympy.Expr) -> sympy.Expr:
+    """Functions of no known meaning, such as f(x), as letters."""
     functions = {function: sympy.Symbol(str(function), real=True) for function in expression.atoms(AppliedUndef)}
-    return expression.xreplace(decimals | functions) if decimals or functions else expression
+    return expression.xreplace(functions) if functions else expression
 
 
 def _with_constants(expression: Any) -> Any:

@@ -35,9 +35,7 @@ _ORDINAL = re.compile(r"(?<=[0-9])\s*(?:\^\s*\{?\s*)?(?:\\text\s*\{\s*)?(?:st|nd
 _CURRENCY = r"(?:(?:US|HK|NT|C|A|S|NZ|CA|AU)?\s*\\?[$€£¥₹¢]|USD|EUR|GBP|JPY|CNY|INR|CAD|AUD|CHF|RMB|Rs\.?)"
 _CURRENCY_BEFORE = re.compile(rf"([-+]?)\s*(?:\\text\s*\{{\s*)?({_CURRENCY})\s*\}}?\s*(?=[-+\\.0-9])")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*percent\s*\}|percent)\s*$")
-_SIGN_WORD = re.compile(
-    r"(?:\\text\s*\{\s*(negative|minus)\s*\}|(negative|minus)\s)\s*(?=[0-9.\\A-Za-z])", re.IGNORECASE
-)
+_SIGN_WORD = re.compile(r"(?:\\text\s*\{\s*(negative|minus)\s*\}|(negative|minus)\s)\s*(?=[0-9.\\])", re.IGNORECASE)
 _WORDS = re.compile(r"(?:\\text\s*\{\s*([A-Za-z][A-Za-z -]*)\s*\}|([A-Za-z][A-Za-z -]*))")
 
 

@@ -130,7 +130,7 @@ def read_based(text: str) -> tuple[str, int] | None:
     base = int(found[2]) if found[2].isdigit() else CARDINALS.get(found[2])
     digits = found[1].upper()
     bare = digits.lstrip("-")
-    if base is None or not 2 <= base <= 36 or not bare[0].isdigit():
+    if base is None or not 2 <= base <= 36 or not any(digit.isdigit() for digit in bare):
         return None
     if not bare.isdigit() and any(int(digit, 36) >= base for digit in bare):
         return None

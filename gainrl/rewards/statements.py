@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy
 
-from gainrl.rewards.mathematics import read_expression, same_value
+from gainrl.rewards.mathematics import functions_as_letters, read_expression, same_value
 from gainrl.rewards.relations import read_chain
 
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
@@ -185,7 +185,9 @@ def _difference(text: str) -> sympy.Expr | None:
         both = [_difference(text.replace(r"\pm", sign)) for sign in ("+", "-")]
         return None if both[0] is None or both[1] is None else both[0] * both[1]
     left, right = (read_expression(side) for side in chain.sides)
-    return left - right if isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr) else None
+    if not isinstance(left, sympy.Expr) or not isinstance(right, sympy.Expr):
+        return None
+    return functions_as_letters(left - right)
 
 
 def _proportional(given: sympy.Expr, expected: sympy.Expr) -> sympy.Expr | None:

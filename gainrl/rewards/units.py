@@ -30,7 +30,7 @@ MAX_UNIT_CHARACTERS = 80
 
 _TOKEN = re.compile(
     r"\\text\s*\{(?P<text>[^{}]*)\}|(?P<power>\^\s*(?:\{\s*(-?[0-9])\s*\}|(-?[0-9])))|(?P<degree>\^\\circ\s*(?:[CFK](?![A-Za-z]))?)"
-    r"|(?P<greek>\\mu|\\Omega|\\AA)(?![A-Za-z])\s*|(?P<times>\\cdot|\*|⋅|·)|(?P<over>/)|(?P<space>\s+)|(?P<word>[A-Za-zµμΩ]+\.?|[^\x00-\x7f])"
+    r"|(?P<greek>\\mu|\\Omega|\\AA)(?![A-Za-z])\s*|(?P<times>\\cdot|\*|⋅|·)|(?P<over>/)|(?P<space>[\s()]+)|(?P<word>[A-Za-zµμΩ]+\.?|[^\x00-\x7f])"
     r"|(?P<digit>[0-9])|(?P<mark>\\?[$€£¥₹¢]|''|'|\")"
 )
 _TEXT_TOKEN = re.compile(
@@ -41,6 +41,8 @@ _START = re.compile(
     r"(?<=[0-9A-Za-z.)}\]%!])\s*(?=\\text\s*\{)|(?<=[0-9A-Za-z)}])\s*(?=\^\\circ)|(?<=[0-9.)}%!A-Za-z])\s+(?=[A-Za-zµμΩ$€£¥₹¢\\])"
     r"|(?<=[0-9])(?=[A-Za-zµμΩ])|(?<=[0-9])\s*(?=[^\x00-\x7f]|\\(?:mu|Omega|AA|\$)|[$'\"])"
 )
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_LONE_LETTER = re.compile(r"[A-Za-z](?![A-Za-z])")
 _GREEK = {r"\mu": "μ", r"\Omega": "Ω", r"\AA": "Å"}
 _VOWEL, _CONSONANT = re.compile("[aeiouy]", re.IGNORECASE), re.compile("[^aeiou]", re.IGNORECASE)
 
@@ -64,6 +66,10 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     """What stands before the unit at the end of a cleaned text, and the unit; the text itself and None without one."""
     for start in _START.finditer(text):
         head, tail = text[: start.start()].strip(), text[start.end() :]
+        if start.end() == start.start() and _LONE_LETTER.match(tail):
+            continue  # 27m^2 is a product
+        if tail.startswith(r"^\circ") and _TRIGONOMETRIC.search(head):
+            continue  # the degrees belong to the argument
         if len(tail) <= MAX_UNIT_CHARACTERS and head and not head.endswith((r"\text", "\\", "_", "^")):
             found = read_unit(tail)
             if found is not None and head.count("{") == head.count("}"):
@@ -91,7 +97,7 @@ def size_ratio(left: Unit | None, right: Unit | None) -> Fraction | None:
 def read_unit(tail: str) -> Unit | None:
     """The unit that a whole text spells, or None."""
     words = _words(tail)
-    if not words:
+    if not words or words[0] in (("a", False), ("an", False), ("the", False)):
         return None
     factor = Fraction(1)
     while words and words[0][0].lower() in SCALES:
@@ -137,7 +143,7 @@ def read_unit(tail: str) -> Unit | None:
     if pending != 1:  # "square" alone
         return None
     dimensions = tuple(sorted((kind, power) for kind, power in powers.items() if power)) if known and powers else None
-    if not powers and all(word.lower() in CONNECTORS for word, _ in words):
+    if not powers and all(word.lower() in CONNECTORS for word, _ in words if word[0] not in "^*/"):
         return None if factor == 1 else Unit(factor=factor)
     return Unit(size if dimensions else Fraction(1), dimensions, factor, ambiguous)
 
@@ -173,7 +179,7 @@ def _words(tail: str) -> list[tuple[str, bool]] | None:
         elif token["over"]:
             words.append(("/", False))
         elif token["digit"]:  # cm2
-            if not words or tail[token.start() - 1].isspace() or token["digit"] not in "23":
+            if not words or not tail[token.start() - 1].isalpha() or token["digit"] not in "23":
                 return None
             words.append(("^" + token["digit"], False))
         elif token["word"]:
@@ -197,7 +203,7 @@ def _text_words(text: str) -> list[tuple[str, bool]] | None:
         elif token["power"]:
             words.append(("^" + token[5], True))
         elif token["digit"]:
-            if not words or token["digit"] not in "23" or text[token.start() - 1].isspace():
+            if not words or token["digit"] not in "23" or not text[token.start() - 1].isalpha():
                 return None
             words.append(("^" + token["digit"], True))
         elif token["word"]:
@@ -209,6 +215,8 @@ def _is_noun(word: str, marked: bool) -> bool:
     lower = word.lower()
     if lower in NO_UNIT or any(part in NO_UNIT for part in lower.split("-")[1:]):
         return False
+    if len(word) == 1 and word.isascii() and word.isalpha() and not marked:
+        return lower in CONNECTORS
     if word in SIZELESS or lower in CONNECTORS or lower in SHORT_WORDS or word in ("'", "''", '"'):
         return True
     if not word.isascii() or len(word) < (2 if marked else 4):

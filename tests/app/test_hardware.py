@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from gainrl.app.hardware import check_hardware, print_expectations
-from gainrl.training.upkeep.peak import Plan
 from gainrl.app.identity import RunRecord
 from gainrl.training.concentration import Concentration
+from gainrl.training.upkeep.peak import Plan
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
 from tests.training.rig import module_of

@@ -50,7 +50,7 @@ def test_annotations_in_words():
     ("override", "message"),
     [
         ("curriculum.gamma=[0.1]", r"curriculum.gamma=\[0.1\] must be a number"),
-        ("reward.workers=many", "reward.workers=many must be a whole number"),
+        ("reward.time_limit_seconds=long", "reward.time_limit_seconds=long must be a number"),
         ("signal.intra={a: 1}", r"signal.intra=\{'a': 1\} must be a number"),
         ("checkpoint.every_minutes=often", "checkpoint.every_minutes=often must be a number or null"),
         ("rollout.temperature=[0.1]", "rollout.temperature=.* must be a number"),

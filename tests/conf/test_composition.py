@@ -17,7 +17,7 @@ GROUPS = [
     for entry in MAIN
     if isinstance(entry, dict)
     for name in entry
-    if not name.startswith("override ")
+    if not name.startswith(("override ", "optional debug_parts/"))
 ]
 BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
 
@@ -39,7 +39,7 @@ def filled(*overrides):
 def test_every_folder_of_the_tree_is_a_group_that_something_uses():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
     assert set(GROUPS) - {"experiment", "sweep"} <= folders
-    assert folders - set(GROUPS) <= {"eval", "window"}  # of gainrl-evaluate, and of sweep=window
+    assert folders - set(GROUPS) <= {"eval", "debug_parts"}  # of gainrl-evaluate, and of debug=fast
 
 
 @pytest.mark.parametrize("option", EVERY)
@@ -71,6 +71,13 @@ def test_a_debug_bundle_keeps_the_arm_and_shortens_the_run(name):
     validate(short)
     assert short.schedule.steps < full.schedule.steps
     assert all(short[group] == full[group] for group in ARM_GROUPS)
+
+
+def test_a_debug_run_of_the_language_model_is_two_steps_whatever_the_experiment():
+    lm = composed("debug=fast", "model=smollm2_135m_q4", "dataset=short_tasks")
+    assert (lm.schedule.steps, lm.model.warm_start.steps, lm.dataset.held_out_per_level) == (2, 2, 1)
+    assert lm == composed("debug=fast", "experiment=smollm2")
+    assert composed("debug=fast", "model=smollm2_135m_q4").model.get("warm_start") is None
 
 
 # ------------------------------------------------------------------------------------------- directories

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gainrl.rewards.workers import Outcome, WorkerPool
+from gainrl.rewards.workers import MAX_AUTOMATIC_WORKERS, Outcome, WorkerPool, automatic_workers
 
 FOLDER = Path(__file__).parent
 
@@ -33,6 +33,36 @@ def test_outcomes_come_in_the_order_of_the_calls(monkeypatch: pytest.MonkeyPatch
     pool.close()
     assert pool.run([("echo", "again")]) == [Outcome("done", "again")]
     pool.close()
+
+
+@pytest.mark.parametrize(
+    ("processors", "environment", "expected"),
+    [
+        (2, {}, 2),
+        (1, {}, 1),
+        (8, {"SLURM_CPUS_PER_TASK": "4"}, 4),
+        (4, {"SLURM_CPUS_PER_TASK": "64"}, 4),
+        (32, {"LOCAL_WORLD_SIZE": "8"}, 4),
+        (64, {"SLURM_CPUS_PER_TASK": "16", "LOCAL_WORLD_SIZE": "4"}, 4),
+        (2, {"LOCAL_WORLD_SIZE": "8"}, 1),
+        (128, {"SLURM_CPUS_PER_TASK": "", "LOCAL_WORLD_SIZE": "many"}, MAX_AUTOMATIC_WORKERS),
+    ],
+)
+def test_the_number_of_workers_follows_the_processors_of_the_task(
+    monkeypatch: pytest.MonkeyPatch, processors: int, environment: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    for name in ("SLURM_CPUS_PER_TASK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert automatic_workers() == expected
+    assert make_pool(monkeypatch, workers="auto")._size == expected
+
+
+def test_a_number_of_workers_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="or auto"):
+        make_pool(monkeypatch, workers="many")
 
 
 def test_workers_have_neither_torch_nor_secrets_nor_files(

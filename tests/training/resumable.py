@@ -15,6 +15,7 @@ import lightning
 import numpy as np
 import torch
 import yaml
+from lightning.pytorch.callbacks import Callback
 
 from gainrl.admission.refill import AdmitRefill
 from gainrl.datasets.arrow import ArrowProblems
@@ -183,6 +184,8 @@ def run(
     steps: int = STEPS,
     alter: Callable[[GRPOModule, Checkpoints], None] | None = None,
     tracked: list[int] | None = None,
+    more: Sequence[Callback] = (),
+    evaluate_every: int = 3,
 ) -> dict[str, Any]:
     """One life of a run: from its last checkpoint, or from nothing, to its end or to the point of its death."""
     kill = kill or KillAt()
@@ -217,13 +220,14 @@ def run(
         runtime=module.runtime,
     )
     store = KillingStore(folder / "checkpoints")
-    evaluation = KillingEvaluation(every=3, samples=2, max_new_tokens=5)
+    evaluation = KillingEvaluation(every=evaluate_every, samples=2, max_new_tokens=5)
     records = KillingRecords(folder=folder)
     for part in (store, evaluation, records):
         part.kill = kill
     callbacks = [
         SignalRefresh(measure=partial(measure, kill), folder=folder, every_epochs=1),
         evaluation,
+        *more,
         records,
     ]
     checkpoints = Checkpoints(store=store, every_steps=every_steps, monitor="eval/accuracy")

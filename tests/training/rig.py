@@ -10,7 +10,7 @@ from functools import partial
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
 from gainrl.admission.all import AdmitAll
 from gainrl.curricula.defaults import CurriculumDefaults
@@ -227,7 +227,7 @@ def refresh_of(folder, *values: np.ndarray, **settings) -> SignalRefresh:
 
 
 def fit(
-    module: GRPOModule, data: PromptDataModule, callbacks: Sequence = (), *, precision: str = "32-true"
+    module: GRPOModule, data: PromptDataModule, callbacks: Sequence = (), *, precision: str = "32-true", logger=False
 ) -> lightning.Trainer:
     if not any(isinstance(callback, SignalRefresh) for callback in callbacks):
         data.bind(None)
@@ -236,11 +236,12 @@ def fit(
         max_epochs=-(-steps // data.pool.steps_per_epoch),
         accelerator="cpu",
         precision=precision,
-        logger=False,
+        logger=logger,
+        log_every_n_steps=1,
         callbacks=list(callbacks),
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
     )

@@ -86,8 +86,7 @@ def test_components_of_a_reward_and_the_concentration_of_prompts_are_logged():
             ("2<end>", Verdict(Judgement.WRONG, 0.0, {"format": 0.0})),
         ]
     )
-    experience.groups[0].concentration = 0.25
-    row = experience_metrics(experience, np.zeros(2))
+    row = experience_metrics(experience, np.zeros(2), np.array([0.25]))
     assert row["rewards/format/mean"] == 0.5
     assert row["concentration"] == 0.25
 

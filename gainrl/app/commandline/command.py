@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gainrl.app.commandline.flags import Typed, read_flags
-from gainrl.app.commandline.settings import Setting, read_settings
-from gainrl.app.errors import ConfigError, explain
+from gainrl.app.errors import explain
 from gainrl.app.launch import speaks
 
 

@@ -81,4 +81,6 @@ def _unknown_flag(argument: str, rest: Sequence[str], own: Sequence[str]) -> str
         return f"{argument} is not a flag; did you mean {close[0]}?"
     if rest and not rest[0].startswith("-") and "=" not in rest[0]:
         return f"{argument} {rest[0]}: settings are typed without dashes, as key=value; type {bare}={rest[0]}"
-    return f"{argument} is not a flag; the flags are {', '.join([*MENTIONED, *own])}, and settings are typed as key=value"
+    return (
+        f"{argument} is not a flag; the flags are {', '.join([*MENTIONED, *own])}, and settings are typed as key=value"
+    )

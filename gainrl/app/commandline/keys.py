@@ -78,7 +78,9 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
     for name in (name for choice in setting.choices for name in _option_names(choice)):
         if name in known or name == "null" or "${" in name:
             continue
-        problems.append(f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}")
+        problems.append(
+            f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}"
+        )
     return problems
 
 
@@ -103,7 +105,10 @@ def _compose(
     added = [one if one.key in declared or one.sign == "~" else replace(one, sign="+") for one in plain]
     fault: HydraException | None = None
     for signed in (plain, added) if added != plain else (plain,):
-        texts = [one.text(value=value) if value is not None else one.text() for one, value in zip(signed, values, strict=True)]
+        texts = [
+            one.text(value=value) if value is not None else one.text()
+            for one, value in zip(signed, values, strict=True)
+        ]
         try:
             return signed, composer.compose(texts)
         except HydraException as found:
@@ -181,7 +186,9 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
         return f"{said}; {did_you_mean(setting.key, names, form=form)}"
     if beside:
         return f"{said}; {did_you_mean(setting.key, [name.rpartition('.')[2] for name in beside])}"
-    return f"{said}; " + (f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings")
+    return f"{said}; " + (
+        f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings"
+    )
 
 
 def options_with(group: str, below: Sequence[str]) -> list[str]:
@@ -211,4 +218,3 @@ def _siblings(path: str, config: DictConfig, known: Tree) -> list[str]:
     except NoSuchTarget:
         options = None
     return [f"{above}.{name}" for name in (options or map(str, content)) if not name.startswith("_")]
-

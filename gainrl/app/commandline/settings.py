@@ -63,9 +63,7 @@ def _apart(arguments: Sequence[str]) -> tuple[str, int]:
     whole, taken = "", 2
     if "=" not in first and second == "=" and third and "=" not in third:
         whole, taken = f"{first}={third}", 3
-    elif "=" not in first and second.startswith("=") and len(second) > 1:
-        whole = first + second
-    elif first.endswith("=") and second and "=" not in second and len(first) > 1:
+    elif ("=" not in first and second.startswith("=") and len(second) > 1) or (first.endswith("=") and second and "=" not in second and len(first) > 1):
         whole = first + second
     elif "=" in first and second and "=" not in second and (first.endswith(",") or second.startswith(",")):
         whole = f"{first.rstrip(',')},{second.lstrip(',')}"
@@ -117,7 +115,9 @@ def _not_a_setting(argument: str, head: str, equals: str, before: str | None) ->
             f"{argument!r} has no '='. If it belongs to {before!r}, quote the whole argument: "
             f"{shell(before.partition('=')[0] + '=' + quoted(before.partition('=')[2] + ' ' + argument))}"
         )
-    return f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
+    return (
+        f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
+    )
 
 
 def _unreadable(argument: str, key: str, value: str) -> str:
@@ -152,7 +152,9 @@ def _each_quoted(value: str) -> str:
 
 def quoted(text: str) -> str:
     """A text in the quotes of Hydra's grammar, in which every character stands for itself."""
-    body = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)  # else OmegaConf would look for a setting of that name
+    body = re.sub(
+        r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text
+    )  # else OmegaConf would look for a setting of that name
     body = re.sub(r'(\\*)"', lambda found: found[1] * 2 + '\\"', body)
     trailing = len(body) - len(body.rstrip("\\"))
     return f'"{body}{chr(92) * trailing}"'

@@ -69,6 +69,7 @@ class Evaluation(Callback):
         self.first: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self.measured_at: int | None = None  # the step after which ``latest`` was measured
+        self.right_N: np.ndarray | None = None  # which held-out problems were right then; of this life of the run
 
     def fresh(self, step: int) -> dict[str, float]:
         """The metrics of the evaluation after ``step``; empty if there was none."""
@@ -130,7 +131,7 @@ class Evaluation(Callback):
                 template=data.template,
                 settings=self.settings,
                 rows=rows,
-                batch_problems=problems_at_once(module.policy, self.settings),
+                batch_problems=problems_at_once(module.trained, self.settings),
                 on_batch=note,
             )
             with module.rolling_out():
@@ -144,6 +145,7 @@ class Evaluation(Callback):
             metrics |= set_metrics(f"eval/{evaluated.name}", found(evaluated), over_groups=False)
         if self.held_out and data.held_out is not None:
             held_out = found(EvaluationSet("held_out", data.held_out, module.reward, data.compare_by))
+            self.right_N = held_out.values["accuracy"] > 0
             metrics = set_metrics("eval", held_out, over_groups=True) | metrics
         elif self.sets:
             mean = float(np.mean([metrics[f"eval/{evaluated.name}/accuracy"] for evaluated in self.sets]))
@@ -155,6 +157,15 @@ def fresh_evaluation(trainer: lightning.Trainer, step: int) -> dict[str, float]:
     """The metrics of a run's evaluation after ``step``; empty if there was none."""
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return next((callback.fresh(step) for callback in callbacks if isinstance(callback, Evaluation)), {})
+
+
+def fresh_verdicts(trainer: lightning.Trainer, step: int) -> str:
+    """A 1 for each held-out problem that greedy decoding got right after ``step``, else 0; empty if there was none."""
+    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    found = next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
+    if found is None or found.measured_at != step or found.right_N is None:
+        return ""
+    return "".join("1" if right else "0" for right in found.right_N)
 
 
 def set_metrics(prefix: str, found: Scores, *, over_groups: bool) -> dict[str, float]:

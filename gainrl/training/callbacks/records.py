@@ -1,4 +1,4 @@
-"""What a run leaves on disk: ``metrics.csv`` with one row per step, ``rollouts.jsonl`` with every completion."""
+"""What a run leaves on disk: ``metrics.csv``, a row per step; ``rollouts.jsonl``; ``evaluations.jsonl``, verdicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from gainrl.files import whole_file
-from gainrl.training.callbacks.evaluation import fresh_evaluation
+from gainrl.training.callbacks.evaluation import fresh_evaluation, fresh_verdicts
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.upkeep.checkpoints import CheckpointStore
@@ -87,9 +87,10 @@ class Records(Callback):
     """Writes the row of each step to ``metrics.csv`` and to the loggers, and its completions to ``rollouts.jsonl``.
 
     A row holds what `GRPOModule` and `Evaluation` gave in that step, how far the run is, the curriculum's metrics, and
-    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``.
-    Rows go to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
-    before training. Place it after the callbacks whose metrics it is to hold.
+    the last value of whatever other callbacks before this one logged. All of it is in ``trainer.callback_metrics``. Our
+    own part goes to the loggers from here, under the number of the rollout step. The row of step 0 holds the evaluation
+    before training. Place it after the callbacks whose metrics it is to hold. ``evaluations.jsonl`` has a line per
+    evaluation: its step, and a 1 or a 0 for each held-out problem, which reports of several runs need.
 
     ``rollouts_every``: steps between those whose completions are written, None for none. ``repair`` is called with a
     logger that failed, and returns whether it works again; it is then given all rows so far. ``peak`` and ``store``
@@ -118,14 +119,16 @@ class Records(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         step = pl_module.counters.step
+        self._own.update(name for callback in trainer.callbacks for name in getattr(callback, "latest", ()))  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.table = MetricsTable(self.folder / "metrics.csv")
             self.tracked_until = self.table.last_step
             with _named(self.table.path, step):
                 self.table.keep_until(step if step else -1)
-            with _named(self.folder / "rollouts.jsonl", step):
-                _keep_lines_until(self.folder / "rollouts.jsonl", step)
+            for name in ("rollouts.jsonl", "evaluations.jsonl"):
+                with _named(self.folder / name, step):
+                    _keep_lines_until(self.folder / name, step)
         if step == 0:
             self._write(trainer, pl_module, {})
 
@@ -149,6 +152,7 @@ class Records(Callback):
         if any(not self.table.rows[-1].get(name) for name in late):
             with _named(self.table.path, step):
                 self.table.append({"step": float(step), **late})
+            self._write_verdicts(trainer, step)
             self._track(trainer, late, step)
 
     def _write(self, trainer: lightning.Trainer, module: GRPOModule, metrics: Mapping[str, float]) -> None:
@@ -167,11 +171,19 @@ class Records(Callback):
             }
             if self.table is None:
                 return
-            row = own | given | learned | others | self._bytes() | seconds
+            row = own | given | learned | self._bytes() | seconds
             with _named(self.table.path, step):
-                self.table.append(row)
-            if step > self.tracked_until:
+                self.table.append(row | others)
+            self._write_verdicts(trainer, step)
+            if step > self.tracked_until:  # what others log, Lightning gives to the loggers itself
                 self._track(trainer, row, step)
+
+    def _write_verdicts(self, trainer: lightning.Trainer, step: int) -> None:
+        verdicts = fresh_verdicts(trainer, step)
+        if verdicts:
+            path = self.folder / "evaluations.jsonl"
+            with _named(path, step), open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "verdicts": verdicts}) + "\n")
 
     def _progress(
         self, trainer: lightning.Trainer, module: GRPOModule, seconds: Mapping[str, float]

@@ -22,6 +22,8 @@ from gainrl.models.scoring import completion_scores
 from gainrl.models.stops import end_of_turn
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
+SAVE_EVERY_SECONDS = 300.0  # a pretrained model's state is some gigabytes
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarmStart:
@@ -103,7 +105,7 @@ def train_supervised(
     problems: ProblemSet,
     *,
     state: Path | None = None,
-    save_every_seconds: float = 120.0,
+    save_every_seconds: float | None = None,
     progress: Callable[[WarmStartProgress], None] | None = None,
 ) -> None:
     """Trains ``policy.model`` in place on worked solutions; raises ValueError where a problem has none.
@@ -127,7 +129,14 @@ def train_supervised(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[Keeper(state, batches.first, save_every_seconds, progress)],
+            callbacks=[
+                Keeper(
+                    state,
+                    batches.first,
+                    SAVE_EVERY_SECONDS if save_every_seconds is None else save_every_seconds,
+                    progress,
+                )
+            ],
         )
         trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=0))
 

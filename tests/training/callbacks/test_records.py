@@ -91,6 +91,18 @@ def test_every_step_has_one_row_and_every_completion_one_line(tmp_path):
     assert rows[-1]["generated_tokens"] == str(tokens)
 
 
+def test_every_evaluation_has_a_verdict_per_held_out_problem(tmp_path):
+    _, data = run(tmp_path)
+    run(tmp_path)  # a run that starts again leaves each evaluation once
+    lines = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 2, 3]
+    scores = {row["step"]: row["eval/accuracy"] for row in read(tmp_path / "metrics.csv")}
+    for line in lines:
+        assert len(line["verdicts"]) == len(data.held_out)
+        assert set(line["verdicts"]) <= {"0", "1"}
+        assert float(scores[str(line["step"])]) == pytest.approx(line["verdicts"].count("1") / len(data.held_out))
+
+
 def test_a_run_that_starts_again_leaves_each_step_once(tmp_path):
     run(tmp_path)
     run(tmp_path)

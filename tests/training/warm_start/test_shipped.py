@@ -22,7 +22,7 @@ from gainrl.training.warm_start.supervised import WarmStart
 from tests.composition import composed
 from tests.training.rig import sums, template_of, tiny_policy
 
-NAMES = ["default-1", "default-2", *(f"testbed-{seed}" for seed in range(5))]
+NAMES = ["default-2"]
 SETTINGS = WarmStart(steps=3, sequences=8, learning_rate=1e-2)
 IDENTITY = {"architecture": "llama", "seed": 0}
 
@@ -76,12 +76,12 @@ def test_a_seed_of_an_experiment_starts_from_the_weights_that_were_shipped(name,
     ids=str,
 )
 def test_another_recipe_is_trained_on_the_machine_at_hand(overrides):
-    assert find_shipped(*recipe("default-1")).name == "default-1"
-    assert find_shipped(*recipe("default-1", *overrides)) is None
+    assert find_shipped(*recipe("default-2")).name == "default-2"
+    assert find_shipped(*recipe("default-2", *overrides)) is None
 
 
 def test_other_problems_are_another_recipe():
-    load, settings, identity, template, whole = recipe("default-1")
+    load, settings, identity, template, whole = recipe("default-2")
     assert find_shipped(load, settings, identity, template, whole.select(range(len(whole) - 1))) is None
 
 
