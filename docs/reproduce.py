@@ -66,8 +66,9 @@ So the ten seeds of the commands above cannot see one point at 0.5B; they can se
 number for your own pilot's spread.
 """
 SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv`
-(`gainrl-report --metric eval/math500/accuracy`): {math}. Runs of the code table: {code}. Of the {cells} cells of accuracy that three models,
-{sets} sets and three arms make, one is known: GSM8K with the 7B model.
+(`gainrl-report --metric eval/math500/accuracy`): {math}.
+Runs of the code table: {code}. Of the {cells} cells of accuracy that three models, {sets} sets and
+three arms make, one is known: GSM8K with the 7B model.
 """
 # Model and test set, and the standard deviation over seeds of a method's score less GRPO's, in points (DataFlex-RL).
 SPREADS = (

@@ -13,6 +13,7 @@ from transformers import (
     Lfm2Config,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
     Qwen2Config,
     Qwen3Config,
 )
@@ -57,6 +58,20 @@ _CONFIGS = {
     "granite": lambda: GraniteConfig(**_GROUPED, logits_scaling=2.0, embedding_multiplier=3.0, residual_multiplier=0.5),
     "gemma2": lambda: Gemma2Config(**_GROUPED, head_dim=4, sliding_window=6, query_pre_attn_scalar=4),
     "lfm2": lambda: Lfm2Config(**_GROUPED, layer_types=["conv", "full_attention"], conv_L_cache=3),
+    "opt": lambda: OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        ffn_dim=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        word_embed_proj_dim=16,
+        init_std=0.3,
+        dropout=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=0,
+    ),
     "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=6),
 }
 SHARING = (

@@ -25,12 +25,12 @@ LIBRARIES = {
     "types": NUMBERS,
     "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
-    "rewards": NUMBERS | {"math_verify", "reasoning_gym"},
+    "rewards": NUMBERS | {"math_verify", "latex2sympy2_extended", "sympy", "reasoning_gym"},
     "rollouts": NUMBERS | {"transformers", "safetensors", "vllm"},
     "signals": NUMBERS | {"transformers"},
     "curricula": NUMBERS,
     "admission": NUMBERS,
-    "training": NUMBERS | {"lightning", "rich"},
+    "training": NUMBERS | {"lightning", "rich", "safetensors"},
     "report": NUMBERS | {"hydra", "yaml", "rich", "pandas", "matplotlib", "jinja2", "wandb", "wandb_workspaces"},
     "app": NUMBERS
     | {

@@ -100,6 +100,11 @@ def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[
     for name, node in config.callbacks.items():
         if node is None:
             continue
+        if "_target_" not in node:
+            raise ConfigError(
+                f"callbacks.{name} names no class; type callbacks=[default,{name}] if {name} is an option of "
+                f"conf/callbacks, or callbacks.{name}._target_=package.module.Class"
+            )
         try:
             callback = instantiate(node, _convert_="all")
             if isinstance(callback, partial):

@@ -64,7 +64,7 @@ def build_components(config: DictConfig) -> Components:
         concentration = instantiate(config.concentration).of(signal) if config.concentration else None
         if concentration is None and getattr(curriculum, "needs_concentration", False):
             raise ConfigError(
-                f"curriculum.update={config.curriculum.update} moves the centre by the concentration, which "
+                f"curriculum.update={config.curriculum['update']} moves the centre by the concentration, which "
                 "concentration=null does not measure; leave concentration out, or type curriculum.update=accuracy_only"
             )
         sampling = build_sampling(config, algorithm.group_size)

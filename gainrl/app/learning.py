@@ -38,7 +38,9 @@ def _advice(rewards: Sequence[float]) -> str:
             "No completion was right: look at rollouts.jsonl, and try easier problems, a stronger model or a longer "
             "rollout.max_new_tokens"
         )
-    return "Every completion of a prompt was as good as the others: try other problems, or a larger algorithm.group_size"
+    return (
+        "Every completion of a prompt was as good as the others: try other problems, or a larger algorithm.group_size"
+    )
 
 
 def _from_to(values: Sequence[float]) -> str:

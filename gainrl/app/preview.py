@@ -54,7 +54,12 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
         cells = ("?", "?") if one is None else (duration(one), duration(left * one))
         total, unknown = total + left * (one or 0.0), unknown + (left if one is None else 0)
         table.add_row(
-            arm, str(len(mine)), str(len(mine) - left), str(left), *cells, reasons.get(source, source).replace("[", r"\[")
+            arm,
+            str(len(mine)),
+            str(len(mine) - left),
+            str(left),
+            *cells,
+            reasons.get(source, source).replace("[", r"\["),
         )
     console.print(table)
     for reason, mark in reasons.items():

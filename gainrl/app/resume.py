@@ -95,7 +95,8 @@ def find_checkpoint(
                 raise  # else the run has begun, and needs it no longer
         if ahead > own:
             _refuse_other_run(path, start["identity"], identity)
-            found, adopted = given_checkpoint(given, read_checkpoint), True
+            # Rank 0 verifies the file before the others open it (`Ranks.in_turn`).
+            found, adopted = given_checkpoint(given, read_checkpoint if writes else peek_checkpoint), True
         elif ahead < own:
             console.print(
                 f"resume={given} is where this run began, and {folder} has come further; hydra.run.dir=... besides it "
@@ -157,7 +158,7 @@ def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:
 
 def _of_directory(store: CheckpointStore, has_other: bool, writes: bool) -> tuple[Path, dict[str, Any]] | None:
     try:
-        return store.newest(set_aside=writes)
+        return store.newest(set_aside=writes, read=None if writes else peek_checkpoint)
     except UnreadableCheckpoint as fault:
         if has_other:
             warnings.warn(str(fault), stacklevel=2)

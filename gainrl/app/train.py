@@ -119,7 +119,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
     folder = record.folder
-    stop = StopRequest(repeats=repeats)
+    stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
     stop.install()
     try:
         components = counting_failures(build_components(config), config, stop)

@@ -72,8 +72,8 @@ def budget_ratio(
     Both: an array ``[runs, 2]`` per base, of budget and whether the target was reached, over the same bases. Bases are
     resampled, then runs within them, the two arms apart. Infinite where the arm's median is not reached; NaN where the
     reference's is not, or where it had reached the target before training. Ends are quantiles without interpolation
-    (they may be infinite), NaN if more than 5% of the resamples have no ratio. With fewer than ten runs an arm the
-    interval is far too narrow (docs/analysis.md).
+    (they may be infinite), NaN if more than 5% of the resamples have no ratio. docs/analysis.md says what the interval
+    covers.
     """
     if len(arm) != len(reference) or not arm:
         raise ValueError(f"{len(arm)} bases against {len(reference)}: give the same bases, one or more, for both")

@@ -85,9 +85,8 @@ def power_lines(sweep: Sweep, effects: Sequence[float] = ()) -> list[str]:
     lines.append(f"{'effect':>10}  {'in sd':>6}  {'one base':>10}  {'bases of 2 seeds':>16}  {'bases of 4 seeds':>16}")
     for effect in chosen:
         one = runs_needed(found.deviation, effect, correlation=found.correlation, alpha=alpha)
-        several = [
-            bases_needed(found.deviation, effect, seeds=seeds, between=found.between, alpha=alpha) for seeds in (2, 4)
-        ]
+        noise = found.deviation * math.sqrt(1 - found.correlation)
+        several = [bases_needed(noise, effect, seeds=seeds, between=found.between, alpha=alpha) for seeds in (2, 4)]
         sd = effect / found.deviation if found.deviation > 0 else math.inf
         lines.append(f"{effect:>10.4g}  {sd:>6.2f}  {one:>10}  " + "  ".join(f"{count:>16}" for count in several))
     return lines

@@ -14,7 +14,7 @@ from gainrl.report.reader import AXES, Run, part_columns
 from gainrl.report.sweep import Sweep
 
 RATIO_RUNS = 10
-"""Runs of an arm below which the interval of a budget's ratio is far too narrow to be shown."""
+"""Runs of an arm below which the interval of a budget's ratio covers too little to be shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ def targets_table(sweep: Sweep, rows: Sequence[TargetRow], axes: Sequence[str], 
             f"What it takes{sweep.where()} ({names}) to reach a share of the {of_what} of {sweep.reference}, as a "
             f"ratio to what {sweep.reference} takes: below 1 is cheaper. Kaplan-Meier medians over runs, with runs "
             "that never arrive kept as censored. “> x”: fewer than half arrived within x times the reference's "
-            "median; “at start”: the reference had the target before training. Bootstrap intervals, "
-            f"from {RATIO_RUNS} runs an arm on; with fewer they would be far too narrow. The target is taken as known."
+            "median; “at start”: the reference had the target before training. Bootstrap intervals "
+            f"from {RATIO_RUNS} runs an arm on. The target is taken as known."
         ),
         columns=[
             "arm",

@@ -160,7 +160,9 @@ def test_help_and_the_composed_configuration_are_readable(command):
     code, out, _ = command("--help")
     assert code == 0
     assert "gainrl-train baseline=vanilla_grpo seed=3" in out
-    assert all(f"\n  {group} " in out for group in ("baseline", "curriculum", "signal", "algorithm", "dataset", "model"))
+    assert all(
+        f"\n  {group} " in out for group in ("baseline", "curriculum", "signal", "algorithm", "dataset", "model")
+    )
     assert max(map(len, out.splitlines())) < 130
     code, out, _ = command("--cfg", "job", "baseline=vanilla_grpo")
     assert code == 0
@@ -187,6 +189,9 @@ def test_help_and_the_composed_configuration_are_readable(command):
         (("optimizer.optimizer.lr=-1",), "learning rate"),
         (("concentration.tokens=all",), "concentration.tokens='all' is unknown"),
         (("concentration.tokens=prompt_and_completion", "concentration.inter=0"), "concentration.inter=0 would do"),
+        (("concentration.layer=0",), "concentration.layer=0 contradicts signal.layer=-1"),
+        (("concentration=null",), "curriculum.update=paper moves the centre by the concentration"),
+        (("callbacks=[early_stopping]",), "callbacks lacks SignalRefresh"),
         (("logger=wandb", "logger.wandb.mode=loud"), "logger.wandb.mode='loud' is unknown"),
         (("model=hub",), "model.source has no value"),
         (("model=hub", "model.source=/nowhere/at/all"), "model.source=/nowhere/at/all is no folder"),

@@ -132,7 +132,7 @@ def test_a_wrong_option_is_answered_without_a_traceback(tmp_path, monkeypatch, c
 def test_a_text_with_a_comma_is_one_job(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gainrl.app.timing.run_shortly", lambda *_, **__: {"step": "6", "seconds/update": 6.0})
-    assert preview(COMMAND, ["template.system=\"Read, then write.\"", "--dry-run"]) == 0
+    assert preview(COMMAND, ['template.system="Read, then write."', "--dry-run"]) == 0
     assert "1 job" in capsys.readouterr().out
     assert preview(COMMAND, ["template.system=Read, then write.", "--dry-run"]) == 1
     assert "type 'template.system=\"Read, then write.\"'" in capsys.readouterr().err

@@ -17,7 +17,7 @@ GROUPS = [
     for entry in MAIN
     if isinstance(entry, dict)
     for name in entry
-    if not name.startswith("override ")
+    if not name.startswith(("override ", "optional debug_parts/"))
 ]
 BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
 
@@ -39,7 +39,7 @@ def filled(*overrides):
 def test_every_folder_of_the_tree_is_a_group_that_something_uses():
     folders = {path.name for path in CONF.iterdir() if path.is_dir()}
     assert set(GROUPS) - {"experiment", "sweep"} <= folders
-    assert folders - set(GROUPS) <= {"eval", "window"}  # of gainrl-evaluate, and of sweep=window
+    assert folders - set(GROUPS) <= {"eval", "debug_parts"}  # of gainrl-evaluate, and of debug=fast
 
 
 @pytest.mark.parametrize("option", EVERY)

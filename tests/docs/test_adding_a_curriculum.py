@@ -8,11 +8,13 @@ import types
 import pytest
 import yaml
 
+from gainrl.training.concentration import Concentration
 from gainrl.types import Curriculum
 from tests.curricula import test_contract
+from tests.training.rig import data_of, fit, module_of
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "adding_a_curriculum.md").read_text()
-MODULE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+MODULE, TEST, SHARPEN = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 CONFIG = yaml.safe_load(re.search(r"```yaml\n(.*?)```", TEXT, re.S)[1])
 
 
@@ -20,7 +22,7 @@ CONFIG = yaml.safe_load(re.search(r"```yaml\n(.*?)```", TEXT, re.S)[1])
 def example(monkeypatch):
     module = types.ModuleType("gainrl.curricula.oldest")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(MODULE, module.__dict__)
+    exec(MODULE + SHARPEN, module.__dict__)
     values = {key: value for key, value in CONFIG.items() if key != "_target_"}
     assert CONFIG["_target_"] == f"{module.__name__}.OldestCurriculum"
     monkeypatch.setitem(test_contract.CLASSES, "oldest", module.OldestCurriculum)
@@ -45,3 +47,18 @@ def test_the_printed_curriculum_meets_the_contract(example):
     test_contract.test_reading_metrics_changes_no_draw("oldest")
     test_contract.test_groups_whose_judge_failed_are_survived("oldest")
     test_contract.test_constants_scale_with_the_pool("oldest")
+
+
+def test_the_printed_curriculum_orders_by_the_concentration_that_updates_showed(example, tmp_path):
+    """A policy that does not move: every prompt is measured once, then the least concentrated come again, in order."""
+    curriculum = example.SharpenCurriculum()
+    assert isinstance(curriculum, Curriculum)
+    shown, drawn = {}, []
+    after_update, propose = curriculum.after_update, curriculum.propose
+    curriculum.after_update = lambda values: (shown.update(values), after_update(values))
+    curriculum.propose = lambda n, exclude=(): drawn.append(propose(n, exclude)) or drawn[-1]
+    module = module_of(concentration=Concentration(), objective={"beta": 0.01}, lr=0.0)  # with a KL every prompt runs
+    fit(module, data_of(module, curriculum=curriculum, steps=6, epoch=6))
+    assert sorted(row for rows in drawn[:4] for row in rows) == list(range(16))
+    lowest = sorted(shown, key=shown.get)[:4]
+    assert drawn[4].tolist() == drawn[5].tolist() == lowest

@@ -36,6 +36,7 @@ def is_documented(name: str) -> bool:
         "seconds/rollout",
         "eval/accuracy",
         "eval/accuracy/level_3",
+        "eval/accuracy/source_chain_sum",
         "eval/pass@4/level_2",
         "eval/gsm8k/accuracy",
         "curriculum/ranks/tenth_7",

@@ -31,7 +31,9 @@ def sweep_places(settings: Sequence[Setting], config: DictConfig) -> list[str]:
     typed = [one for one in settings if one.key not in left_out and not one.key.startswith("hydra")]
     swept = sorted({*(one.key for one in typed if one.sweeps), *(key for key in by_file if key not in left_out)})
     name = config.hydra.runtime.choices.get("sweep")
-    fixed = [one for one in typed if not one.sweeps and one.key not in by_file and not (name and one.key == "experiment")]
+    fixed = [
+        one for one in typed if not one.sweeps and one.key not in by_file and not (name and one.key == "experiment")
+    ]
     if not swept:  # the seeds of one arm, which is named by all that was typed
         return [_folder(arm_name(_joined(fixed, naming)) if not name else str(name))]
     hidden = [key for one in fixed for key in (one.key, f"++{one.key}", f"+{one.key}")]

@@ -37,6 +37,9 @@ from . import candidate, tester, wire
 from .confine import SCRATCH, Layers, Limits, confine, die_with_parent, enter_private_namespaces
 from .watch import PROGRAM_GONE, Watch
 
+# Of its CPU limit, beyond which a killed program ran out of time: the kernel enforces the limit by counting ticks, and
+# on a busy machine ticks say more than the exact time that it reports afterwards.
+CPU_SHARE = 0.5
 RETURNED_BYTES_FACTOR = 4  # encoded values are longer than their text
 
 
@@ -167,7 +170,8 @@ def how_it_ended(result: dict[str, Any], limits: Limits) -> str:
         return "runtime_error"
     if status == candidate.OUT_OF_MEMORY:
         return "memory"
-    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and result["cpu_seconds"] >= 0.9 * limits.cpu_seconds):
+    used_up = result["cpu_seconds"] >= CPU_SHARE * limits.cpu_seconds
+    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and used_up):
         return "timeout"
     if status <= 0:
         name = signal.Signals(-status).name if status else ""
