@@ -50,14 +50,15 @@ def print_expectations(
     data: PromptDataModule,
     console: Console,
     *,
-    plan: Plan = Plan(),
+    plan: Plan | None = None,
     compiled: bool = False,
 ) -> None:
     """Prints the memory that training will need, and whether completions can share their prompts.
 
-    ``plan``: how the run is laid out; where it stays on a CPU, the weights are held already. ``compiled``: whether
-    `optional_kernels` has compiled the decoder.
+    ``plan``: how the run is laid out (None: one process on a CPU); where it stays on a CPU, the weights are held
+    already. ``compiled``: whether `optional_kernels` has compiled the decoder.
     """
+    plan = plan or Plan()
     sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
     longest = max(map(len, sample))
     needed = expected_footprint(module, longest, plan)

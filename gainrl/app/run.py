@@ -102,6 +102,7 @@ def train(
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
+            state = None  # what is needed of it has been taken, or is kept until the optimizers are there
         schedule = config.schedule
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
