@@ -190,8 +190,10 @@ def test_settings_without_meaning_are_refused(options, hint):
 
 def callback(**options):
     evaluated, engine = made()
+    policy = Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id)
     module = SimpleNamespace(
-        policy=Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id),
+        policy=policy,
+        trained=policy,
         engine=engine,
         reward=evaluated.reward,
         clock=PhaseClock(),
