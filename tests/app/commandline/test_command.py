@@ -96,7 +96,9 @@ def test_a_group_of_another_command_is_refused():
 
 def test_unknown_keys_of_files_are_refused_too(tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    (tmp_path / "mine" / "experiment" / "words.yaml").write_text("# @package _global_\nschedule:\n  step: 3\nbasline: x\n")
+    (tmp_path / "mine" / "experiment" / "words.yaml").write_text(
+        "# @package _global_\nschedule:\n  step: 3\nbasline: x\n"
+    )
     said = refusal("--config-dir", str(tmp_path / "mine"), "experiment=words")
     assert "schedule.step is not a setting, and nothing reads it; did you mean schedule.steps?" in said
     assert "basline is not a setting, and nothing reads it; did you mean baseline?" in said
@@ -110,7 +112,12 @@ def test_settings_that_contradict_each_other_are_named():
 
 
 def test_a_plus_is_never_needed_and_never_changes_the_run():
-    for typed in ("signal.layer=3", "algorithm.overlong.buffer_fraction=0.2", "dataset.level=grade", "window=alpha_high"):
+    for typed in (
+        "signal.layer=3",
+        "algorithm.overlong.buffer_fraction=0.2",
+        "dataset.level=grade",
+        "window=alpha_high",
+    ):
         data = ("dataset=jsonl", "dataset.train=x.jsonl") if typed.startswith("dataset") else ()
         assert composed(*data, typed) == composed(*data, f"+{typed}")
 
@@ -188,7 +195,11 @@ def test_help_lists_the_groups_that_the_command_takes(command):
     one = COMMANDS[command]
     text = help_text(one.primary, hidden=one.hidden, width=100)
     assert max(map(len, text.splitlines())) < 130
-    listed = {line.split()[0] for line in text.partition("Groups (")[2].splitlines()[1:] if line.startswith("  ") and line[2] != " "}
+    listed = {
+        line.split()[0]
+        for line in text.partition("Groups (")[2].splitlines()[1:]
+        if line.startswith("  ") and line[2] != " "
+    }
     assert listed == set(groups(one.primary)) - set(one.hidden)
 
 
