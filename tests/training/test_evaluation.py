@@ -1,4 +1,5 @@
 from collections import Counter
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,6 +199,7 @@ def callback(**options):
         reward=evaluated.reward,
         clock=PhaseClock(),
         ranks=Ranks(),
+        rolling_out=nullcontext,
     )
     data = SimpleNamespace(template=Template(), held_out=evaluated.problems, compare_by="level")
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)
