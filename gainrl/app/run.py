@@ -102,12 +102,19 @@ def train(
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
+            state = None  # what is needed of it has been taken, or is kept until the optimizers are there
         schedule = config.schedule
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
         trainer = make_trainer(
-            config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
+            config,
+            ranks,
+            callbacks=callbacks,
+            default_root_dir=folder,
+            steps_left=schedule.steps - module.counters.step,
+            max_epochs=epochs,
+            logger=logger or False,
         )
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)

@@ -63,7 +63,9 @@ def _apart(arguments: Sequence[str]) -> tuple[str, int]:
     whole, taken = "", 2
     if "=" not in first and second == "=" and third and "=" not in third:
         whole, taken = f"{first}={third}", 3
-    elif ("=" not in first and second.startswith("=") and len(second) > 1) or (first.endswith("=") and second and "=" not in second and len(first) > 1):
+    elif ("=" not in first and second.startswith("=") and len(second) > 1) or (
+        first.endswith("=") and second and "=" not in second and len(first) > 1
+    ):
         whole = first + second
     elif "=" in first and second and "=" not in second and (first.endswith(",") or second.startswith(",")):
         whole = f"{first.rstrip(',')},{second.lstrip(',')}"
