@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -148,8 +149,7 @@ def takes(config: DictConfig, path: str, known: Tree) -> bool:
     for part in parts(path):
         plain = node if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing() else None
         if plain is not None:
-            content = OmegaConf.to_container(plain, resolve=False)
-            assert isinstance(content, Mapping)
+            content: Any = OmegaConf.to_container(plain, resolve=False)
             try:
                 options = options_of(content, ".".join(walked), below or {})
             except NoSuchTarget:
@@ -211,8 +211,7 @@ def _siblings(path: str, config: DictConfig, known: Tree) -> list[str]:
     for part in parts(above):
         below = below.get(part) or {}
     node = OmegaConf.select(config, above, default=None, throw_on_missing=False) if has(config, above) else None
-    content = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else below
-    assert isinstance(content, Mapping)
+    content: Any = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else below
     try:
         options = options_of(content, above, below)
     except NoSuchTarget:
