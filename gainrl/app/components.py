@@ -86,10 +86,10 @@ def build_components(config: DictConfig) -> Components:
             if held_out is not None:
                 held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
                 findings += [long] if long else []
-        train = at_most(train, config.data_limit)
-        splits = replace(splits, train=train, held_out=held_out)
+        lessons = train if splits.lessons is None else splits.lessons  # the same, however many of them train
+        splits = replace(splits, train=at_most(train, config.data_limit), held_out=held_out, lessons=lessons)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
-        require_judgeable(reward, train)
+        require_judgeable(reward, splits.train)
         signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault

@@ -14,7 +14,7 @@ def learning_line(table: Path) -> tuple[str, bool]:
     An update teaches nothing where all completions of every prompt got the same reward: its gradient is 0.
     """
     with open(table, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
     trained = [row for row in rows if _number(row, "step") > 0]
     if not trained:
         return "learning: no step was made", False

@@ -111,7 +111,13 @@ def train(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
         trainer = make_trainer(
-            config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
+            config,
+            ranks,
+            callbacks=callbacks,
+            default_root_dir=folder,
+            steps_left=schedule.steps - module.counters.step,
+            max_epochs=epochs,
+            logger=logger or False,
         )
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)

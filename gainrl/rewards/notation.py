@@ -46,7 +46,7 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _PLUS_OR_MINUS = re.compile(r"^\+\s*-(?=\s*[0-9\\A-Za-z])|\+\s*/\s*-")
-_VECTOR = re.compile(r"\\langle\s*([^<>]*,(?:(?!\\rangle).)*)\\rangle")
+_VECTOR = re.compile(r"\\langle((?:(?!\\[lr]angle).)*)\\rangle")
 _TRANSPOSED = re.compile(r"[(\[](?P<entries>[^()\[\]]*,[^()\[\]]*)[)\]]\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
 # ]0,1[ as French and German books write it, told by a bracket that opens the wrong way.
 _OUTWARD = re.compile(r"([\[\]])([^\[\]()]*,[^\[\]()]*)([\[\]])")
@@ -109,7 +109,7 @@ def _one_notation(text: str) -> str:
     if "of" in text:
         text = _PERCENT_OF.sub(r"\\frac{\1}{100} \\cdot ", text)
     if r"\langle" in text:
-        text = _VECTOR.sub(r"(\1)", text)
+        text = _VECTOR.sub(lambda found: f"({found[1].strip()})" if "," in found[1] else found.group(), text)
     if column := _TRANSPOSED.fullmatch(text):
         text = r"\begin{pmatrix}" + column["entries"].replace(",", r"\\") + r"\end{pmatrix}"
     if text.startswith("]") or text.endswith("["):

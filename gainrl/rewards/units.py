@@ -215,6 +215,8 @@ def _is_noun(word: str, marked: bool) -> bool:
     lower = word.lower()
     if lower in NO_UNIT or any(part in NO_UNIT for part in lower.split("-")[1:]):
         return False
+    if len(word) == 1 and word.isascii() and word.isalpha() and not marked:
+        return lower in CONNECTORS
     if word in SIZELESS or lower in CONNECTORS or lower in SHORT_WORDS or word in ("'", "''", '"'):
         return True
     if not word.isascii() or len(word) < (2 if marked else 4):
