@@ -1,6 +1,7 @@
 """Types malformed inputs into ``gainrl-train``, one after the other in this process, and reports how each ended.
 
-    python -m benchmarks.malformed [--count 500] [--seed 0] [--only data|settings|template|reward|model] [--show]
+    python -m benchmarks.malformed [--count 500] [--seed 0] [--shard 0/2] [--only data|settings|template|reward|model]
+        [--show]
 
 An input passes if the command ends with code 1 and one message that names what is wrong, without a traceback, before a
 run begins and without a file written. Exits with 1 if any does not.
@@ -15,14 +16,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.malformed import data, parts, settings
+from benchmarks.malformed import data, settings
+from benchmarks.malformed import parts as brought
 from benchmarks.malformed.case import Case, distinct
 from benchmarks.malformed.command import Ending, sound_model, typed
 
 GENERATORS = [
     generator
-    for three in zip(data.GENERATORS, settings.GENERATORS + settings.GENERATORS[:2], parts.GENERATORS * 2, strict=False)
-    for generator in three
+    for of_each_kind in zip(data.GENERATORS, settings.GENERATORS * 2, brought.GENERATORS * 2, strict=False)
+    for generator in of_each_kind
 ]
 
 
@@ -36,9 +38,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=None)
+    parser.add_argument("--shard", default="0/1", help="which part of how many, to run several commands at once")
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args()
-    chosen = [case for case in cases(options.count, options.seed) if options.only in (None, case.kind)]
+    part, parts = map(int, options.shard.split("/"))
+    chosen = [case for case in cases(options.count, options.seed)[part::parts] if options.only in (None, case.kind)]
     failed: list[tuple[Case, Ending]] = []
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

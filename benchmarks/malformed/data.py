@@ -177,7 +177,7 @@ def settings_of_data(rng: random.Random) -> Case:
         ("dataset=gsm8k data_dir=.", "gsm8k"),
         ("dataset=math data_dir=nowhere", "math"),
         ("dataset=mbpp data_dir=.", "mbpp"),
-        ("dataset=reasoning_gym dataset.tasks={}", "tasks"),
+        ("dataset=reasoning_gym dataset.tasks=null", "tasks"),
         ("dataset=arithmetic dataset.terms=[]", "terms"),
         ("dataset=arithmetic dataset.terms=[3,2]", "terms"),
         ("dataset=small_programs dataset.steps=[0]", "steps"),

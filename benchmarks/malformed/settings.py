@@ -55,7 +55,7 @@ def leaves() -> tuple[tuple[str, type], ...]:
 
 def _leaves(node: Any, path: str) -> Iterator[tuple[str, type]]:
     for key in node:
-        if path == "" and key in ("run", "logger", "identity_excludes", "profile"):
+        if str(key).startswith("_") or (path == "" and key in ("run", "logger", "identity_excludes", "profile")):
             continue
         below = node._get_node(key)
         name = f"{path}.{key}" if path else str(key)

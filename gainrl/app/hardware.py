@@ -44,22 +44,27 @@ def optional_kernels(config: DictConfig, policy: Policy) -> None:
         compile_decoder(policy)
 
 
+def longest_prompt(data: PromptDataModule) -> int:
+    """Tokens of the longest of the first prompts."""
+    return max(map(len, data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))))
+
+
 def print_expectations(
     record: RunRecord,
     module: GRPOModule,
     data: PromptDataModule,
     console: Console,
     *,
-    plan: Plan = Plan(),
+    plan: Plan | None = None,
     compiled: bool = False,
 ) -> None:
     """Prints the memory that training will need, and whether completions can share their prompts.
 
-    ``plan``: how the run is laid out; where it stays on a CPU, the weights are held already. ``compiled``: whether
-    `optional_kernels` has compiled the decoder.
+    ``plan``: how the run is laid out (None: one process on a CPU); where it stays on a CPU, the weights are held
+    already. ``compiled``: whether `optional_kernels` has compiled the decoder.
     """
-    sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
-    longest = max(map(len, sample))
+    plan = plan or Plan()
+    longest = longest_prompt(data)
     needed = expected_footprint(module, longest, plan)
     record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(
@@ -135,11 +140,18 @@ def will_use_cuda(config: DictConfig) -> bool:
 
 
 def make_trainer(
-    config: DictConfig, ranks: Ranks, *, callbacks: list[Callback], default_root_dir: Path, **settings: object
+    config: DictConfig,
+    ranks: Ranks,
+    *,
+    callbacks: list[Callback],
+    default_root_dir: Path,
+    steps_left: int,
+    **settings: object,
 ) -> lightning.Trainer:
-    """Lightning's trainer without what the framework does itself: progress, checkpoints, samplers.
+    """Lightning's trainer without what the framework does itself: checkpoints, samplers, its own progress bar.
 
-    With ``profile`` the operations of a few steps go to ``trace.pt.trace.json`` of the run directory.
+    With ``profile``, and 2 steps left or more, the operations of the second and third of them go to
+    ``fit-trace-*.json`` of the run directory, and a summary to ``fit-trace.txt``.
     """
     return lightning.Trainer(
         accelerator=config.trainer.accelerator,
@@ -148,7 +160,7 @@ def make_trainer(
         precision=config.trainer.precision,
         callbacks=callbacks,
         default_root_dir=default_root_dir,
-        profiler=_profiler(default_root_dir) if config.profile else None,
+        profiler=_profiler(default_root_dir) if config.profile and steps_left > 1 else None,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
@@ -159,5 +171,11 @@ def make_trainer(
 
 
 def _profiler(folder: Path) -> PyTorchProfiler:
-    """Lightning's profiler of torch's operations, over all steps of the run: profile a run of a few steps."""
-    return PyTorchProfiler(dirpath=folder, filename="trace", export_to_chrome=True)
+    steps = torch.profiler.schedule(wait=0, warmup=1, active=2, repeat=1)
+    return PyTorchProfiler(
+        dirpath=folder,
+        filename="trace",
+        export_to_chrome=True,
+        record_module_names=False,  # its hooks on modules hold the trainer, and the reference is a copy of the model
+        schedule=steps,
+    )

@@ -21,6 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from gainrl.app.errors import RunRefused
 from gainrl.files import DRAFT, whole_file
 
+_LOOKED_AT = 200  # runs beside one that begins, of which a shorter one is looked for
+_loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGES = ("gainrl", "torch", "lightning", "transformers", "hydra-core", "datasets", "reasoning-gym", "math-verify")
 
 
@@ -119,8 +121,38 @@ def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
             f"{folder} holds another run ({record.content.get('fingerprint')}, {record.status}), left as it is.\n"
             + "\n".join(f"  {line}" for line in lines[:20])
             + "\nGive another directory with hydra.run.dir=..., or repeat the settings of that run to go on with it."
+            + _how_to_prolong(folder, stored, plain)
         )
     return record
+
+
+def _how_to_prolong(folder: Path, stored: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+    """What to type where the only difference is a larger number of steps."""
+    there, now = identity_part(stored), identity_part(plain)
+    before, after = ((part.get("schedule") or {}).get("steps") for part in (there, now))
+    if len(differences(there, now)) == 1 and isinstance(before, int) and isinstance(after, int) and before < after:
+        return f" To prolong it, type resume={folder} beside schedule.steps={after}, in another directory."
+    return ""
+
+
+def shorter_run(folder: Path, plain: Mapping[str, Any]) -> tuple[Path, int] | None:
+    """A run beside ``folder`` that is the same but for fewer steps, and its steps; the longest where there are several.
+
+    ``<arm>/s<seed>`` lie beside each other; runs elsewhere are not looked for.
+    """
+    mine = identity_part(plain)
+    steps = int(mine["schedule"]["steps"])
+    found: list[tuple[int, Path]] = []
+    for path in sorted(folder.parent.parent.glob(f"*/{folder.name}/config.yaml"))[:_LOOKED_AT]:
+        if path.parent == folder or not (path.parent / "checkpoints").is_dir():
+            continue
+        other = identity_part(yaml.load(path.read_text(encoding="utf-8"), Loader=_loader) or {})
+        fewer = (other.get("schedule") or {}).get("steps")
+        if isinstance(fewer, int) and fewer < steps:
+            other["schedule"] = {**other["schedule"], "steps": steps}
+            if other == json.loads(json.dumps(mine)):
+                found.append((fewer, path.parent))
+    return None if not found else (max(found)[1], max(found)[0])
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from gainrl.app.errors import ConfigError
 from gainrl.app.runtime import quieten
@@ -27,7 +27,7 @@ def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
         raise ConfigError(f"trainer.strategy={trainer.strategy!r} is unknown; use {', '.join(_STRATEGIES)}")
     launcher = launched_by()
     if trainer.strategy == "single":
-        if str(trainer.devices) != "1" or trainer.num_nodes != 1:
+        if not _one_device(trainer.devices) or trainer.num_nodes != 1:
             raise ConfigError(
                 f"trainer.devices={trainer.devices} and trainer.num_nodes={trainer.num_nodes}: one process trains on "
                 f"one device; type trainer=ddp trainer.devices={trainer.devices}"
@@ -107,4 +107,10 @@ def layout(trainer: DictConfig) -> dict[str, Any]:
     if trainer.devices == "auto" and launcher == "slurm":
         nodes = int(os.environ.get("SLURM_NNODES", 1))
         return {"devices": int(os.environ["SLURM_NTASKS"]) // nodes, "num_nodes": nodes}
-    return {"devices": trainer.devices, "num_nodes": trainer.num_nodes}
+    devices = list(trainer.devices) if isinstance(trainer.devices, ListConfig) else trainer.devices
+    return {"devices": devices, "num_nodes": trainer.num_nodes}
+
+
+def _one_device(devices: object) -> bool:
+    """Whether ``trainer.devices`` asks for one device: a number of them, or the index of one, as in [3]."""
+    return len(devices) == 1 if isinstance(devices, ListConfig | list) else str(devices) == "1"

@@ -60,7 +60,7 @@ def check_given(
         return
     path, state = given_checkpoint(given, peek_checkpoint)
     there = {name: value for name, value in state["identity"].items() if name != _WEIGHTS}
-    _refuse_other_run(path, there, run_identity(plain, splits, sets))
+    _refuse_other_run(path, there, run_identity(plain, splits, sets), prolonged=True)
     _require_signal(state, path, folder)
 
 
@@ -94,8 +94,9 @@ def find_checkpoint(
             if found is None:
                 raise  # else the run has begun, and needs it no longer
         if ahead > own:
-            _refuse_other_run(path, start["identity"], identity)
-            found, adopted = given_checkpoint(given, read_checkpoint), True
+            _refuse_other_run(path, start["identity"], identity, prolonged=True)
+            # Rank 0 verifies the file before the others open it (`Ranks.in_turn`).
+            found, adopted = given_checkpoint(given, read_checkpoint if writes else peek_checkpoint), True
         elif ahead < own:
             console.print(
                 f"resume={given} is where this run began, and {folder} has come further; hydra.run.dir=... besides it "
@@ -107,7 +108,7 @@ def find_checkpoint(
             store.forget_after(0)
         return None
     path, state = found
-    _refuse_other_run(path, state["identity"], identity)
+    _refuse_other_run(path, state["identity"], identity, prolonged=adopted)
     _require_signal(state, path, folder)
     step = int(state["counters"]["step"])
     if writes:
@@ -157,7 +158,7 @@ def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:
 
 def _of_directory(store: CheckpointStore, has_other: bool, writes: bool) -> tuple[Path, dict[str, Any]] | None:
     try:
-        return store.newest(set_aside=writes)
+        return store.newest(set_aside=writes, read=None if writes else peek_checkpoint)
     except UnreadableCheckpoint as fault:
         if has_other:
             warnings.warn(str(fault), stacklevel=2)
@@ -169,14 +170,25 @@ def _of_directory(store: CheckpointStore, has_other: bool, writes: bool) -> tupl
         ) from fault
 
 
-def _refuse_other_run(path: Path, there: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    unlike = differences(there, now)
+def _refuse_other_run(path: Path, there: Mapping[str, Any], now: Mapping[str, Any], *, prolonged: bool = False) -> None:
+    """``prolonged``: whether the run may be the same with more steps."""
+    unlike = differences(there, without_more_steps(there, now) if prolonged else now)
     if unlike:
         lines = "\n".join(f"  {line}" for line in unlike[:20])
         raise RunRefused(
-            f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run, or start anew "
-            "with hydra.run.dir=..."
+            f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run "
+            "(schedule.steps may be larger), or start anew with hydra.run.dir=..."
         )
+
+
+def without_more_steps(there: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """``now`` with the number of steps of ``there``, if it has more."""
+    config = dict(now.get("config") or {})
+    before = ((there.get("config") or {}).get("schedule") or {}).get("steps")
+    after = (config.get("schedule") or {}).get("steps")
+    if isinstance(before, int) and isinstance(after, int) and before < after:
+        config["schedule"] = {**config["schedule"], "steps": before}
+    return {**now, "config": config}
 
 
 def _require_signal(state: Mapping[str, Any], path: Path, folder: Path) -> None:

@@ -16,8 +16,10 @@ from rich.console import Console
 
 from gainrl.app.build import build_callbacks, build_datamodule, build_module, load_policy
 from gainrl.app.components import Components, close_parts
+from gainrl.app.fits import check_fits
 from gainrl.app.hardware import (
     check_hardware,
+    longest_prompt,
     make_trainer,
     note_memory,
     optional_kernels,
@@ -76,6 +78,7 @@ def train(
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
+        check_fits(config, components, longest_prompt(data), plan_of(config, ranks.size))
         policy = ranks.in_turn(
             partial(load_policy, components.model_source, components.template, components.splits.warm_start, console)
         )
@@ -102,12 +105,19 @@ def train(
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
+            state = None  # what is needed of it has been taken, or is kept until the optimizers are there
         schedule = config.schedule
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
         )
         trainer = make_trainer(
-            config, ranks, max_epochs=epochs, logger=logger or False, callbacks=callbacks, default_root_dir=folder
+            config,
+            ranks,
+            callbacks=callbacks,
+            default_root_dir=folder,
+            steps_left=schedule.steps - module.counters.step,
+            max_epochs=epochs,
+            logger=logger or False,
         )
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)

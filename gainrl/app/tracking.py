@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gainrl.app.errors import ConfigError
@@ -18,15 +20,28 @@ _MODES = ("auto", "online", "offline", "disabled")
 
 
 def check_tracking(config: DictConfig) -> None:
-    """Raises ConfigError for an unknown mode."""
+    """Raises ConfigError for an unknown mode, tags that are no list of texts, or a table without rows."""
     settings = config.logger.wandb
-    if settings is not None and settings.mode not in _MODES:
+    if settings is None:
+        return
+    if settings.mode not in _MODES:
         raise ConfigError(f"logger.wandb.mode={settings.mode!r} is unknown; use one of {', '.join(_MODES)}")
+    if isinstance(settings.tags, str):
+        raise ConfigError(f"logger.wandb.tags={settings.tags} is one text; type 'logger.wandb.tags=[{settings.tags}]'")
+    for name in ("samples_every", "samples"):
+        value = settings[name]
+        if not (value is None and name == "samples_every") and (not isinstance(value, int) or value < 1):
+            raise ConfigError(
+                f"logger.wandb.{name}={value} must be 1 or more; logger.wandb.samples_every=null for no tables"
+            )
 
 
 def make_logger(config: DictConfig, folder: Path) -> Any:
-    """A `WandbLogger` or None. ``group`` is the arm, ``name`` arm and seed, ``id`` the fingerprint, so that runs of one
-    arm group over seeds without any manual work. Raises ConfigError for an unknown mode.
+    """A `Tracker` or None. Its ``name`` is arm and seed, its ``id`` the fingerprint.
+
+    Its ``group`` is the arm, in a sweep behind the sweep's name, so that seeds group without any manual work. Tags are
+    those given, the experiment, and the sweep. The offline runs of a sweep lie beside each other in its folder, so that
+    ``wandb leet`` compares them. Raises ConfigError for an unknown mode.
     """
     check_tracking(config)
     settings = config.logger.wandb
@@ -37,24 +52,29 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
         return None
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
-    from lightning.pytorch.loggers import WandbLogger
+
+    from gainrl.app.tracker import Tracker
 
     plain = plain_config(config)
-    arm = str(config.run.arm)
+    arm, sweep = str(config.run.arm), config.run.sweep
     create = partial(
-        WandbLogger,
+        Tracker,
+        rollouts=folder / "rollouts.jsonl",
+        samples_every=settings.samples_every,
+        samples=settings.samples,
         project=settings.project,
+        entity=settings.entity,
+        notes=settings.notes,
         name=f"{arm}-s{config.seed}"[:128],
-        group=arm[:128],
+        group=(f"{sweep}/{arm}" if sweep else arm)[-128:],
         id=fingerprint(plain),
-        tags=[str(tag)[:64] for tag in (config.run.experiment, config.run.sweep) if tag],
-        save_dir=str(folder),
+        tags=list(dict.fromkeys(str(tag)[:64] for tag in (*settings.tags, config.run.experiment, sweep) if tag)),
+        save_dir=str(_sweep_folder() or folder),
         resume="allow",
         config=plain,
         settings=wandb.Settings(silent=True, console="off"),
     )
     logger = create(offline=mode == "offline")
-    logger._wandb_init.pop("anonymous", None)  # Lightning names a setting that wandb warns of on every start
     if mode == "online":
         try:
             assert logger.experiment is not None  # connects, or says why it cannot
@@ -66,8 +86,14 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
             )
             _end_service()  # it holds the id of the run that it could not start
             logger = create(offline=True)
-            logger._wandb_init.pop("anonymous", None)
     return logger
+
+
+def _sweep_folder() -> Path | None:
+    """The folder of the multirun that this process runs a job of; None for a single run."""
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        return Path(HydraConfig.get().sweep.dir)
+    return None
 
 
 def restart_tracker(logger: Any) -> bool:

@@ -30,7 +30,7 @@ from gainrl.app.errors import (
     explain,
     is_for_people,
 )
-from gainrl.app.identity import RunRecord, open_run, plain_config
+from gainrl.app.identity import RunRecord, open_run, plain_config, shorter_run
 from gainrl.app.job_process import can_fork, ended_by, may_import_ahead, requeue, run_apart
 from gainrl.app.launch import check_engine, check_processes, speaks
 from gainrl.app.lock import run_lock
@@ -102,11 +102,25 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
             highlight=False,
         )
         return float(record.content["objective"])
+    if not record.content and config.resume is None:
+        _tell_of_shorter_run(folder, config, console)
     if multirun and record.status == "failed" and not config.retry_failed:
         raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true takes it up again")
     if multirun and can_fork():
         return train_apart(config, record, console)
     return train_here(config, record, console)
+
+
+def _tell_of_shorter_run(folder: Path, config: DictConfig, console: Console) -> None:
+    """A run that begins anew may be meant to prolong one that is there."""
+    found = shorter_run(folder, plain_config(config))
+    if found is not None:
+        console.print(
+            f"note: {found[0]} is this run up to step {found[1]}. This one begins anew; "
+            f"resume={found[0]} goes on from there",
+            style="yellow",
+            highlight=False,
+        )
 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
@@ -119,7 +133,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
     from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
     folder = record.folder
-    stop = StopRequest(repeats=repeats)
+    stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
     stop.install()
     try:
         components = counting_failures(build_components(config), config, stop)

@@ -31,7 +31,9 @@ def deepscaler(
 def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
     records: dict[str, Record] = {}
     for index, row in enumerate(rows):
-        problem, answer = row["problem"].strip(), str(row["answer"]).strip()
+        problem, answer = row["problem"].strip(), str(row["answer"] or "").strip()
+        if not answer:  # of six rows on the hub; nothing could be judged by them
+            continue
         record = records.setdefault(
             problem,
             {

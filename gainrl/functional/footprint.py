@@ -10,6 +10,7 @@ from typing import Literal
 # autocast to bfloat16, whose norms and residuals stay float32. The embedding, the last norm and the selection of the
 # states that are scored keep 16 h more.
 _FULL, _MIXED, _OUTER = (32, 16, 8), (30, 8, 4), 16
+_UNTRAINED_NORMS = 8  # of those bytes per h, which norms keep for the gradient of their weights alone
 _FLOAT, _LOW = 4, 2
 # Rows of logits that drawing a token holds: logits, exponentials, their sums, and what is compared.
 _DRAWING = 4
@@ -49,7 +50,7 @@ class BatchSizes:
     once, with a temporary for each (PyTorch's default on a GPU).
 
     ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` on other
-    devices; ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only during rollouts.
+    devices. ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only in rollouts.
     """
 
     micro_batch_tokens: int
@@ -144,7 +145,10 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         reference = own if batch.shards > 1 or not batch.mixed or batch.moving else lowered
     widths = (model.hidden_width, model.inner_width, model.key_value_width)
     scale = 1.0 if batch.mixed else size / _FLOAT
-    per_token = round(scale * sum(n * width for n, width in zip(_MIXED if batch.mixed else _FULL, widths, strict=True)))
+    of_widths = sum(n * width for n, width in zip(_MIXED if batch.mixed else _FULL, widths, strict=True))
+    if model.trained < model.linear:
+        of_widths -= _UNTRAINED_NORMS * model.hidden_width
+    per_token = round(scale * of_widths)
     kept = model.layers * per_token
     if batch.checkpointing:
         kept = model.layers * model.hidden_width * size + per_token

@@ -6,11 +6,10 @@ import pytest
 import yaml
 from lightning.pytorch.callbacks import Callback
 
-from gainrl.app.build import build_callbacks
 from gainrl.app.errors import ConfigError
 from gainrl.app.identity import RunRecord
 from gainrl.app.run import prepare_callbacks
-from gainrl.training.callbacks import Checkpoints, Records
+from gainrl.training.callbacks import Checkpoints, ProgressDisplay, Records
 from gainrl.training.upkeep.interruption import StopRequest
 from tests.app.test_run import no_pictures, run  # noqa: F401
 from tests.composition import composed, options, settings
@@ -36,7 +35,7 @@ def test_a_run_that_early_stopping_ends_is_finished_and_its_record_says_so(tmp_p
     assert again == objective
     assert "nothing to do" in text
     assert [path.name for path in (folder / "lightning").iterdir()] == ["step-000002.ckpt"]
-    (trace,) = folder.glob("trace*.json*")
+    (trace,) = folder.glob("fit-trace-*.json")
     assert json.loads(trace.read_text())["traceEvents"]
 
 
@@ -57,9 +56,8 @@ class _Components:
 def test_every_option_of_the_group_is_a_callback_that_stands_beside_ours(name, tmp_path):
     ours, more = built(tmp_path=tmp_path), built(f"callbacks=[default,{name}]", tmp_path=tmp_path)
     assert all(isinstance(callback, Callback) for callback in more)
-    assert {type(one) for one in more} > {type(one) for one in ours} - {
-        type(one) for one in ours if name == "progress_bar"
-    }
+    replaced = {ProgressDisplay} if name == "progress_bar" else set()
+    assert {type(one) for one in more} > {type(one) for one in ours} - replaced
     assert [type(one) for one in more[-2:]] == [Records, Checkpoints]
 
 
@@ -86,11 +84,8 @@ def test_callbacks_that_cannot_work_are_refused_with_what_to_type(overrides, mes
 
 
 def test_a_callback_of_the_user_gets_what_it_takes_from_the_run(tmp_path):
-    config = composed(
-        "+callbacks.mine={_target_:tests.app.test_callbacks.Mine,_partial_:true,note:hello}", folder=tmp_path
-    )
-    open_values = {"folder": tmp_path, "measure": None, "store": None, "unknown": 1}
-    mine = next(one for one in build_callbacks(config, open_values) if isinstance(one, Mine))
+    typed = "+callbacks.mine={_target_:tests.app.test_callbacks.Mine,_partial_:true,note:hello}"
+    mine = next(one for one in built(typed, tmp_path=tmp_path) if isinstance(one, Mine))
     assert (mine.folder, mine.note) == (tmp_path, "hello")
 
 

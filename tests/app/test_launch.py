@@ -52,6 +52,14 @@ def test_several_devices_need_a_trainer_for_them(environment):
         check_processes(trainer(strategy="single", devices=1), multirun=False)
 
 
+def test_one_device_may_be_named_by_its_index():
+    chosen = trainer(strategy="single", devices=[3])
+    check_processes(chosen, multirun=False)
+    assert layout(chosen)["devices"] == [3]
+    with pytest.raises(ConfigError, match=r"devices=\[2, 3\].*type trainer=ddp"):
+        check_processes(trainer(strategy="single", devices=[2, 3]), multirun=False)
+
+
 def test_who_started_a_process_and_which_one_speaks(environment):
     assert (launched_by(), speaks()) == (None, True)
     environment({"LOCAL_RANK": "1"})

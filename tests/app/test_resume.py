@@ -212,3 +212,19 @@ def test_a_directory_of_which_no_checkpoint_can_be_read_is_refused_and_left_as_i
 def test_the_identity_is_plain(store, tmp_path):
     torch.save(identity(PLAIN | {"weights": {1: 0.5}}), tmp_path / "x")
     assert torch.load(tmp_path / "x", weights_only=True)["config"]["weights"] == {"1": 0.5}
+
+
+def test_more_steps_prolong_a_given_checkpoint_and_fewer_are_refused(store, tmp_path):
+    plain = PLAIN | {"schedule": {"steps": 3}}
+    of_three = CheckpointStore(tmp_path / "three" / "checkpoints", keep=3)
+    of_three.save(state_of(3) | {"identity": identity(plain)}, 3)
+    (tmp_path / "three" / "signals").mkdir()
+    (tmp_path / "three" / "signals" / "signal-000000.npz").write_bytes(b"x")
+    new, given = tmp_path / "new", str(tmp_path / "three")
+    longer, shorter = identity(plain | {"schedule": {"steps": 5}}), identity(plain | {"schedule": {"steps": 2}})
+    with pytest.warns(UserWarning, match="no best.ckpt"):
+        assert find_checkpoint(given, new, begun(new), longer, Console(quiet=True))["counters"]["step"] == 3
+    with pytest.raises(RunRefused, match=r"schedule\.steps: 3 there, 2 now"):
+        find_checkpoint(given, tmp_path / "x", begun(tmp_path / "x"), shorter, Console(quiet=True))
+    with pytest.raises(RunRefused, match=r"schedule\.steps: 3 there, 5 now"):  # its own directory holds another run
+        find_checkpoint(None, tmp_path / "three", of_three, longer, Console(quiet=True))

@@ -196,3 +196,22 @@ def test_other_arms_run_to_their_end(baseline, tmp_path):
     rows = numbers(tmp_path)
     assert [row["step"] for row in rows] == ["0", "1", "2", "3"]
     assert any(name.startswith("curriculum/") for name in rows[-1])
+
+
+def test_a_finished_run_is_prolonged_and_is_then_the_longer_run(tmp_path):
+    short, long, whole = (tmp_path / arm / "s0" for arm in ("steps-2", "steps-4", "elsewhere/steps-4"))
+    run(short, "schedule.steps=2", "evaluation.every=2")
+    _, told = run(whole, "schedule.steps=4", "evaluation.every=2")
+    assert "is this run up to step" not in told
+    _, told = run(long, "schedule.steps=4", "evaluation.every=2", f"resume={short}")
+    assert "going on after step 2" in told
+    assert same(long, whole)
+
+
+def test_a_longer_run_is_told_of_the_shorter_one_beside_it(tmp_path):
+    short, long = tmp_path / "steps-2" / "s0", tmp_path / "steps-3" / "s0"
+    run(short, "schedule.steps=2")
+    _, told = run(long, "schedule.steps=3")
+    assert f"resume={short} goes on from there" in " ".join(told.split())
+    with pytest.raises(ConfigError, match=f"To prolong it, type resume={short} beside schedule.steps=3"):
+        run(short, "schedule.steps=3")

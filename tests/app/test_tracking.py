@@ -1,8 +1,11 @@
+import json
+
 import pytest
 import wandb
 
 from gainrl.app.errors import ConfigError
 from gainrl.app.identity import fingerprint, plain_config
+from gainrl.app.tracker import completions_of
 from gainrl.app.tracking import close_logger, make_logger, wandb_mode
 from tests.app.wandb_file import read_offline
 from tests.composition import composed
@@ -63,7 +66,7 @@ def test_an_offline_run_holds_everything_that_a_server_would(tmp_path):
     wandb.teardown()  # W&B's own process writes the file, and is done with it when it has ended
     kept = read_offline(tmp_path)
     run = kept["run"]
-    assert (run.run_group, run.display_name) == ("baseline-gain_rl", "baseline-gain_rl-s3")
+    assert (run.run_group, run.display_name) == ("seeds/baseline-gain_rl", "baseline-gain_rl-s3")
     assert run.run_id == fingerprint(plain_config(config))
     assert list(run.tags) == ["study", "seeds"]
     plain = plain_config(config)
@@ -71,6 +74,48 @@ def test_an_offline_run_holds_everything_that_a_server_would(tmp_path):
     assert [{key: row[key] for key in rows[0]} for row in kept["history"]] == rows
     assert {key: kept["summary"][key] for key in rows[0]} == rows[-1]
     assert kept["exit"] == 0
+
+
+def test_what_is_typed_reaches_wandb(tmp_path):
+    typed = ["entity=my-team", "project=mine", "tags=[first,second]", "notes='why, again?'", "mode=offline"]
+    settings = make_logger(
+        composed(*(f"logger.wandb.{text}" for text in typed), "run.sweep=baseline", folder=tmp_path), tmp_path
+    )._wandb_init
+    assert (settings["entity"], settings["project"], settings["notes"]) == ("my-team", "mine", "why, again?")
+    assert settings["tags"] == ["first", "second", "baseline"]
+
+
+def test_tags_are_a_list(tmp_path):
+    with pytest.raises(ConfigError, match=r"type 'logger.wandb.tags=\[one\]'"):
+        make_logger(composed("logger.wandb.tags=one", folder=tmp_path), tmp_path)
+
+
+def test_budgets_are_axes_and_completions_a_table(tmp_path):
+    logger = make_logger(composed("logger.wandb.samples_every=2", "logger.wandb.samples=2", folder=tmp_path), tmp_path)
+    lines = [
+        {"step": step, "id": f"p{row}", "reward": row / 2, "completion": "x"} for step in (1, 2) for row in range(3)
+    ]
+    (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step in (1, 2):
+        logger.log_metrics({"step": step, "prompts_seen": 8 * step, "reward": 0.5}, step=step)
+    close_logger(logger, failed=False)
+    wandb.teardown()
+    kept = read_offline(tmp_path)
+    assert {"step", "prompts_seen", "rollouts", "generated_tokens", "wall_seconds"} <= kept["axes"]
+    (table,) = [row["completions.path"] for row in kept["history"] if "completions.path" in row]
+    (file,) = tmp_path.glob(f"wandb/offline-run-*/files/{table}")
+    shown = json.loads(file.read_text())
+    assert [row[shown["columns"].index("id")] for row in shown["data"]] == ["p2", "p0"]
+
+
+def test_completions_of_a_step_are_the_best_and_the_worst(tmp_path):
+    path = tmp_path / "rollouts.jsonl"
+    assert completions_of(path, 1, 4) == []
+    rows = [{"step": step, "id": str(row), "reward": float(row)} for step in (1, 2) for row in range(5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row["id"] for row in completions_of(path, 2, 3)] == ["4", "3", "0"]
+    assert len(completions_of(path, 2, 9)) == 5
+    assert completions_of(path, 1, 4) == []  # a later step has been written
 
 
 def test_seeds_of_an_arm_share_its_group_and_arms_do_not(tmp_path):

@@ -34,11 +34,11 @@ def messages(data: bytes) -> Iterator[bytes]:
 
 
 def read_offline(folder: Path) -> dict[str, Any]:
-    """``run`` (the message), ``config``, ``history`` (rows) and ``summary`` of the one offline run below a folder."""
+    """``run`` (the message), ``config``, ``history`` (rows), ``summary`` and ``axes`` of an offline run."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    found: dict[str, Any] = {"run": None, "config": {}, "history": [], "summary": {}, "exit": None}
+    found: dict[str, Any] = {"run": None, "config": {}, "history": [], "summary": {}, "exit": None, "axes": set()}
     for message in messages(path.read_bytes()):
         record = Record.FromString(message)
         kind = record.WhichOneof("record_type")
@@ -51,6 +51,8 @@ def read_offline(folder: Path) -> dict[str, Any]:
             found["history"].append(_values(record.history.item))
         elif kind == "summary":
             found["summary"] |= _values(record.summary.update)
+        elif kind == "metric":
+            found["axes"].add(record.metric.name)
         elif kind == "exit":
             found["exit"] = record.exit.exit_code
     return found

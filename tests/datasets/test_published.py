@@ -100,6 +100,16 @@ def test_minerva_has_ids_of_its_own_and_one_answer_a_problem(tmp_path):
     assert not any(problem.extra for problem in problems)
 
 
+@pytest.mark.parametrize("empty", ["", None])
+def test_rows_of_deepscaler_without_an_answer_are_left_out_and_counted(tmp_path, empty):
+    rows = [{"problem": problem, "answer": answer} for problem, answer in (("2?", "2"), ("?", empty), ("1?", "1"))]
+    hub = write_plain(tmp_path / "a", "deepscaler.json", rows)
+    row = {"problem": "Two?", "answer": "2", "solution": "", "level": 1, "unique_id": "test/algebra/1.json"}
+    test = write_hub(tmp_path / "b", {("default", "test"): [row]})
+    train = deepscaler(hub=hub, held_out_hub=test, cache_dir=str(tmp_path)).train
+    assert [problem.id for problem in train] == ["deepscaler-r00000", "deepscaler-r00002"]
+
+
 def test_repeated_rows_of_deepscaler_become_one_problem_that_knows_its_rows(tmp_path):
     rows = [("Half of 4?", "2"), ("One?", "1"), ("Half of 4?", "2"), ("One?", "7"), ("One?", "7")]
     rows = [{"problem": question, "answer": answer, "solution": ""} for question, answer in rows]

@@ -44,9 +44,9 @@ def test_a_contradiction_is_refused_with_two_ways_out_that_work(given, path):
 
 
 def test_terms_that_would_do_nothing_and_unknown_tokens_are_refused():
-    with pytest.raises(ValueError, match="concentration.inter=0.5 would do nothing"):
+    with pytest.raises(ValueError, match=r"concentration\.inter=0\.5 would do nothing"):
         ConcentrationSettings(tokens="prompt_and_completion", inter=0.5)
-    with pytest.raises(ValueError, match="concentration.tokens='all' is unknown"):
+    with pytest.raises(ValueError, match=r"concentration\.tokens='all' is unknown"):
         ConcentrationSettings(tokens="all")
 
 

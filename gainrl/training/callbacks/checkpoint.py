@@ -20,6 +20,9 @@ from gainrl.training.upkeep.checkpoints import CheckpointStore, Saved
 from gainrl.training.upkeep.interruption import Interrupted, Stopped, StopRequest
 from gainrl.training.upkeep.state import collect_state, restore_optimizers
 
+# Checkpoints that take longer than this are so far apart that they take no more than this share of the time.
+_CHEAP_SECONDS, _MOST_SHARE = 1.0, 0.03
+
 
 class Checkpoints(Checkpoint):
     """Saves every ``every_steps`` steps, every ``every_minutes`` minutes, at a new best, and after the last step.
@@ -64,6 +67,8 @@ class Checkpoints(Checkpoint):
         self._pending: Mapping[str, Any] | None = None
         self._last_step = 0
         self._last_time = time.monotonic()
+        self._save_seconds = self._longest_step = 0.0
+        self._border_time: float | None = None
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Names the state whose optimizers are to be restored once the trainer has made them."""
@@ -133,13 +138,27 @@ class Checkpoints(Checkpoint):
 
     def _asked(self, module: GRPOModule) -> tuple[str | None, str | None, bool]:
         """The signal or reason to stop that any rank has, and whether it is time to save by rank 0's clock."""
-        asked = module.ranks.gather((self.stop.signal, self.stop.reason, self._due(module.counters.step)))
+        asked = module.ranks.gather(
+            (self.stop.signal or self._out_of_time(), self.stop.reason, self._due(module.counters.step))
+        )
         signal = next((name for name, _, _ in asked if name is not None), None)
         reason = next((text for _, text, _ in asked if text is not None), None)
         return signal, reason, asked[0][2]
 
+    def _out_of_time(self) -> str | None:
+        """Why to stop now, where another step and its checkpoint might not end within ``trainer.max_hours``."""
+        now = time.monotonic()
+        if self._border_time is not None:
+            self._longest_step = max(self._longest_step, now - self._border_time)
+        self._border_time = now
+        needed = self._longest_step + 2 * self._save_seconds
+        return f"trainer.max_hours={self.stop.max_hours:g}" if self.stop.runs_out(needed) else None
+
     def _due(self, step: int) -> bool:
-        minutes = (time.monotonic() - self._last_time) / 60
+        seconds = time.monotonic() - self._last_time
+        if self._save_seconds > _CHEAP_SECONDS and seconds < self._save_seconds / _MOST_SHARE:
+            return False  # the period stretches until it costs no more than that
+        minutes = seconds / 60
         return (self.every_steps is not None and step - self._last_step >= self.every_steps) or (
             self.every_minutes is not None and minutes >= self.every_minutes
         )
@@ -157,7 +176,7 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: lightning.Trainer, module: GRPOModule, best: float | None) -> None:
         """``best``: a new best, which is one only once its checkpoint is on the disk."""
-        before = self.best
+        before, begun = self.best, time.monotonic()
         self.best = before if best is None else best  # for the state
         try:
             state = collect_state(trainer, module) | {"identity": self.identity}
@@ -166,6 +185,7 @@ class Checkpoints(Checkpoint):
             self.best = before
             raise
         self._last_step, self._last_time = module.counters.step, time.monotonic()
+        self._save_seconds = self._last_time - begun
 
     def _write(self, state: Mapping[str, Any], step: int, better: bool) -> None:
         self._list(self.store.save(state, step, best=better, after=self.durable), step)

@@ -131,7 +131,7 @@ class Evaluation(Callback):
                 template=data.template,
                 settings=self.settings,
                 rows=rows,
-                batch_problems=problems_at_once(module.policy, self.settings),
+                batch_problems=problems_at_once(module.trained, self.settings),
                 on_batch=note,
             )
             with module.rolling_out():

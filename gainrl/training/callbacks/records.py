@@ -119,6 +119,7 @@ class Records(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         step = pl_module.counters.step
+        self._own.update(name for callback in trainer.callbacks for name in getattr(callback, "latest", ()))  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.table = MetricsTable(self.folder / "metrics.csv")

@@ -71,6 +71,8 @@ class SignalRefresh(Callback):
         else:
             self._measure(data, pl_module)
         data.bind(self.scores, measure=partial(self._live, data, pl_module))
+        if self._epoch_rows and pl_module.counters.step % data.pool.steps_per_epoch == 0:
+            self.on_train_epoch_end(trainer, pl_module)  # the last epoch of a run that is prolonged
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int

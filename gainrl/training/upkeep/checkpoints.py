@@ -164,7 +164,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as fault:
         raise UnreadableCheckpoint(f"{path} cannot be read ({type(fault).__name__}: {fault})") from fault
-    return _loaded(path, mmap=False)
+    return _loaded(path, mmap=True)  # nobody needs all of it at once
 
 
 def _loaded(path: Path, *, mmap: bool) -> dict[str, Any]:

@@ -28,10 +28,15 @@ class StopRequest:
     False, before the first step, there is nothing to finish and the first signal raises Interrupted where it arrives.
 
     ``repeats``: whether one request may arrive twice, because a terminal or a batch system sends it to a process and
-    to the one that passes it on; the same signal within a second is then the same request.
+    to the one that passes it on; the same signal within a second is then the same request. ``max_hours``: time that
+    the process has, counted from here, or None; see `runs_out`. Raises ValueError unless it is positive.
     """
 
-    def __init__(self, *, repeats: bool = False) -> None:
+    def __init__(self, *, repeats: bool = False, max_hours: float | None = None) -> None:
+        if max_hours is not None and not max_hours > 0:
+            raise ValueError(f"trainer.max_hours={max_hours} leaves no time; type a number > 0, or null for no limit")
+        self.max_hours = max_hours
+        self._begun = time.monotonic()
         self.signal: str | None = None
         self.reason: str | None = None
         self.between_steps = False
@@ -42,6 +47,12 @@ class StopRequest:
     def give_up(self, reason: str) -> None:
         """A part of the run asks for its end at the next border, where Stopped is raised; the first reason counts."""
         self.reason = self.reason or reason
+
+    def runs_out(self, seconds: float) -> bool:
+        """Whether no more than ``seconds`` are left of ``max_hours``."""
+        if self.max_hours is None:
+            return False
+        return time.monotonic() - self._begun + seconds >= 3600 * self.max_hours
 
     def install(self) -> None:
         """May be called again: Lightning puts its own handler of SIGTERM over this one when a fit begins."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
 from gainrl.models.scoring import chunk_entries
+from gainrl.models.shared_prompts import shared_form
 from gainrl.training.grpo import GRPOModule
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -68,8 +69,13 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
     step = module.prompts_per_step * (prompt_tokens + group_size * completion)
     completions = module.prompts_per_step * group_size
     own_trunk = module.critic is not None and module.critic.trunk is not None
+    checkpointing = any(getattr(part, "gradient_checkpointing", False) for part in module.model.modules())
+    form = shared_form(module.model, prompt_tokens + completion)
+    in_full = plan.shards > 1 or form is None or (plan.cuda and prompt_tokens <= completion)
+    # The limit counts a prompt once per group; rows that run in full run it once per completion.
+    repeated = group_size * (prompt_tokens + completion) / (prompt_tokens + group_size * completion) if in_full else 1
     sizes = BatchSizes(
-        micro_batch_tokens=min(module.limits.tokens, step),
+        micro_batch_tokens=round(repeated * min(module.limits.tokens, step)),
         chunk_entries=chunk_entries(torch.device("cuda" if plan.cuda else "cpu")),
         decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
         prompt_tokens=prompt_tokens,
@@ -81,7 +87,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
         mixed=plan.mixed,
         shards=plan.shards,
         foreach=plan.cuda,
-        checkpointing=any(getattr(part, "gradient_checkpointing", False) for part in module.model.modules()),
+        checkpointing=checkpointing,
         **engine_sizes(module.engine, plan),
     )
     return footprint(model_sizes(module.model), sizes)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.sharding import in_shards, whole
@@ -69,10 +71,21 @@ def restore_state(
 def restore_optimizers(state: Mapping[str, Any], trainer: lightning.Trainer) -> None:
     """Call it when the trainer has made its optimizers and moved the model to its device."""
     for optimizer, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(in_shards(stored, optimizer))  # type: ignore[arg-type]
+        optimizer.load_state_dict(_owned(in_shards(stored, optimizer)))
     for config, stored in zip(trainer.lr_scheduler_configs, state["schedules"], strict=True):
         config.scheduler.load_state_dict(stored)
     trainer.precision_plugin.load_state_dict(state["precision"])
+
+
+def _owned(state: Any) -> Any:
+    """A state whose tensors are copies: those of a checkpoint lie in its file, which may be removed."""
+    if isinstance(state, DTensor):
+        return state
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, Mapping):
+        return {key: _owned(value) for key, value in state.items()}
+    return type(state)(map(_owned, state)) if isinstance(state, list | tuple) else state
 
 
 def remaining_epochs(step: int, *, steps_per_epoch: int, total_steps: int) -> int:

@@ -12,6 +12,7 @@ from gainrl.training.callbacks import checkpoint as callback
 from gainrl.training.callbacks.checkpoint import Checkpoints
 from gainrl.training.upkeep import checkpoints as files
 from gainrl.training.upkeep.checkpoints import CheckpointStore
+from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 from tests.training.resumable import STEPS, run
 
 
@@ -101,7 +102,7 @@ def test_a_period_in_minutes_saves_when_they_have_passed(tmp_path, monkeypatch):
 
         def step(*arguments):
             now[0] += 25.0
-            honest(*arguments)
+            return honest(*arguments)
 
         def save(state, step, **named):
             saved.append(step)
@@ -155,3 +156,58 @@ def test_the_records_of_a_step_are_on_the_disk_before_its_checkpoint(tmp_path, m
 def test_periods_and_modes_that_make_no_sense_are_refused(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         Checkpoints(store=CheckpointStore(tmp_path), identity={}, **settings)
+
+
+class Clock:
+    """Steps take ``step`` seconds and each checkpoint ``save``, for whoever asks for the time."""
+
+    def __init__(self, monkeypatch, *, step, save):
+        self.now = 0.0
+        monkeypatch.setattr(callback.time, "monotonic", lambda: self.now)
+        self.step, self.save = step, save
+
+    def __call__(self, module, checkpoints) -> None:
+        honest, write = module.training_step, checkpoints._write
+
+        def slow_step(*arguments):
+            self.now += self.step
+            return honest(*arguments)
+
+        def slow_write(*arguments):
+            self.now += self.save
+            return write(*arguments)
+
+        module.training_step, checkpoints._write = slow_step, slow_write
+
+
+def steps_saved(folder):
+    with open(folder / "checkpoints" / "saves.csv", newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file)]
+
+
+def test_checkpoints_that_take_long_are_further_apart(tmp_path, monkeypatch):
+    """60 s of writing may come once in 2000 s, so every second step of 1000 s, and after the last."""
+    run(tmp_path / "dear", alter=Clock(monkeypatch, step=1000.0, save=60.0), every_steps=1)
+    assert steps_saved(tmp_path / "dear") == [1, 3, 5, 7]
+    run(tmp_path / "cheap", alter=Clock(monkeypatch, step=1.0, save=0.9), every_steps=1)
+    assert steps_saved(tmp_path / "cheap") == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_run_stops_before_its_hours_are_over_and_goes_on(tmp_path, monkeypatch):
+    """Four hours, steps of one, and a checkpoint of six minutes: a fourth step would end too late."""
+    clock = Clock(monkeypatch, step=3600.0, save=360.0)
+
+    def alter(module, checkpoints) -> None:
+        clock(module, checkpoints)
+        checkpoints.stop = StopRequest(max_hours=4.0)
+
+    with pytest.raises(Interrupted, match=r"trainer.max_hours=4 after step 3"):
+        run(tmp_path, alter=alter, every_steps=None)
+    assert steps_saved(tmp_path) == [3]
+    run(tmp_path, every_steps=None)
+    assert steps_saved(tmp_path) == [3, STEPS]
+
+
+def test_no_time_at_all_is_refused():
+    with pytest.raises(ValueError, match=r"trainer.max_hours=0 leaves no time"):
+        StopRequest(max_hours=0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from gainrl.training.upkeep.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
+from gainrl.training.upkeep.state import restore_optimizers
 
 
 def state(step: int = 1) -> dict:
@@ -109,3 +112,43 @@ def test_plain_values_are_accepted():
 def test_keeping_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint\.keep=0"):
         CheckpointStore(tmp_path, keep=0)
+
+
+def lies_in(path, tensor) -> bool:
+    """Whether the memory of a tensor is that of a mapped file."""
+    maps = (line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(path) in line)
+    spans = [[int(end, 16) for end in line[0].split("-")] for line in maps]
+    return any(start <= tensor.data_ptr() < stop for start, stop in spans)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+def test_a_checkpoint_stays_on_the_disk_until_its_tensors_are_read(tmp_path):
+    """Every rank of a run opens it, and none needs all of it at once."""
+    path = tmp_path / "step-000001.ckpt"
+    write_checkpoint({"counters": {"step": 1}, "weights": torch.arange(1000.0)}, path)
+    tensor = read_checkpoint(path)["weights"]
+    assert lies_in(path, tensor)
+    assert tensor[7] == 7
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+def test_an_optimizer_owns_what_it_restores(tmp_path):
+    """The checkpoint that a run went on from is removed when it has written others."""
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    path = tmp_path / "step-000001.ckpt"
+    write_checkpoint({"counters": {"step": 1}, "optimizers": [optimizer.state_dict()]}, path)
+    state = {"schedules": [], "precision": {}} | read_checkpoint(path)
+    fresh = torch.optim.AdamW([weight])
+    trainer = SimpleNamespace(
+        optimizers=[fresh],
+        lr_scheduler_configs=[],
+        precision_plugin=SimpleNamespace(load_state_dict=lambda state: None),
+    )
+    restore_optimizers(state, trainer)
+    held = fresh.state[weight]["exp_avg"]
+    assert lies_in(path, state["optimizers"][0]["state"][0]["exp_avg"])
+    assert not lies_in(path, held)
+    torch.testing.assert_close(held, optimizer.state[weight]["exp_avg"], rtol=0, atol=0)

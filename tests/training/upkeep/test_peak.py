@@ -11,6 +11,8 @@ def test_sizes_are_those_of_the_model():
     sizes = model_sizes(model)
     assert sizes.parameters == sizes.trained == sum(weight.numel() for weight in model.parameters())
     assert (sizes.layers, sizes.hidden_width, sizes.inner_width, sizes.key_value_width) == (1, 16, 32, 16)
+    assert sizes.linear == 4 * 16 * 16 + 3 * 16 * 32
+    assert sizes.tied
     assert sizes.vocabulary == len(model.get_input_embeddings().weight)
     model.requires_grad_(False)
     assert model_sizes(model).trained == 0
@@ -42,6 +44,7 @@ def test_a_smaller_limit_on_tokens_means_fewer_activations():
 
 def test_the_peak_of_the_process_holds_what_was_freed_again():
     peak = PeakMemory(cuda=False)
+    peak.begin()
     if peak.before == 0:
         pytest.skip("this system does not tell what a process holds")
     block = torch.ones(64 << 20, dtype=torch.uint8)

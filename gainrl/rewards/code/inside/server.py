@@ -37,8 +37,8 @@ from . import candidate, tester, wire
 from .confine import SCRATCH, Layers, Limits, confine, die_with_parent, enter_private_namespaces
 from .watch import PROGRAM_GONE, Watch
 
-# Of its CPU limit, beyond which a killed program ran out of time: the kernel enforces the limit by counting ticks, and on
-# a busy machine ticks say more than the exact time that it reports afterwards.
+# Of its CPU limit, beyond which a killed program ran out of time: the kernel enforces the limit by counting ticks, and
+# on a busy machine ticks say more than the exact time that it reports afterwards.
 CPU_SHARE = 0.5
 RETURNED_BYTES_FACTOR = 4  # encoded values are longer than their text
 

@@ -1,0 +1,290 @@
+"""What people type on their first days: refused with a sentence that helps, or accepted and meant."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from gainrl.app import evaluate, fetch, observe, rank, train
+from gainrl.app.commandline.command import answer
+from gainrl.app.commandline.composing import Composer, resolvable
+from gainrl.app.commandline.help import help_text, listed_options
+from gainrl.app.errors import ConfigError
+from gainrl.app.schema import groups
+
+COMMANDS = {one.COMMAND.name: one.COMMAND for one in (train, evaluate, rank, observe, fetch)}
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def refusal(*arguments: str, command: str = "gainrl-train") -> str:
+    with pytest.raises(ConfigError) as caught:
+        answer(COMMANDS[command], arguments)
+    return str(caught.value)
+
+
+def composed(*arguments: str, command: str = "gainrl-train"):
+    """The configuration of a command line that is accepted."""
+    one = COMMANDS[command]
+    return Composer(one.primary).compose([text for text in answer(one, arguments) if not text.startswith("--")])
+
+
+# ------------------------------------------------------------------------- arms are never mislabelled
+
+
+UNKNOWN = {
+    "basline=vanilla_grpo": "baseline=vanilla_grpo",
+    "algorithm.groupsize=16": "algorithm.group_size=16",
+    "schedule.step=3": "schedule.steps=3",
+    "lr=1e-5": "optimizer.optimizer.lr=1e-5",
+    "optimizer.lr=1e-5": "optimizer.optimizer.lr=1e-5",
+    "curriculum.widht=0.1": "curriculum.width=0.1",
+    "algorithm.objective.epsilonhigh=0.3": "algorithm.objective.epsilon_high=0.3",
+    "model.warm_start.step=3": "model.warm_start.steps=3",
+    "trainer.device=2": "trainer.devices=2",
+    "logger.wandb.entty=me": "logger.wandb.entity=me",
+    "hydra.run.dri=x": "hydra.run.dir=x",
+    "template.exmple=null": "template.example=null",
+}
+OPTIONS = {
+    "baseline=gainrl": "baseline=gain_rl",
+    "experiment=gsm8k": "experiment=gsm8k_0.5b",
+    "curriculum=gian": "curriculum=gain",
+    "callbacks=[default,early_stoping]": "callbacks=early_stopping",
+    "window=alpha_hihg": "window=alpha_high",
+    "hydra/launcher=jolib": "hydra/launcher=joblib",
+}
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+def test_an_unknown_key_is_refused_with_the_nearest_one_whatever_its_sign(sign):
+    lines = refusal(*(sign + typed for typed in UNKNOWN)).splitlines()
+    assert len(lines) == len(UNKNOWN)
+    for line, (typed, meant) in zip(lines, UNKNOWN.items(), strict=True):
+        assert line.startswith(f"{sign}{typed}: there is no ")
+        assert line.endswith(f"did you mean {meant}?")
+        assert "+" not in line.removeprefix(sign)
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_one():
+    lines = refusal(*OPTIONS).splitlines()
+    assert [line.partition("did you mean ")[2] for line in lines] == [f"{meant}?" for meant in OPTIONS.values()]
+
+
+def test_a_key_of_another_option_is_named_with_its_owner():
+    assert "it belongs to curriculum=gain" in refusal("baseline=vanilla_grpo", "curriculum.width=0.1")
+    assert "it belongs to reward=procedural" in refusal("reward=math", "reward.partial_credit=true")
+
+
+def test_a_key_that_one_job_of_a_sweep_lacks_is_named_with_the_job():
+    said = refusal("-m", "baseline=gain_rl,vanilla_grpo", "curriculum.width=0.1")
+    assert "(the job with baseline=vanilla_grpo)" in said
+
+
+def test_a_group_of_another_command_is_refused():
+    assert refusal("curriculum=gain", command="gainrl-evaluate").startswith(
+        "curriculum=gain: gainrl-evaluate does not take curriculum; it takes model"
+    )
+
+
+def test_unknown_keys_of_files_are_refused_too(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "words.yaml").write_text(
+        "# @package _global_\nschedule:\n  step: 3\nbasline: x\n"
+    )
+    said = refusal("--config-dir", str(tmp_path / "mine"), "experiment=words")
+    assert "schedule.step is not a setting, and nothing reads it; did you mean schedule.steps?" in said
+    assert "basline is not a setting, and nothing reads it; did you mean baseline?" in said
+
+
+def test_settings_that_contradict_each_other_are_named():
+    assert refusal("concentration=null", "concentration.layer=2").startswith("concentration.layer cannot be set")
+
+
+# ------------------------------------------------------------------------- signs decide nothing
+
+
+def test_a_plus_is_never_needed_and_never_changes_the_run():
+    for typed in (
+        "signal.layer=3",
+        "algorithm.overlong.buffer_fraction=0.2",
+        "dataset.level=grade",
+        "window=alpha_high",
+    ):
+        data = ("dataset=jsonl", "dataset.train=x.jsonl") if typed.startswith("dataset") else ()
+        assert composed(*data, typed) == composed(*data, f"+{typed}")
+
+
+def test_what_a_constructor_takes_beyond_its_file_can_be_typed_plainly():
+    config = composed("signal=answer_nll", "callbacks.mine._target_=lightning.pytorch.callbacks.TQDMProgressBar")
+    assert config.callbacks.mine._target_.endswith("TQDMProgressBar")
+    assert composed("signal@others.pass_rate=pass_rate", command="gainrl-rank").others.pass_rate.samples
+    assert composed("reward@eval.rewards.gsm8k=math", "eval=math_suite").eval.rewards.gsm8k._target_
+
+
+@pytest.mark.parametrize("template", sorted(listed_options("config")["template"]))
+def test_every_template_can_be_changed_in_every_text(template):
+    texts = ["system=S", "instruction=I", "example.question=Q", "example.answer=A", "chat=plain"]
+    made = composed(f"template={template}", *(f"template.{text}" for text in texts)).template
+    assert (made.system, made.instruction, made.chat) == ("S", "I", "plain")
+    assert dict(made.example) == {"question": "Q", "answer": "A"}
+
+
+def test_fields_of_ones_own_data_can_be_named():
+    names = ("question", "answer", "id", "level", "difficulty", "solution", "source")
+    typed = [f"dataset.{name}=my_{name}" for name in names]
+    made = composed("dataset=jsonl", "dataset.train=x.jsonl", *typed, "dataset.cache_dir=c", "dataset.split_seed=3")
+    assert [made.dataset[name] for name in names] == [f"my_{name}" for name in names]
+
+
+def test_a_template_of_ones_own_says_what_it_builds(tmp_path):
+    (tmp_path / "mine" / "template").mkdir(parents=True)
+    (tmp_path / "mine" / "template" / "short.yaml").write_text("system: Be short.\n")
+    said = refusal("--config-dir", str(tmp_path / "mine"), "template=short")
+    assert said.startswith("template has no _target_")
+    assert "_target_: gainrl.datasets.templates.PromptTemplate" in said
+
+
+# ------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("seed=abc",), "seed=abc must be a whole number, 0 or more"),
+        (("schedule.steps=ten",), "schedule.steps=ten must be a whole number, 1 or more"),
+        (("curriculum.width=-1",), "width=-1 lies outside"),
+        (("template.plain_form=x",), "must contain '{question}' exactly once"),
+        (("model=hub",), "model.source has no value; type model.source=..."),
+        (("sweep=seeds,signals",), "Run one sweep after the other: gainrl-train sweep=seeds"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_values_are_checked_before_anything_is_written_or_imported(typed, said, tmp_path):
+    assert said in refusal(*typed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_and_the_help_import_nothing_slow(tmp_path):
+    """What makes a refusal slow is importing; seconds are not asserted, they depend on the machine."""
+    slow = "{'torch', 'transformers', 'datasets', 'lightning', 'pandas', 'matplotlib', 'pyarrow', 'reasoning_gym'}"
+    lines = [["--help"], ["basline=x"], ["curriculum.width=-1"], ["seed=abc"], ["reward=custom", "reward.path=no.x:f"]]
+    code = (
+        f"import sys\nfrom gainrl.app.train import cli\nfor line in {lines!r}:\n    sys.argv[1:] = line\n"
+        f"    try: cli()\n    except SystemExit as end: print('ended with', end.code)\n"
+        f"print('imported', {slow} & set(sys.modules))"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    told = [line for line in done.stdout.splitlines() if line.startswith(("ended", "imported"))]
+    assert told == ["ended with 0", *["ended with 1"] * 4, "imported set()"], done.stderr
+
+
+# ------------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_groups_that_the_command_takes(command):
+    one = COMMANDS[command]
+    text = help_text(one.primary, hidden=one.hidden, width=100)
+    assert max(map(len, text.splitlines())) < 130
+    listed = {
+        line.split()[0]
+        for line in text.partition("Groups (")[2].splitlines()[1:]
+        if line.startswith("  ") and line[2] != " "
+    }
+    assert listed == set(groups(one.primary)) - set(one.hidden)
+
+
+# Typed one by one, in tests/conf.
+ELSEWHERE = {"experiment", "baseline", "sweep"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_everything_listed_can_be_typed_as_listed(command):
+    """The groups are independent: each line chooses an option of every group."""
+    one = COMMANDS[command]
+    listed = {
+        group: options
+        for group, options in listed_options(one.primary, hidden=one.hidden).items()
+        if group not in ELSEWHERE
+    }
+    composer = Composer(one.primary)
+    for turn in range(max(map(len, listed.values()))):
+        chosen = {group: options[turn % len(options)] for group, options in listed.items() if options}
+        config = composer.compose([f"{group}={option}" for group, option in chosen.items()])
+        assert {group: config.hydra.runtime.choices[group] for group in chosen} == chosen
+
+
+def test_what_needs_more_says_so():
+    assert "type signal.order=..." in refusal("signal=published")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_the_help_are_accepted(command):
+    one = COMMANDS[command]
+    text = help_text(one.primary, hidden=one.hidden, width=100)
+    lines = [line.strip() for line in text.partition("Groups (")[0].splitlines() if line.strip().startswith(one.name)]
+    assert lines or command == "gainrl-fetch"
+    for line in lines[1:]:
+        typed = shlex.split(line.partition("  ")[0].replace("[--resolve]", "").replace("DIR", "."))[1:]
+        answer(one, typed)
+
+
+# ------------------------------------------------------------------------- where a sweep goes
+
+
+def places(*arguments: str) -> tuple[str, str]:
+    """Folder of a sweep, and arm of its first job."""
+    accepted = [text for text in answer(COMMANDS["gainrl-train"], ["-m", *arguments]) if text != "--multirun"]
+    first = [text.split(",")[0] if not text.startswith("hydra.") else text for text in accepted]
+    config = Composer("config").compose([*first, "hydra.mode=MULTIRUN"])
+    with resolvable(config):
+        return config.hydra.sweep.dir, str(Path(config.hydra.sweep.subdir).parent)
+
+
+def test_arms_are_named_by_what_differs_and_folders_by_what_is_shared():
+    assert places("baseline=gain_rl,vanilla_grpo", "seed=0,1") == ("runs/sweeps/baseline", "baseline-gain_rl")
+    folder, arm = places("dataset=jsonl", "dataset.train=a.jsonl", "dataset.level=grade", "baseline=gain_rl,adarft")
+    assert arm == "baseline-gain_rl"
+    assert folder.startswith("runs/sweeps/dataset-jsonl,dataset.level-grade,dataset.train-a.jsonl,baseline")
+    assert places("experiment=testbed", "baseline=gain_rl,adarft")[0] == "runs/sweeps/experiment-testbed,baseline"
+
+
+def test_more_seeds_or_arms_go_into_the_same_folder_and_other_settings_into_another():
+    few, more = places("baseline=gain_rl,adarft", "seed=0,1"), places("baseline=gain_rl,adarft,sec", "seed=0,1,2")
+    assert few == more
+    assert places("baseline=gain_rl,adarft", "schedule.steps=9")[0] != few[0]
+
+
+def test_seeds_alone_leave_the_arm_its_name():
+    assert places("baseline=sec", "seed=0,1") == ("runs/sweeps/baseline-sec", "baseline-sec")
+    assert places("seed=0,1") == ("runs/sweeps/default", "default")
+
+
+def test_a_sweep_file_names_its_folder_and_keeps_its_cells_apart_by_arm():
+    assert places("sweep=seeds") == ("runs/sweeps/seeds", "default")
+    assert places("sweep=seeds", "experiment=testbed")[0] == "runs/sweeps/seeds"
+    assert places("sweep=seeds", "schedule.steps=9")[0] == "runs/sweeps/seeds,schedule.steps-9"
+
+
+def test_a_folder_that_was_typed_is_kept_with_full_names():
+    folder, arm = places("hydra.sweep.dir=mine", "baseline=gain_rl,sec", "schedule.steps=9")
+    assert (folder, arm) == ("mine", "baseline-gain_rl,schedule.steps-9")
+
+
+def test_every_multirun_has_a_name_for_its_tag():
+    config = Composer("config").compose(["hydra.mode=MULTIRUN", "hydra.sweep.dir=runs/sweeps/baseline"])
+    with resolvable(config):
+        assert config.run.sweep == "baseline"
+    single = Composer("config").compose([])
+    with resolvable(single):
+        assert single.run.sweep is None
+    assert OmegaConf.is_dict(single)
