@@ -149,7 +149,7 @@ def _reordered(text: str, draws: random.Random) -> str | None:
 
 
 def _groups_of_digits(text: str) -> bool:
-    return re.search(r"[0-9],\\?!?[0-9]{3}(?![0-9])", text) is not None
+    return re.search(r"[0-9],(?:\\!)?\s*[0-9]{3}(?![0-9])", text) is not None
 
 
 def _named(text: str, draws: random.Random) -> str | None:

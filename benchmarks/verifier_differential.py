@@ -93,7 +93,7 @@ def judge(function: str, pairs: list[Pair], workers: int) -> list[Outcome]:
     pool = WorkerPool(
         function=f"benchmarks.verifier_differential:{function}",
         workers=workers,
-        time_limit_seconds=10.0,
+        time_limit_seconds=60.0,
         batch_limit_seconds=36_000.0,
         memory_limit_megabytes=2048,
     )

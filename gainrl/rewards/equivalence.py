@@ -58,25 +58,35 @@ def compare(
     ``is_list``: commas separate answers, never thousands.
     """
     written = clean(answer, is_list=is_list)
-    outcomes = []
+    outcomes, failure = [], ""
     for reference in references:
         expected = clean(reference, is_list=is_list)
         if written and written == expected:
             return "correct", "same text"
-        if same(written, expected, tolerance):
-            return "correct", "equivalent"
+        try:
+            if same(written, expected, tolerance):
+                return "correct", "equivalent"
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as fault:  # of sympy, on an answer that a model wrote: it must not leave its group by that
+            failure = f": {type(fault).__name__}"
         outcomes.append(readable(expected))
     if not any(outcomes):
         return "gold_unparsable", "the reference answer cannot be read"
     if not readable(written):
         return "unparsable", "the answer cannot be read"
-    return "wrong", "not equivalent"
+    return "wrong", "not equivalent" + failure
 
 
 @lru_cache(maxsize=4096)
 def readable(text: str) -> bool:
     """Whether a cleaned answer can be read at all, i.e. agrees with itself without a comparison of texts."""
-    return bool(text) and same(text, text)
+    try:
+        return bool(text) and same(text, text)
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # of sympy, on what has no value
+        return False
 
 
 def same(answer: str, reference: str, tolerance: float | None = None) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from gainrl.functional.thinking import Thinking, ThinkingMode
 from gainrl.rewards.extraction import Extraction, Fallback, answer_key, check_fallback, final_answer
 from gainrl.rewards.notation import clean
-from gainrl.rewards.numerals import fast_number, read_number, same_number
+from gainrl.rewards.numerals import PlainNumber, fast_number, read_number, same_number
 from gainrl.rewards.references import final_part
 from gainrl.rewards.verdicts import check_setting
 from gainrl.rewards.workers import Outcome, WorkerPool, Workers
@@ -100,11 +100,12 @@ class MathReward:
             questions.append(question)
             if question is None or question in known or question in unknown:
                 continue
-            decided = decide_here(question) or self._recall(question)
+            decided = self._recall(question) or decide_here(question)
             if decided is None:
                 unknown[question] = None
             else:
                 known[question] = decided
+                self._remember(question, decided)
         for question, outcome in zip(unknown, self._pool.run(list(unknown)), strict=True):
             known[question] = judgement_of(outcome)
             self._remember(question, known[question])
@@ -186,13 +187,19 @@ def decide_here(question: Question) -> tuple[Judgement, str] | None:
         return None
     if max(len(answer), *map(len, references)) > MAX_NUMBER_HERE:
         return None
-    value = fast_number(answer)
-    values = [fast_number(reference) for reference in references]
+    value, values = fast_number(answer), [fast_number(reference) for reference in references]
     if value is not None and None not in values:
         return (Judgement.CORRECT, "equal") if value in values else (Judgement.WRONG, "not equal")
     number = read_number(clean(answer))
-    expected = [read_number(clean(reference), is_reference=True) for reference in references]
-    if number is None or None in expected:
+    if number is None:
+        return None
+    expected = [
+        PlainNumber(plain, "." in reference)
+        if plain is not None and "$" not in reference
+        else read_number(clean(reference), is_reference=True)
+        for plain, reference in zip(values, references, strict=True)
+    ]
+    if None in expected:
         return None
     agrees = any(same_number(number, one) for one in expected if one is not None)
     return (Judgement.CORRECT, "equal") if agrees else (Judgement.WRONG, "not equal")

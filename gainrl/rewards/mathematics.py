@@ -65,6 +65,8 @@ def read_expression(text: str) -> Any | None:
         return parse_expression(text)
     except Unsupported:
         return _read_with_latex2sympy(text)
+    except (ArithmeticError, AttributeError, TypeError, ValueError):  # sympy on what has no value
+        return None
 
 
 def _read_with_latex2sympy(text: str) -> Any | None:

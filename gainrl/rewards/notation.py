@@ -32,7 +32,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _SUPERSCRIPT_RUN = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _UNICODE_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([0-9]+|[A-Za-z]))")
 
-_EXPLICIT_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|(?<!\\)\\[, ]|[\u2009\u202f']|,\\!)(?=[0-9]{3}(?![0-9]))")
+_EXPLICIT_THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|(?<!\\)\\[, ]|[\u2009\u202f']|,\\!\s*)(?=[0-9]{3}(?![0-9]))")
 _WHOLE_TEXT = re.compile(r"\\text\{([^{}]*[0-9][^{}]*)\}")
 _BARE_BRACES = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?!\s*,\s*[0-9])")

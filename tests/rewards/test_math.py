@@ -122,6 +122,25 @@ def test_a_hostile_answer_costs_one_worker_and_nothing_else(hostile: str) -> Non
     assert replaced == reward._pool.replaced == 1  # remembered, not tried again
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "1" * 4900,
+        "0." + "1" * 4900,
+        r"\frac{1}{0}",
+        "0^{-1}",
+        r"\lfloor i \rfloor",
+        r"\sqrt[0]{2}",
+        "[i, 2i]",
+        "i < 2",
+        "x < i",
+    ],
+)
+def test_an_answer_without_a_value_is_no_fault_of_the_judge(answer: str) -> None:
+    assert compare(answer, [r"2\pi + x"])[0] in ("unparsable", "wrong")
+    assert compare(answer, ["3 < x < 4"])[0] in ("unparsable", "wrong")
+
+
 def test_ten_megabytes_are_judged_without_a_worker(reward: MathReward) -> None:
     flood = "a" * 10_000_000
     assert reward.judge(flood + r"\boxed{5}", "5").correct
