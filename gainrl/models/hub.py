@@ -61,7 +61,7 @@ class HubModel:
         if attention not in get_args(Attention):
             raise ValueError(f"model.attention={attention!r} is not known; use one of {', '.join(get_args(Attention))}")
         if lora_rank < 0:
-            raise ValueError(f"model.lora_rank={lora_rank} must be 0, for training all weights, or more")
+            raise ValueError(f"model.lora_rank={lora_rank} must be 0, which trains all weights, or at least 1")
         self.source, self.revision, self.chat_template = source, revision, chat_template
         self.dtype, self.attention, self.gradient_checkpointing = dtype, attention, gradient_checkpointing
         self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
@@ -111,7 +111,9 @@ class HubModel:
             ) from fault
         strangers = [token for token in self.stop_tokens if token not in tokenizer.get_vocab()]
         if strangers:
-            raise ValueError(f"model.stop_tokens names {strangers[0]!r}, which is no token of this model; leave it out")
+            raise ValueError(
+                f"model.stop_tokens names {strangers[0]!r}, which is no single token of this model; leave it out"
+            )
         if self.chat_template is not None:
             try:
                 tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")
