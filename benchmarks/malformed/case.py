@@ -16,6 +16,7 @@ BASE = (
     "template=question_only",
     "model.warm_start=null",
     "schedule.prompts_per_step=2",
+    "rollout.max_new_tokens=48",
     "trainer.accelerator=cpu",
     "logger=none",
     "hydra.run.dir=run",

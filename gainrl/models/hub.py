@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -37,7 +37,7 @@ class HubModel:
     they should be float32 and the forward pass mixed. ``attention=auto`` takes the fastest that the architecture and
     PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights, whose first values
     ``lora_seed`` decides. ``chat_template`` is a file that replaces the tokenizer's template, ``stop_tokens`` are
-    further tokens that end an answer. Raises ValueError for an unknown ``dtype``.
+    further tokens that end an answer. Raises ValueError for an unknown ``dtype`` or ``attention``.
     """
 
     def __init__(
@@ -58,6 +58,10 @@ class HubModel:
     ) -> None:
         if dtype not in _DTYPES:
             raise ValueError(f"model.dtype={dtype!r} is not known; use one of {', '.join(_DTYPES)}")
+        if attention not in get_args(Attention):
+            raise ValueError(f"model.attention={attention!r} is not known; use one of {', '.join(get_args(Attention))}")
+        if lora_rank < 0:
+            raise ValueError(f"model.lora_rank={lora_rank} must be 0, which trains all weights, or at least 1")
         self.source, self.revision, self.chat_template = source, revision, chat_template
         self.dtype, self.attention, self.gradient_checkpointing = dtype, attention, gradient_checkpointing
         self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
@@ -94,7 +98,8 @@ class HubModel:
     def tokenizer(self) -> Any:
         """The model's tokenizer, with the chat template of the file where one is given.
 
-        Raises ValueError where a file of the tokenizer or the chat template cannot be read.
+        Raises ValueError where a file of the tokenizer or the chat template cannot be read, and for a stop token that
+        it does not have.
         """
         place = self._place()
         try:
@@ -104,6 +109,11 @@ class HubModel:
             raise ValueError(
                 f"the tokenizer of model.source={self.source} cannot be read ({reason}); fetch its files again"
             ) from fault
+        strangers = [token for token in self.stop_tokens if token not in tokenizer.get_vocab()]
+        if strangers:
+            raise ValueError(
+                f"model.stop_tokens names {strangers[0]!r}, which is no single token of this model; leave it out"
+            )
         if self.chat_template is not None:
             try:
                 tokenizer.chat_template = Path(self.chat_template).expanduser().read_text(encoding="utf-8")

@@ -78,6 +78,11 @@ class TinyModel:
     ) -> None:
         if architecture not in _ARCHITECTURES:
             raise ValueError(f"model.architecture={architecture!r} is unknown; use one of {', '.join(_ARCHITECTURES)}")
+        sizes = {"hidden_size": hidden_size, "intermediate_size": intermediate_size, "layers": layers, "heads": heads}
+        for name, size in (sizes | {"max_length": max_length}).items():
+            least = 2 if name == "max_length" else 1
+            if size < least:
+                raise ValueError(f"model.{name}={size} makes no model; type {least} or more")
         if hidden_size % heads or (hidden_size // heads) % 2:
             raise ValueError(
                 f"model.hidden_size={hidden_size} over model.heads={heads} gives heads of width "
