@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gainrl.app.commandline.settings import Setting
+from gainrl.app.commandline.settings import Setting, quoted
 from gainrl.report.plan import arm_name
 
 _PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra/sweeper")
@@ -43,7 +43,7 @@ def sweep_places(settings: Sequence[Setting], config: DictConfig) -> list[str]:
 
 
 def _folder(name: str) -> str:
-    return f"hydra.sweep.dir={Path('runs/sweeps') / name}"
+    return f"hydra.sweep.dir={quoted(str(Path('runs/sweeps') / name))}"  # a comma would begin another value
 
 
 def _texts(settings: Sequence[Setting], naming: DictConfig) -> list[str]:
