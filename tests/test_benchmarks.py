@@ -9,11 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import benchmarks.__main__ as runner
-from benchmarks import arithmetic, concentration_cost, grpo_step, rollouts, scaling, signal_pass, update_memory
+from benchmarks import arithmetic, bases, concentration_cost, grpo_step, rollouts, scaling, signal_pass, update_memory
 from benchmarks.step import StepSettings
+from gainrl.training.warm_start.supervised import WarmStartProgress
 from gainrl.types import PromptTokens
+from tests.training.rig import tiny_policy
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +136,26 @@ def test_the_cost_of_the_concentration_is_told_from_steps_with_and_without_it(mo
     monkeypatch.setattr(sys, "argv", ["concentration_cost", "--steps", "2", *small])
     concentration_cost.main()
     assert "processor time in the probe" in capsys.readouterr().out
+
+
+def test_a_base_is_the_most_graded_look_between_two_probabilities():
+    """Five looks: too early, the easiest level missed, graded, less graded, too late."""
+    probabilities = [0.2, 0.32, 0.36, 0.38, 0.41]
+    rates = iter([[0.7, 0.5, 0.5], [0.9, 0.5, 0.1], [1.0, 0.5, 0.1]])
+    policy = tiny_policy()
+    looks = bases.Looks(policy, lambda policy: {"sampled": next(rates)}, low=0.3, high=0.4)
+
+    def warm_start():
+        for number, probability in enumerate(probabilities):
+            for step in range(bases.EVERY):
+                looks(WarmStartProgress(number * bases.EVERY + step + 1, 200, probability, 1.0, 1))
+            with torch.no_grad():
+                next(policy.model.parameters()).add_(1.0)
+
+    with pytest.raises(bases.Enough):
+        warm_start()
+    spread, step, weights = looks.best
+    assert spread == pytest.approx((0.09 + 0.25 + 0.09) / 3)
+    assert step == 3 * bases.EVERY
+    name, value = next(iter(policy.model.named_parameters()))
+    torch.testing.assert_close(value - weights[name], torch.full_like(value, 2.0))

@@ -23,10 +23,8 @@ from benchmarks.malformed.command import Ending, sound_model, typed
 
 GENERATORS = [
     generator
-    for three in zip(
-        data.GENERATORS, settings.GENERATORS + settings.GENERATORS[:2], brought.GENERATORS * 2, strict=False
-    )
-    for generator in three
+    for of_each_kind in zip(data.GENERATORS, settings.GENERATORS * 2, brought.GENERATORS * 2, strict=False)
+    for generator in of_each_kind
 ]
 
 

@@ -24,7 +24,7 @@ from gainrl.training.concentration import Concentration
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.training.mismatch import Mismatch
 from gainrl.training.schedules import Optimization
-from gainrl.types import Admission, Curriculum, ProblemSet, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def build_components(config: DictConfig) -> Components:
         lessons = train if splits.lessons is None else splits.lessons  # the same, however many of them train
         splits = replace(splits, train=at_most(train, config.data_limit), held_out=held_out, lessons=lessons)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
-        require_judgeable(reward, splits.train)
+        require_judgeable(reward, training_problems(splits))
         signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
@@ -112,7 +112,7 @@ def build_components(config: DictConfig) -> Components:
     )
 
 
-def at_most(problems: ProblemSet, number: int | None) -> ProblemSet:
+def at_most(problems: Any, number: int | None) -> Any:
     """``number`` problems, evenly spaced over the set, so that all its levels and sources are among them."""
     if number is None or len(problems) <= number:
         return problems

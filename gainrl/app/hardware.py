@@ -44,6 +44,11 @@ def optional_kernels(config: DictConfig, policy: Policy) -> None:
         compile_decoder(policy)
 
 
+def longest_prompt(data: PromptDataModule) -> int:
+    """Tokens of the longest of the first prompts."""
+    return max(map(len, data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))))
+
+
 def print_expectations(
     record: RunRecord,
     module: GRPOModule,
@@ -59,8 +64,7 @@ def print_expectations(
     already. ``compiled``: whether `optional_kernels` has compiled the decoder.
     """
     plan = plan or Plan()
-    sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
-    longest = max(map(len, sample))
+    longest = longest_prompt(data)
     needed = expected_footprint(module, longest, plan)
     record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(
@@ -168,4 +172,10 @@ def make_trainer(
 
 def _profiler(folder: Path) -> PyTorchProfiler:
     steps = torch.profiler.schedule(wait=0, warmup=1, active=2, repeat=1)
-    return PyTorchProfiler(dirpath=folder, filename="trace", export_to_chrome=True, schedule=steps)
+    return PyTorchProfiler(
+        dirpath=folder,
+        filename="trace",
+        export_to_chrome=True,
+        record_module_names=False,  # its hooks on modules hold the trainer, and the reference is a copy of the model
+        schedule=steps,
+    )

@@ -64,8 +64,7 @@ def list_jobs(
         if "n_trials" in sweeper:
             return _trials(whole, root, int(sweeper["n_trials"]))
         params = {str(key): str(value) for key, value in (sweeper.get("params") or {}).items()}
-        naming = OmegaConf.to_container(whole.hydra.job.config.override_dirname)
-        assert isinstance(naming, dict)
+        naming: Any = OmegaConf.to_container(whole.hydra.job.config.override_dirname)
         jobs = []
         sizes: dict[tuple[str, ...], tuple[int, int]] = {}
         until = clock() + _COMPARED_SECONDS

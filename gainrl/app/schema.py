@@ -34,18 +34,18 @@ def known_keys(primary: str = "config") -> Tree:
             continue
         for path in sorted((config_dir() / group).glob("**/*.yaml")):
             option = read_yaml(path)
-            below = {entry: {} for entry in _packages(option.pop("defaults", []))}
+            below: Tree = {entry: {} for entry in _packages(option.pop("defaults", []))}
             _merge(tree, _nested(package, {**option, **below}))
     content.pop("hydra", None)
-    for path in _packages(content.pop("defaults")):
-        _merge(tree, _nested(path, {}))
+    for node in _packages(content.pop("defaults")):
+        _merge(tree, _nested(node, {}))
     _merge(tree, content)
     return tree | {name: {} for name in _ADDED}
 
 
 @cache
 def groups(primary: str = "config") -> dict[str, str | None]:
-    """The groups of a primary configuration, with the node that their options fill; None for the whole configuration."""
+    """The groups of a primary configuration, with the node that their options fill; None for all of it."""
     found: dict[str, str | None] = {}
     for entry in read_yaml(config_dir() / f"{primary}.yaml")["defaults"]:
         key = next(iter(entry)) if isinstance(entry, Mapping) else entry

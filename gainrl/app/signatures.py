@@ -80,7 +80,7 @@ def _of_class(node: ast.ClassDef, module: str, depth: int) -> tuple[str, ...]:
     for base in node.bases:
         if isinstance(base, ast.Name) and base.id not in ("object", "Protocol"):
             bases += [field for field in _of_name(module, base.id, depth + 1) if field not in bases]
-        elif not (isinstance(base, ast.Name) or isinstance(base, ast.Subscript)):
+        elif not (isinstance(base, (ast.Name, ast.Subscript))):
             raise Unreadable
     if not any("dataclass" in ast.dump(decorator) for decorator in node.decorator_list):
         if node.decorator_list or node.keywords:
@@ -94,7 +94,7 @@ def _of_class(node: ast.ClassDef, module: str, depth: int) -> tuple[str, ...]:
         and "ClassVar" not in ast.dump(item.annotation)
         and not _left_out(item.value)
     ]
-    return tuple([*bases, *(field for field in own if field not in bases)])
+    return (*bases, *(field for field in own if field not in bases))
 
 
 def _left_out(default: ast.expr | None) -> bool:

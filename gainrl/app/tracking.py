@@ -31,7 +31,9 @@ def check_tracking(config: DictConfig) -> None:
     for name in ("samples_every", "samples"):
         value = settings[name]
         if not (value is None and name == "samples_every") and (not isinstance(value, int) or value < 1):
-            raise ConfigError(f"logger.wandb.{name}={value} must be 1 or more; logger.wandb.samples_every=null for no tables")
+            raise ConfigError(
+                f"logger.wandb.{name}={value} must be 1 or more; logger.wandb.samples_every=null for no tables"
+            )
 
 
 def make_logger(config: DictConfig, folder: Path) -> Any:

@@ -64,8 +64,7 @@ def validate(config: DictConfig, primary: str = "config") -> None:
         if "hydra" not in path
     ]
     if not problems:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
+        plain: Any = OmegaConf.to_container(config, resolve=True)
         problems.extend(_unread(plain, primary))
         problems.extend(_builds_nothing(plain, primary))
         problems.extend(_not_whole(config))

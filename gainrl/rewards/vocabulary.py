@@ -109,9 +109,7 @@ UNITS: dict[str, tuple[Fraction, Dimensions]] = {
     "kph": (Fraction(5, 18), (("length", 1), ("time", -1))),
 }
 # What stands for a unit but has no size of its own: 5 square units, 5 ways, 5 個.
-SIZELESS = _words(
-    "unit units sq atm erg ergs dyn dyne lm lx M pc ly Å dB pts pt nos px 個 个 人 只 本 匹 枚 条 块 円"
-)
+SIZELESS = _words("unit units sq atm erg ergs dyn dyne lm lx M pc ly Å dB pts pt nos px 個 个 人 只 本 匹 枚 条 块 円")
 # Single letters that name a unit after a number and a space: "5 m" has a unit, "5 x" has not.
 LETTERS = frozenset("mgshLNJWVAKCFT")
 # Units that are as likely products of letters.

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from gainrl.functional.angles import DirectionSums, direction_sums, weighted_concentration
+from gainrl.functional.angles import direction_sums, weighted_concentration
 from gainrl.signals.activations import Activation, Tap
 from gainrl.signals.prefill import compute_by_prefill
 from gainrl.signals.prefill_batch import PrefillBatch
@@ -73,12 +73,6 @@ class AngleSignal:
                 "The prompt template has no token before the question, so C_inter is not defined; "
                 "use a template with a system text or example, or set signal.inter=0."
             )
-        return self.concentration(question, prefix)[0]
-
-    def concentration(
-        self, question: DirectionSums, prefix: DirectionSums | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The weighted sum and its terms; see `functional.angles.weighted_concentration`."""
-        return weighted_concentration(question, prefix, intra=self.intra, inter=self.inter, diagonal=self.diagonal)
+        return weighted_concentration(question, prefix, intra=self.intra, inter=self.inter, diagonal=self.diagonal)[0]
 
     compute = compute_by_prefill

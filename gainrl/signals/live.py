@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gainrl.functional.angles import direction_sums, intra_concentration, segment_sums
+from gainrl.functional.angles import direction_sums, intra_concentration, segment_sums, weighted_concentration
 from gainrl.signals.activations import tapped
 from gainrl.signals.angle import AngleSignal
 from gainrl.types import PromptTokens
@@ -130,7 +130,10 @@ class ConcentrationWatch:
         ]
         before = [(span.start, start) for span, (start, _) in zip(spans, questions, strict=True)]
         sums = segment_sums(hidden, torch.stack([self._mask(hidden, part) for part in (questions, before)], 1))
-        value, intra, inter = self._probe.angle.concentration(sums.segment(0), sums.segment(1))
+        angle = self._probe.angle
+        value, intra, inter = weighted_concentration(
+            sums.segment(0), sums.segment(1), intra=angle.intra, inter=angle.inter, diagonal=angle.diagonal
+        )
         assert inter is not None
         return torch.stack([value, intra, inter])
 

@@ -85,9 +85,9 @@ class Collector:
     def roll_out(self, batch: PromptBatch, experience: Experience) -> None:
         """Adds one round of completions, verdicts and groups to ``experience``."""
         step, clock, overlong = self.runtime.counters.step, self.runtime.clock, self.algorithm.overlong
-        rollout, texts, verdicts = in_shares(
-            partial(self.completions, step=step), batch, self.runtime.ranks, self.policy.pad_id
-        )
+        ranks, work = self.runtime.ranks, partial(self.completions, step=step)
+        judged = work(batch) if ranks.size == 1 else in_shares(work, batch, ranks, self.policy.pad_id)
+        rollout, texts, verdicts = judged
         tokens = int(rollout.lengths.sum())
         clock.count(tokens, "rollout")
         clock.count(tokens, "reward")

@@ -31,9 +31,8 @@ from gainrl.training.collection import Collector
 from gainrl.training.concentration import Concentration, PromptWatch, by_row
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
-from gainrl.training.experience import Experience
+from gainrl.training.experience import Experience, experience_metrics
 from gainrl.training.learner import Learner
-from gainrl.training.metrics import experience_metrics
 from gainrl.training.mismatch import Mismatch
 from gainrl.training.reference import Reference
 from gainrl.training.runtime import Runtime

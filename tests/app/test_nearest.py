@@ -2,7 +2,13 @@ import pytest
 
 from gainrl.app.nearest import did_you_mean, nearest
 
-KEYS = ["optimizer", "optimizer.max_grad_norm", "optimizer.optimizer.lr", "model.warm_start.learning_rate", "algorithm.group_size"]
+KEYS = [
+    "optimizer",
+    "optimizer.max_grad_norm",
+    "optimizer.optimizer.lr",
+    "model.warm_start.learning_rate",
+    "algorithm.group_size",
+]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ OTHERS = [
 def test_parameters_are_those_of_the_imported_target(target):
     real = inspect.signature(get_method(target)).parameters
     assert set(parameters(target)) == {
-        VARIES if one.kind is one.VAR_KEYWORD else name for name, one in real.items() if one.kind is not one.VAR_POSITIONAL
+        VARIES if one.kind is one.VAR_KEYWORD else name
+        for name, one in real.items()
+        if one.kind is not one.VAR_POSITIONAL
     }
 
 

@@ -92,7 +92,9 @@ def test_tags_are_a_list(tmp_path):
 
 def test_budgets_are_axes_and_completions_a_table(tmp_path):
     logger = make_logger(composed("logger.wandb.samples_every=2", "logger.wandb.samples=2", folder=tmp_path), tmp_path)
-    lines = [{"step": step, "id": f"p{row}", "reward": row / 2, "completion": "x"} for step in (1, 2) for row in range(3)]
+    lines = [
+        {"step": step, "id": f"p{row}", "reward": row / 2, "completion": "x"} for step in (1, 2) for row in range(3)
+    ]
     (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for step in (1, 2):
         logger.log_metrics({"step": step, "prompts_seen": 8 * step, "reward": 0.5}, step=step)

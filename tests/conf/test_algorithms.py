@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from omegaconf import OmegaConf
 
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.functional.objectives import Objective
 from gainrl.functional.values import ValueSettings
+from tests.composition import composed
 
 FOLDER = Path(__file__).parents[2] / "conf" / "algorithm"
 OBJECTIVE = {
@@ -101,7 +102,7 @@ PRESETS = {
 
 
 def load(name):
-    preset = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    preset = OmegaConf.to_container(composed(f"algorithm={name}").algorithm, resolve=True)
     targets = [preset[node].pop("_target_") for node in ("objective", "advantage")]
     assert targets == ["gainrl.functional.objectives.Objective", "gainrl.functional.advantages.AdvantageSettings"]
     return preset

@@ -31,8 +31,8 @@ def written(tmp_path, content, name="mine.jsonl"):
         (GOOD.encode("utf-8-sig"), "mine.jsonl"),  # a byte order mark
         (GOOD.replace("\n", "\r\n").encode(), "mine.jsonl"),
         (("\n\n" + GOOD + "  \n").encode(), "mine.jsonl"),
-        (gzip.compress(GOOD.encode()), "mine.jsonl"),  # packed, and called as if it were not
-        (gzip.compress(GOOD.encode("utf-8-sig")), "mine.jsonl.gz"),
+        (gzip.compress(GOOD.encode(), mtime=0), "mine.jsonl"),  # packed, and called as if it were not
+        (gzip.compress(GOOD.encode("utf-8-sig"), mtime=0), "mine.jsonl.gz"),
         (GOOD.encode(), "mine.jsonl.gz"),  # not packed, and called as if it were
         (json.dumps(ROW, ensure_ascii=True).encode(), "mine.jsonl"),  # no line break at the end
     ],
@@ -48,14 +48,14 @@ def test_what_is_harmless_is_read(tmp_path, content, name):
         (GOOD.encode("utf-16-le"), "is in UTF-16LE"),
         (GOOD.encode("utf-16-be"), "is in UTF-16BE"),
         (GOOD.encode() + GOOD.encode("latin-1"), r"line 2 of .*: byte 30 of field .problem. .*not UTF-8.* LATIN1"),
-        (gzip.compress(LONG)[:-400], r"mine.jsonl is damaged after line \d+ .*fetch it again"),
-        (gzip.compress(LONG)[:200] + b"\0" * 300, r"mine.jsonl is damaged after line 0 .*fetch it again"),
+        (gzip.compress(LONG, mtime=0)[:-400], r"mine.jsonl is damaged after line \d+ .*fetch it again"),
+        (gzip.compress(LONG, mtime=0)[:200] + b"\0" * 300, r"mine.jsonl is damaged after line 0 .*fetch it again"),
         (LONG[:-9], r"line 400 of .*: not JSON: .*ends in the middle of this line.*fetch it again"),
         (b"PK\x03\x04rest", "is a zip archive: unpack it"),
         (b"PAR1rest", "is a Parquet file: write it as JSON Lines"),
         (b"", "mine.jsonl is empty: give a file with one problem a line"),
         (b" \n\n", "mine.jsonl is empty"),
-        (gzip.compress(b""), "mine.jsonl is empty"),
+        (gzip.compress(b"", mtime=0), "mine.jsonl is empty"),
         (b'[\n{"problem": "1?"}\n]', r"line 1 of .*: not JSON: .*give one object a line, without breaks inside"),
         (b'[{"problem": "1?"}]', r"line 1 of .*: not a JSON object .*jq -c '\.\[\]'"),
         (b'{"problem": "1?"} {"problem": "2?"}\n', "line 1 of .*: not JSON: Extra data at character 19; give one"),

@@ -16,8 +16,8 @@ from gainrl.app.signatures import NoSuchTarget
 from tests.composition import CONF, ROOT
 
 COMMANDS = {one.COMMAND.name: one.COMMAND for one in (train, evaluate, rank, observe, fetch)}
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / "experiments").glob("*.md"), *(ROOT / "sweeps").glob("*.md"),
-         *CONF.glob("*/README.md")]  # fmt: skip
+_FOLDERS = (ROOT, ROOT / "docs", ROOT / "experiments", ROOT / "sweeps")
+PAGES = [page for folder in _FOLDERS for page in folder.glob("*.md")] + list(CONF.glob("*/README.md"))
 LINE = re.compile(r"^\s*(?:make train ARGS=.)?(gainrl-(?:train|evaluate|rank|observe|fetch)\b[^\n]*)$", re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]*)`")
 SETTING = re.compile(r"(?:^|[\s'\"(])[+~]{0,2}([a-z_]+(?:[./@][\w./@]+)*)=(\S+)")
@@ -116,7 +116,7 @@ def key_is_read(path: str, primary: str) -> bool:
         return True  # names are the user's
     whole = read_yaml(CONF / f"{primary}.yaml")
     starts = [whole.get(group), *_options(group)] if group in whole or (CONF / group).is_dir() else []
-    return not below and group in whole or any(_reads(node, below) for node in starts)
+    return (not below and group in whole) or any(_reads(node, below) for node in starts)
 
 
 def _reads(node: Any, below: list[str]) -> bool:
@@ -130,7 +130,9 @@ def _reads(node: Any, below: list[str]) -> bool:
         except NoSuchTarget:
             return False
         if taken is None or below[0] in taken or below[0] in META:
-            return len(below) == 1 or below[0] not in node or node[below[0]] is None or _reads(node[below[0]], below[1:])
+            return (
+                len(below) == 1 or below[0] not in node or node[below[0]] is None or _reads(node[below[0]], below[1:])
+            )
         return False
     return below[0] in node and _reads(node[below[0]], below[1:])
 

@@ -1,8 +1,7 @@
 import numpy as np
 import torch
 
-from gainrl.training.experience import Experience, outcomes
-from gainrl.training.metrics import experience_metrics
+from gainrl.training.experience import Experience, experience_metrics, outcomes
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of
 

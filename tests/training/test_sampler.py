@@ -3,7 +3,7 @@ import pytest
 
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.uniform import UniformCurriculum
-from gainrl.training.sampler import CurriculumSampler
+from gainrl.training.datamodule import CurriculumSampler
 from tests.training.rig import FollowSignal, data_of, module_of
 
 

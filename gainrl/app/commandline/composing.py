@@ -82,7 +82,7 @@ def paths(config: DictConfig) -> Iterator[str]:
     def walk(node: Any, path: str) -> Iterator[str]:
         if isinstance(node, DictConfig) and not (node._is_none() or node._is_missing() or node._is_interpolation()):
             for key in node:
-                below = f"{path}.{key}" if path else str(key)
+                below = f"{path}.{key!s}" if path else str(key)
                 yield below
                 yield from walk(node._get_node(key), below)
 

@@ -1,4 +1,4 @@
-"""Every key that was typed is one that something reads: unknown groups, options and settings are refused with the nearest.
+"""Something reads every key that was typed: unknown groups, options and settings are refused with the nearest.
 
 A ``+`` is never needed and never decides anything: what the configuration has is set, what a constructor takes beyond
 that is added, and anything else is refused, with or without it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -23,8 +24,8 @@ from gainrl.app.signatures import NoSuchTarget
 
 _ABSENT = object()
 # Whatever the groups, these nodes have the same keys.
-_OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.", "hydra.hydra_logging.",
-         "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
+_OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.",
+         "hydra.hydra_logging.", "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
 _FIXED = {"seed", "schedule", "evaluation", "records", "checkpoint", "faults", "resume", "retry_failed", "data_dir",
           "profile", "trainer", "logger", "hydra", "run"}  # fmt: skip
 
@@ -148,8 +149,7 @@ def takes(config: DictConfig, path: str, known: Tree) -> bool:
     for part in parts(path):
         plain = node if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing() else None
         if plain is not None:
-            content = OmegaConf.to_container(plain, resolve=False)
-            assert isinstance(content, Mapping)
+            content: Any = OmegaConf.to_container(plain, resolve=False)
             try:
                 options = options_of(content, ".".join(walked), below or {})
             except NoSuchTarget:
@@ -211,8 +211,7 @@ def _siblings(path: str, config: DictConfig, known: Tree) -> list[str]:
     for part in parts(above):
         below = below.get(part) or {}
     node = OmegaConf.select(config, above, default=None, throw_on_missing=False) if has(config, above) else None
-    content = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else below
-    assert isinstance(content, Mapping)
+    content: Any = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else below
     try:
         options = options_of(content, above, below)
     except NoSuchTarget:

@@ -98,7 +98,9 @@ def test_a_group_of_another_command_is_refused():
 
 def test_unknown_keys_of_files_are_refused_too(tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    (tmp_path / "mine" / "experiment" / "words.yaml").write_text("# @package _global_\nschedule:\n  step: 3\nbasline: x\n")
+    (tmp_path / "mine" / "experiment" / "words.yaml").write_text(
+        "# @package _global_\nschedule:\n  step: 3\nbasline: x\n"
+    )
     said = refusal("--config-dir", str(tmp_path / "mine"), "experiment=words")
     assert "schedule.step is not a setting, and nothing reads it; did you mean schedule.steps?" in said
     assert "basline is not a setting, and nothing reads it; did you mean baseline?" in said
@@ -127,7 +129,9 @@ def test_every_template_has_every_text():
     """By its own file, or by that which it begins with."""
     for name in listed_options("config")["template"]:
         content = read_yaml(CONF / "template" / f"{name}.yaml")
-        assert {"system", "instruction", "example", "chat", "chat_arguments"} <= set(content) or "defaults" in content, name
+        assert {"system", "instruction", "example", "chat", "chat_arguments"} <= set(
+            content
+        ) or "defaults" in content, name
 
 
 def test_a_template_can_be_changed_in_every_text():
@@ -195,7 +199,11 @@ def test_help_lists_the_groups_that_the_command_takes(command):
     one = COMMANDS[command]
     text = help_text(one.primary, hidden=one.hidden, width=100)
     assert max(map(len, text.splitlines())) < 130
-    listed = {line.split()[0] for line in text.partition("Groups (")[2].splitlines()[1:] if line.startswith("  ") and line[2] != " "}
+    listed = {
+        line.split()[0]
+        for line in text.partition("Groups (")[2].splitlines()[1:]
+        if line.startswith("  ") and line[2] != " "
+    }
     assert listed == set(groups(one.primary)) - set(one.hidden)
 
 

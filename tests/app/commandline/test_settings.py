@@ -89,4 +89,4 @@ def test_every_fault_of_a_line_is_told():
 def test_an_argument_in_the_quotes_of_a_shell():
     import shlex
 
-    assert shlex.split(shell("it's \"a\" b")) == ["it's \"a\" b"]
+    assert shlex.split(shell('it\'s "a" b')) == ['it\'s "a" b']

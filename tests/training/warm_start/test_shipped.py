@@ -22,7 +22,7 @@ from gainrl.training.warm_start.supervised import WarmStart
 from tests.composition import composed
 from tests.training.rig import sums, template_of, tiny_policy
 
-NAMES = ["default-2"]
+NAMES = ["default-2", "testbed-0"]
 SETTINGS = WarmStart(steps=3, sequences=8, learning_rate=1e-2)
 IDENTITY = {"architecture": "llama", "seed": 0}
 
