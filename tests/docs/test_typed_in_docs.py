@@ -14,6 +14,7 @@ from gainrl.app.commandline.flags import read_flags
 from gainrl.app.schema import META, groups, known_keys, read_yaml, target_options
 from gainrl.app.signatures import NoSuchTarget
 from tests.composition import CONF, ROOT
+from tests.docs.test_start import write_files
 
 COMMANDS = {one.COMMAND.name: one.COMMAND for one in (train, evaluate, rank, observe, fetch)}
 _FOLDERS = (ROOT, ROOT / "docs", ROOT / "experiments", ROOT / "sweeps")
@@ -30,7 +31,7 @@ def typed_lines() -> list[str]:
     found: dict[str, None] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        spans = [" ".join(span.split()) for span in INLINE.findall(text) if span.startswith("gainrl-")]
+        spans = [" ".join(span.split()) for span in INLINE.findall(text) if span.split(" ")[0] in COMMANDS]
         for line in [*LINE.findall(text), *spans]:
             typed = re.sub(r"\s+#.*$", "", line)
             typed = re.split(r"\s{3,}(?=[a-z ]+(?:,|$|[a-z]))", typed)[0] if "=" not in typed[40:] else typed
@@ -43,13 +44,12 @@ def typed_lines() -> list[str]:
 def place(tmp_path_factory):
     """Where the files that the pages name are."""
     folder = tmp_path_factory.mktemp("typed")
-    (folder / "my_rewards.py").write_text("def score(completion, problem):\n    return 1.0\n")
+    write_files(folder)
     (folder / "my_package").mkdir()
     (folder / "my_package" / "rewards.py").write_text("def score(completion, problem):\n    return 1.0\n")
-    (folder / "prompt.txt").write_text("Think first, then answer.")
     for group, text in {
         "curriculum/oldest": "_target_: gainrl.curricula.uniform.UniformCurriculum\n",
-        "experiment/words": "# @package _global_\nseed: 1\n",
+        "algorithm/soft": "defaults:\n  - grpo\n",
         "template/mine": "_target_: gainrl.datasets.templates.PromptTemplate\nsystem: Hi.\n",
     }.items():
         path = folder / "my_conf" / f"{group}.yaml"
@@ -100,7 +100,15 @@ def test_a_setting_in_the_running_text_exists(setting):
 
 def is_option(group: str, value: str) -> bool:
     names = re.split(r"[,\[\]]", value.strip("\\'"))
-    known = {path.stem for path in (CONF / group).glob("*.yaml")} | {"null", "", "oldest", "mine", "words"}
+    known = {path.stem for path in (CONF / group).glob("*.yaml")} | {
+        "null",
+        "",
+        "oldest",
+        "mine",
+        "words",
+        "letters",
+        "in_file_order",
+    }
     return (CONF / group).is_dir() and ("..." in value or "{" in value or "<" in value or set(names) <= known)
 
 
