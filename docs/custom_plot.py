@@ -1,4 +1,4 @@
-"""From a finished sweep to a plot of one's own: python docs/custom_plot.py runs/sweeps/default arms.png"""
+"""From a finished sweep to a plot of one's own: python docs/custom_plot.py runs/sweeps/baseline arms.png"""
 
 import sys
 from pathlib import Path

@@ -27,10 +27,10 @@ A cell is a comparison of arms on the same seeds, and `gainrl-report` reads the 
 {commands}
 ```
 
-Add `--dry-run` to see what it costs. Then, with `--task` to keep to one cell where a folder holds several:
+Add `--dry-run` to see what it costs. Each cell has a folder of its own:
 
 ```
-gainrl-report runs/sweeps/default --task gsm8k_0.5b --targets 0.95 1.0
+gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline --targets 0.95 1.0
 ```
 
 AdaRFT needs a difficulty per problem, the share of failed attempts in percent. The DeepScaleR file of a data folder
@@ -46,7 +46,7 @@ beside the paper's cell and does not reproduce it: the model has 0.1 million par
 generated sums whatever the name says. [The results](results.md) of those runs are from one base.
 
 The ablations' arms as experiments of their own (`experiment=ablation_full,ablation_intra` with `-m`) are compared
-by `gainrl-report runs/sweeps/default --arms experiment --reference ablation_full`. Ablations over many seeds:
+by `gainrl-report runs/sweeps/experiment --arms experiment --reference ablation_full`. Ablations over many seeds:
 `gainrl-train sweep=angle_terms`, `sweep=update_terms` and `sweep=sampler`, each with `experiment=...` for another
 cell.
 
@@ -150,12 +150,12 @@ FIGURES = (
     (
         "training curves of the arms",
         "GRPO's accuracy at epoch 200 after 70 to 80 [s1]",
-        "`gainrl-report runs/sweeps/default`, figure 1",
+        "`gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline`, figure 1",
     ),
     (
         "centre, accuracy and angle by epoch",
         "the centre moves on as both rise",
-        "`gainrl-report runs/sweeps/default`, diagnostics; a run's `curves.png`",
+        "`gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline`, diagnostics; a run's `curves.png`",
     ),
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Iterator
 
@@ -86,6 +85,7 @@ def is_for_people(fault: BaseException) -> bool:
 def explain(fault: BaseException, cannot: str, *, traceback: bool = False) -> None:
     """Prints a fault on stderr: a sentence if it was written for people, else with Python's traceback."""
     from rich.console import Console
+    from rich.traceback import Traceback
 
     known = full_disk(fault) or forbidden(fault)
     readable = is_for_people(fault) or known is not None
@@ -93,5 +93,5 @@ def explain(fault: BaseException, cannot: str, *, traceback: bool = False) -> No
     errors = Console(stderr=True, soft_wrap=not sys.stderr.isatty())
     errors.print(f"[bold red]{heading}:[/bold red] ", end="")
     errors.print(known or str(fault), markup=False, highlight=False)
-    if traceback or not readable or ("HYDRA_FULL_ERROR" in os.environ and os.environ["HYDRA_FULL_ERROR"] != "1"):
-        errors.print_exception(show_locals=False)
+    if traceback or not readable:
+        errors.print(Traceback.from_exception(type(fault), fault, fault.__traceback__, show_locals=False))

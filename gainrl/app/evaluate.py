@@ -30,7 +30,7 @@ from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.paths import config_dir
 from gainrl.app.refusals import exit_code, refusals
-from gainrl.app.reward_checks import stamps
+from gainrl.app.reward_checks import judge_name, stamps
 from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
 from gainrl.signals.cache import weights_hash
@@ -121,6 +121,7 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
         disable=not console.is_terminal,
     ) as progress:
         for evaluated in parts.sets:
+            console.print(f"{evaluated.name}: judged by {judge_name(evaluated.reward)}", style="dim", highlight=False)
             known = log.load(evaluated)
             rows = chosen_rows(evaluated, parts.settings.limit)
             done = len(completed(known, parts.settings).keys() & set(rows.tolist()))

@@ -26,7 +26,7 @@ from gainrl.training.upkeep.checkpoints import (
 )
 from gainrl.types import Policy
 
-_RECORDS = ("rollouts.jsonl", "metrics.csv")  # the table last: it tells whether all have come
+_RECORDS = ("rollouts.jsonl", "evaluations.jsonl", "metrics.csv")  # the table last: it tells whether all have come
 _WEIGHTS = "weights at the start"
 
 

@@ -33,3 +33,9 @@ def stamps(rewards: Iterable[tuple[str, Reward]]) -> dict[str, Any]:
     """What rewards want on record, by the name of what they judge: how generated programs are isolated."""
     found = {name: getattr(reward, "stamp", None) for name, reward in rewards}
     return {name: dict(stamp) for name, stamp in found.items() if isinstance(stamp, Mapping) and stamp}
+
+
+def judge_name(reward: Reward) -> str:
+    """What a reward is called for people: its class, with the function of one's own."""
+    path = getattr(reward, "path", None)
+    return f"{type(reward).__name__} ({path})" if isinstance(path, str) else type(reward).__name__

@@ -92,11 +92,12 @@ def _strangers(node: Any, path: str, tree: Tree) -> Iterator[tuple[str, str, lis
     if not isinstance(node, Mapping):
         return
     known = options_of(node, path, tree)
+    below = {} if "_target_" in node else tree  # what a constructor is given, it checks itself
     for key, child in node.items():
         if known is not None and str(key) not in known:
             yield path, str(key), known
         else:
-            yield from _strangers(child, f"{path}.{key}" if path else str(key), tree.get(str(key)) or {})
+            yield from _strangers(child, f"{path}.{key}" if path else str(key), below.get(str(key)) or {})
 
 
 def options_of(node: Mapping[str, Any], path: str, tree: Tree) -> list[str] | None:

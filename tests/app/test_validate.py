@@ -31,6 +31,11 @@ def test_everything_wrong_is_listed_at_once():
     assert [line.split()[0] for line in lines] == ["reward.worker", "curriculum.widht", "schedule.steps=0"]
 
 
+def test_what_a_constructor_is_given_it_checks_itself():
+    validate(composed("dataset=reasoning_gym", "+dataset.tasks.countdown={weight: 2}"))
+    validate(composed("reward=weighted", "+reward.weights.mine=1.0"))
+
+
 def test_values_that_must_be_given_are_asked_for():
     assert message("model=hub") == "model.source has no value; type model.source=..."
 

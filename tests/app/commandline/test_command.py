@@ -1,5 +1,6 @@
 """What people type on their first days: refused with a sentence that helps, or accepted and meant."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from gainrl.app.commandline.command import answer
 from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.commandline.help import help_text, listed_options
 from gainrl.app.errors import ConfigError
-from gainrl.app.schema import groups
+from gainrl.app.schema import groups, read_yaml
+from tests.composition import CONF
 
 COMMANDS = {one.COMMAND.name: one.COMMAND for one in (train, evaluate, rank, observe, fetch)}
 ROOT = Path(__file__).parents[3]
@@ -112,14 +114,8 @@ def test_settings_that_contradict_each_other_are_named():
 
 
 def test_a_plus_is_never_needed_and_never_changes_the_run():
-    for typed in (
-        "signal.layer=3",
-        "algorithm.overlong.buffer_fraction=0.2",
-        "dataset.level=grade",
-        "window=alpha_high",
-    ):
-        data = ("dataset=jsonl", "dataset.train=x.jsonl") if typed.startswith("dataset") else ()
-        assert composed(*data, typed) == composed(*data, f"+{typed}")
+    typed = ("algorithm.overlong.buffer_fraction=0.2", "window=alpha_high", "signal.layer=3", "logger.wandb.entity=me")
+    assert composed(*typed) == composed(*(f"+{text}" for text in typed))
 
 
 def test_what_a_constructor_takes_beyond_its_file_can_be_typed_plainly():
@@ -129,10 +125,18 @@ def test_what_a_constructor_takes_beyond_its_file_can_be_typed_plainly():
     assert composed("reward@eval.rewards.gsm8k=math", "eval=math_suite").eval.rewards.gsm8k._target_
 
 
-@pytest.mark.parametrize("template", sorted(listed_options("config")["template"]))
-def test_every_template_can_be_changed_in_every_text(template):
+def test_every_template_has_every_text():
+    """By its own file, or by that which it begins with."""
+    for name in listed_options("config")["template"]:
+        content = read_yaml(CONF / "template" / f"{name}.yaml")
+        assert {"system", "instruction", "example", "chat", "chat_arguments"} <= set(
+            content
+        ) or "defaults" in content, name
+
+
+def test_a_template_can_be_changed_in_every_text():
     texts = ["system=S", "instruction=I", "example.question=Q", "example.answer=A", "chat=plain"]
-    made = composed(f"template={template}", *(f"template.{text}" for text in texts)).template
+    made = composed("template=boxed", *(f"template.{text}" for text in texts)).template
     assert (made.system, made.instruction, made.chat) == ("S", "I", "plain")
     assert dict(made.example) == {"question": "Q", "answer": "A"}
 
@@ -234,7 +238,7 @@ def test_the_examples_of_the_help_are_accepted(command):
     lines = [line.strip() for line in text.partition("Groups (")[0].splitlines() if line.strip().startswith(one.name)]
     assert lines or command == "gainrl-fetch"
     for line in lines[1:]:
-        typed = shlex.split(line.partition("  ")[0].replace("[--resolve]", "").replace("DIR", "."))[1:]
+        typed = shlex.split(re.split(r"\s{2,}", line)[0].replace("[--resolve]", "").replace("DIR", "."))[1:]
         answer(one, typed)
 
 
@@ -244,7 +248,7 @@ def test_the_examples_of_the_help_are_accepted(command):
 def places(*arguments: str) -> tuple[str, str]:
     """Folder of a sweep, and arm of its first job."""
     accepted = [text for text in answer(COMMANDS["gainrl-train"], ["-m", *arguments]) if text != "--multirun"]
-    first = [text.split(",")[0] if not text.startswith("hydra.") else text for text in accepted]
+    first = [text if text.startswith("hydra") else text.split(",")[0] for text in accepted]
     config = Composer("config").compose([*first, "hydra.mode=MULTIRUN"])
     with resolvable(config):
         return config.hydra.sweep.dir, str(Path(config.hydra.sweep.subdir).parent)
