@@ -107,8 +107,7 @@ def timed_arithmetic() -> Iterator[list[float]]:
 
     places = [
         (angle, "direction_sums"),
-        (angle, "intra_concentration"),
-        (angle, "inter_concentration"),
+        (angle, "weighted_concentration"),
         (prefill_batch, "direction_sums"),
         (shared_prefix, "direction_sums"),
     ]

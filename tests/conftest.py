@@ -1,4 +1,5 @@
 import os
+import sys
 
 # Before the libraries are imported: no test waits for a network, none writes into the user's caches of results.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,3 +14,11 @@ import pytest
 def own_cache(tmp_path_factory) -> None:
     """Warm starts and signal values are computed once per session, and never taken from an earlier one."""
     os.environ["GAINRL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_hydra_left_behind():
+    """Hydra is one per process: what a test has started must not meet the next one."""
+    yield
+    if "hydra.core.global_hydra" in sys.modules:
+        sys.modules["hydra.core.global_hydra"].GlobalHydra.instance().clear()

@@ -7,6 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError, first_cause
+from gainrl.app.value_types import mistyped
 
 _LIGHT = ("gainrl.curricula.", "gainrl.admission.", "gainrl.datasets.templates.", "gainrl.rewards.custom.")
 _GROUPS = ("curriculum", "admission", "template", "reward")
@@ -17,6 +18,9 @@ def try_light_parts(config: DictConfig) -> None:
     for group in _GROUPS:
         node = OmegaConf.select(config, group, default=None)
         if isinstance(node, DictConfig) and str(node.get("_target_", "")).startswith(_LIGHT):
+            problems = list(mistyped(OmegaConf.to_container(node, resolve=True), group))
+            if problems:
+                raise ConfigError("\n".join(problems))
             try:
                 instantiate(node, _convert_="all")
             except InstantiationException as fault:

@@ -46,9 +46,9 @@ def forbidden(fault: BaseException) -> str | None:
     if not isinstance(fault, OSError) or fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return None
     return (
-        f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the command "
-        "runs (hydra.run.dir=... for another), gainrl's cache is in GAINRL_CACHE, those of the hub and of the datasets "
-        "library in HF_HOME: export the one that is meant as a folder that can be written"
+        f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the "
+        "command runs (hydra.run.dir=... for another), gainrl's cache is in GAINRL_CACHE, those of the hub and of the "
+        "datasets library in HF_HOME: export the one that is meant as a folder that can be written"
     )
 
 

@@ -44,6 +44,11 @@ def optional_kernels(config: DictConfig, policy: Policy) -> None:
         compile_decoder(policy)
 
 
+def longest_prompt(data: PromptDataModule) -> int:
+    """Tokens of the longest of the first prompts."""
+    return max(map(len, data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))))
+
+
 def print_expectations(
     record: RunRecord,
     module: GRPOModule,
@@ -59,8 +64,7 @@ def print_expectations(
     already. ``compiled``: whether `optional_kernels` has compiled the decoder.
     """
     plan = plan or Plan()
-    sample = data.prompts(range(min(_SAMPLED_PROMPTS, len(data.problems))))
-    longest = max(map(len, sample))
+    longest = longest_prompt(data)
     needed = expected_footprint(module, longest, plan)
     record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(

@@ -23,8 +23,8 @@ def learning_line(table: Path) -> tuple[str, bool]:
     reward = f"reward {_from_to(rewards)}" if rewards else "no reward"
     if not taught:
         return (
-            f"learning: none. In all {len(trained)} steps the completions of every prompt got the same reward ({reward}), "
-            f"so that no update had a gradient. {_advice(rewards)}",
+            f"learning: none. In all {len(trained)} steps the completions of every prompt got the same reward "
+            f"({reward}), so that no update had a gradient. {_advice(rewards)}",
             False,
         )
     accuracies = _values(rows, "eval/accuracy")

@@ -176,8 +176,8 @@ def _refuse_other_run(path: Path, there: Mapping[str, Any], now: Mapping[str, An
     if unlike:
         lines = "\n".join(f"  {line}" for line in unlike[:20])
         raise RunRefused(
-            f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run (schedule.steps may "
-            "be larger), or start anew with hydra.run.dir=..."
+            f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run "
+            "(schedule.steps may be larger), or start anew with hydra.run.dir=..."
         )
 
 

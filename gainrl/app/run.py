@@ -16,8 +16,10 @@ from rich.console import Console
 
 from gainrl.app.build import build_callbacks, build_datamodule, build_module, load_policy
 from gainrl.app.components import Components, close_parts
+from gainrl.app.fits import check_fits
 from gainrl.app.hardware import (
     check_hardware,
+    longest_prompt,
     make_trainer,
     note_memory,
     optional_kernels,
@@ -76,6 +78,7 @@ def train(
     logger = make_logger(config, folder) if ranks.leads else None
     failed = True
     try:
+        check_fits(config, components, longest_prompt(data), plan_of(config, ranks.size))
         policy = ranks.in_turn(
             partial(load_policy, components.model_source, components.template, components.splits.warm_start, console)
         )

@@ -45,7 +45,7 @@ def known_keys(primary: str = "config") -> Tree:
 
 @cache
 def groups(primary: str = "config") -> dict[str, str | None]:
-    """The groups of a primary configuration, with the node that their options fill; None for the whole configuration."""
+    """The groups of a primary configuration, with the node that their options fill; None for all of it."""
     found: dict[str, str | None] = {}
     for entry in read_yaml(config_dir() / f"{primary}.yaml")["defaults"]:
         key = next(iter(entry)) if isinstance(entry, Mapping) else entry

@@ -116,7 +116,8 @@ def _tell_of_shorter_run(folder: Path, config: DictConfig, console: Console) -> 
     found = shorter_run(folder, plain_config(config))
     if found is not None:
         console.print(
-            f"note: {found[0]} is this run up to step {found[1]}. This one begins anew; resume={found[0]} goes on from there",
+            f"note: {found[0]} is this run up to step {found[1]}. This one begins anew; "
+            f"resume={found[0]} goes on from there",
             style="yellow",
             highlight=False,
         )

@@ -46,7 +46,7 @@ _ABSENT = object()
 def check_value_types(config: DictConfig) -> None:
     """Raises ConfigError that lists every value of another type, each with what to type instead."""
     plain = OmegaConf.to_container(config, resolve=True)
-    problems = list(_of_constructors(plain, ""))
+    problems = list(mistyped(plain, ""))
     for path, wanted in _PLAIN.items():
         value = OmegaConf.select(config, path, default=_ABSENT)
         if value is not _ABSENT and not fits(value, wanted):
@@ -80,10 +80,11 @@ def _is(wanted: Any, origin: Any, kinds: tuple[Any, ...]) -> bool:
     return wanted in kinds or origin in kinds
 
 
-def _of_constructors(node: Any, path: str) -> Iterator[str]:
+def mistyped(node: Any, path: str) -> Iterator[str]:
+    """What is wrong with the values that constructors take in a plain node and below it; ``path``: its own."""
     if isinstance(node, list):
         for place, child in enumerate(node):
-            yield from _of_constructors(child, f"{path}[{place}]")
+            yield from mistyped(child, f"{path}[{place}]")
     if not isinstance(node, Mapping):
         return
     hints = _hints(str(node["_target_"])) if "_target_" in node else {}
@@ -91,7 +92,7 @@ def _of_constructors(node: Any, path: str) -> Iterator[str]:
         below = f"{path}.{key}" if path else str(key)
         if key in hints and not (isinstance(value, Mapping) and "_target_" in value) and not fits(value, hints[key]):
             yield _problem(below, value, hints[key])
-        yield from _of_constructors(value, below)
+        yield from mistyped(value, below)
 
 
 def _hints(target: str) -> dict[str, Any]:

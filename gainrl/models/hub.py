@@ -111,6 +111,20 @@ class HubModel:
                 raise ValueError(f"model.chat_template={self.chat_template} cannot be read: {fault}") from fault
         return tokenizer
 
+    def skeleton(self) -> Any:
+        """The model without memory for its weights (on the device ``meta``), adapters included."""
+        config = self.check()
+        without_dropout(config)
+        dtype = _DTYPES["float32" if self.dtype == "auto" else self.dtype]
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            if self.lora_rank:
+                model = add_adapter(model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets)
+        model.train()
+        if self.gradient_checkpointing:
+            enable_checkpointing(model)
+        return model
+
     def load(self, folder: str | Path | None = None) -> Policy:
         """The policy, in train mode, with the weights of ``folder`` where one is given (those of its warm start).
 

@@ -211,6 +211,7 @@ class Learner:
             self.module.manual_backward(result.loss)
             losses.append(result.loss.detach())
             sums = add_sums(sums, result.sums)
+            self.clock.tell(f"{len(losses)}/{len(update.plan.micro_batches)} passes")
         return sums, float(sum(losses))
 
     def micro_batch_loss(

@@ -224,7 +224,7 @@ def test_more_steps_prolong_a_given_checkpoint_and_fewer_are_refused(store, tmp_
     longer, shorter = identity(plain | {"schedule": {"steps": 5}}), identity(plain | {"schedule": {"steps": 2}})
     with pytest.warns(UserWarning, match="no best.ckpt"):
         assert find_checkpoint(given, new, begun(new), longer, Console(quiet=True))["counters"]["step"] == 3
-    with pytest.raises(RunRefused, match="schedule.steps: 3 there, 2 now"):
+    with pytest.raises(RunRefused, match=r"schedule\.steps: 3 there, 2 now"):
         find_checkpoint(given, tmp_path / "x", begun(tmp_path / "x"), shorter, Console(quiet=True))
-    with pytest.raises(RunRefused, match="schedule.steps: 3 there, 5 now"):  # its own directory holds another run
+    with pytest.raises(RunRefused, match=r"schedule\.steps: 3 there, 5 now"):  # its own directory holds another run
         find_checkpoint(None, tmp_path / "three", of_three, longer, Console(quiet=True))

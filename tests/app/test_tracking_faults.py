@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import wandb
-from lightning.pytorch import loggers
 from omegaconf import OmegaConf
 
 from gainrl.app.tracking import close_logger, make_logger
 
 RUN = {"arm": "a", "experiment": None, "sweep": None}
-CONFIG = OmegaConf.create({"seed": 0, "logger": {"wandb": {"mode": "auto", "project": "p"}}, "run": RUN})
+WANDB = {"mode": "auto", "project": "p", "entity": None, "tags": [], "notes": None, "samples_every": 25, "samples": 16}
+CONFIG = OmegaConf.create({"seed": 0, "logger": {"wandb": WANDB}, "run": RUN})
 
 
 class Unreachable:
@@ -26,14 +26,14 @@ class Unreachable:
 
 def test_a_server_that_cannot_be_reached_leaves_an_offline_run(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
-    monkeypatch.setattr(loggers, "WandbLogger", Unreachable)
+    monkeypatch.setattr("gainrl.app.tracker.Tracker", Unreachable)
     with pytest.warns(UserWarning, match="cannot be reached .*no route to host.*wandb sync"):
         assert make_logger(CONFIG, tmp_path).offline
 
 
 def test_offline_runs_do_not_try_to_connect(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(loggers, "WandbLogger", Unreachable)
+    monkeypatch.setattr("gainrl.app.tracker.Tracker", Unreachable)
     assert make_logger(CONFIG, tmp_path).offline
 
 

@@ -34,7 +34,7 @@ def messages(data: bytes) -> Iterator[bytes]:
 
 
 def read_offline(folder: Path) -> dict[str, Any]:
-    """``run`` (the message), ``config``, ``history`` (rows), ``summary`` and ``axes`` of the one offline run below a folder."""
+    """``run`` (the message), ``config``, ``history`` (rows), ``summary`` and ``axes`` of an offline run."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")

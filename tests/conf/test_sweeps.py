@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import zlib
 
 import numpy as np
 import pytest
@@ -134,9 +135,10 @@ def reports():
 
 
 def finished(job):
-    """A run as the report reads it, without any difference to another."""
+    """A run as the report reads it; its score is its own, since equal runs count once."""
     seed = next(int(entry[5:]) for entry in job if entry.startswith("seed="))
-    columns = {name: np.array([0.0, 1.0]) for name in ("step", "generated_tokens", "eval/accuracy")}
+    columns = {name: np.array([0.0, 1.0]) for name in ("step", "generated_tokens")}
+    columns["eval/accuracy"] = np.array([0.0, zlib.crc32(repr(job).encode()) / 2**32])
     return Run(",".join(job), "arm", seed, "finished", overrides=tuple(job), columns=columns)
 
 

@@ -50,5 +50,5 @@ def test_the_window_starts_where_whole_numbers_say(step):
     pool = PromptPool(104, 4, 5, 100, 8)
     curriculum = PrepoCurriculum(keep=4 / 104, live=False)  # 104 candidates: the whole pool
     curriculum.start(pool, SignalScores("perplexity", np.arange(104.0), "low"), 0)
-    pool.step = step
+    pool.counters.step = step
     assert curriculum.propose(4).tolist() == list(range(step, step + 4))  # step / 100 of 104 - 4

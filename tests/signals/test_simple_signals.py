@@ -198,8 +198,9 @@ def test_every_config_names_all_settings_of_its_signal_and_no_other(path):
     assert module.rsplit(".", 1)[-1] == path.stem
     signal = getattr(import_module(module), name)
     assert set(config) | set(defaults) == set(inspect.signature(signal).parameters)
+    typed = {key: value for key, value in config.items() if not str(value).startswith("${")}  # others have defaults
     if not defaults:
-        assert isinstance(signal(**config), Signal)
+        assert isinstance(signal(**typed), Signal)
 
 
 def test_settings_that_change_the_numbers_change_the_fingerprint():

@@ -1,4 +1,5 @@
 from collections import Counter
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -190,12 +191,15 @@ def test_settings_without_meaning_are_refused(options, hint):
 
 def callback(**options):
     evaluated, engine = made()
+    policy = Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id)
     module = SimpleNamespace(
-        policy=Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id),
+        policy=policy,
+        trained=policy,
         engine=engine,
         reward=evaluated.reward,
         clock=PhaseClock(),
         ranks=Ranks(),
+        rolling_out=nullcontext,
     )
     data = SimpleNamespace(template=Template(), held_out=evaluated.problems, compare_by="level")
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)

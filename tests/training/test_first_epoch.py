@@ -28,7 +28,7 @@ def rows_by_step(loader, tmp_path, refresh, *, steps):
         steps_per_epoch=2,
         total_steps=steps,
         group_size=4,
-        seed=0,
+        runtime=module.runtime,
     )
     fit(module, data, [refresh(tmp_path)])
     return curriculum.seen

@@ -62,7 +62,7 @@ def _hydra_flags(typed: Typed) -> list[str]:
 
 
 def run_command(command: Command, main: Callable[[], object]) -> int | None:
-    """Checks ``sys.argv``, runs the Hydra function, and puts any fault into a sentence; the exit code if it was refused."""
+    """Checks ``sys.argv``, runs the Hydra function, and turns a fault into a sentence; the exit code if refused."""
     asked = "HYDRA_FULL_ERROR" in os.environ
     try:
         sys.argv[1:] = answer(command, sys.argv[1:])

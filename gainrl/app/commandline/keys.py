@@ -1,4 +1,4 @@
-"""Every key that was typed is one that something reads: unknown groups, options and settings are refused with the nearest.
+"""Something reads every key that was typed: unknown groups, options and settings are refused with the nearest.
 
 A ``+`` is never needed and never decides anything: what the configuration has is set, what a constructor takes beyond
 that is added, and anything else is refused, with or without it.
@@ -23,8 +23,8 @@ from gainrl.app.signatures import NoSuchTarget
 
 _ABSENT = object()
 # Whatever the groups, these nodes have the same keys.
-_OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.", "hydra.hydra_logging.",
-         "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
+_OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.",
+         "hydra.hydra_logging.", "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
 _FIXED = {"seed", "schedule", "evaluation", "records", "checkpoint", "faults", "resume", "retry_failed", "data_dir",
           "profile", "trainer", "logger", "hydra", "run"}  # fmt: skip
 

@@ -3,7 +3,7 @@
 ``-m experiment=gsm8k_0.5b baseline=gain_rl,vanilla_grpo seed=0,1`` runs in
 ``runs/sweeps/experiment-gsm8k_0.5b,baseline/baseline-gain_rl/s0``: values that are added to a swept setting go into the
 same folder, another shared setting makes another. A sweep file's folder begins with its name, and an experiment stays
-in the names of its arms, so that one folder can hold its cells. Whoever types ``hydra.sweep.dir`` gets full names there.
+in the names of its arms, so that one folder can hold its cells. With ``hydra.sweep.dir`` typed, names are full.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gainrl.app.commandline.settings import Setting
+from gainrl.app.commandline.settings import Setting, quoted
 from gainrl.report.plan import arm_name
 
 _PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra/sweeper")
@@ -43,7 +43,8 @@ def sweep_places(settings: Sequence[Setting], config: DictConfig) -> list[str]:
 
 
 def _folder(name: str) -> str:
-    return f"hydra.sweep.dir={Path('runs/sweeps') / name}"
+    text = str(Path("runs/sweeps") / name)
+    return f"hydra.sweep.dir={quoted(text) if ',' in text else text}"  # else a comma would separate two values
 
 
 def _texts(settings: Sequence[Setting], naming: DictConfig) -> list[str]:

@@ -124,8 +124,8 @@ def _not_a_setting(argument: str, head: str, equals: str, before: str | None) ->
 
 def _unreadable(argument: str, key: str, value: str) -> str:
     return (
-        f"{argument!r} cannot be read: a text with any of , = : ' \" [ ] {{ }} ( ) \\ needs quotes of its own inside those "
-        f"of the shell; type {shell(f'{key}={quoted(value)}')}\nor put the text into a file and type {key}=@FILE"
+        f"{argument!r} cannot be read: a text with any of , = : ' \" [ ] {{ }} ( ) \\ needs quotes inside "
+        f"those of the shell; type {shell(f'{key}={quoted(value)}')}\nor put the text into a file and type {key}=@FILE"
     )
 
 
@@ -133,8 +133,8 @@ def _several_values(argument: str, key: str, value: str, multirun: bool) -> str:
     if _is_prose(value):
         text = shell(f"{key}={quoted(value)}")
         return (
-            f"{argument!r} names several values because of its comma. If it is one text, type {text}, or {key}=@FILE with "
-            f"the text in a file"
+            f"{argument!r} names several values because of its comma. If it is one text, type {text}, or "
+            f"{key}=@FILE with the text in a file"
             + ("" if not multirun else f"; if it is several, quote each: {shell(f'{key}=' + _each_quoted(value))}")
         )
     return (
@@ -144,7 +144,7 @@ def _several_values(argument: str, key: str, value: str, multirun: bool) -> str:
 
 
 def _is_prose(value: str) -> bool:
-    """Whether a value with a comma reads like a sentence: a space follows a comma, and no quotes or brackets are there."""
+    """Whether a value with a comma reads like a sentence: a space follows a comma, without quotes or brackets."""
     return ", " in value and not re.search(r"['\"\[\]{}()]", value)
 
 

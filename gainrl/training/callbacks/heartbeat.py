@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -30,6 +31,7 @@ class Heartbeat(Callback):
         self._now = now
         self._said = now()
         self._total = 0
+        self._line = ""
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
@@ -37,16 +39,23 @@ class Heartbeat(Callback):
             return
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._total, self._said = data.pool.total_steps, self._now()
-        pl_module.clock.listener = lambda doing: self._beat(trainer, pl_module, doing)
+        pl_module.clock.listener = lambda doing: self._beat(pl_module, doing)
 
-    def _beat(self, trainer: lightning.Trainer, module: GRPOModule, doing: str) -> None:
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, GRPOModule)
+        pace, left = remaining(trainer, pl_module)  # here, where no step is half done
+        row = outputs["metrics"]
+        self._line = (
+            f"  reward {row['reward']:.2f}, informative {row['informative_groups']:.0%}, {pace:.1f} s a step, "
+            f"{spoken(left)} left"
+        )
+
+    def _beat(self, module: GRPOModule, doing: str) -> None:
         if self._now() - self._said < _SECONDS_OF_SILENCE:
             return
-        step = module.counters.step
-        text = f"step {step:>5}/{self._total}  {doing}"
-        if step:
-            pace, left = remaining(trainer, module)
-            text += f"  {pace:.1f} s a step, {spoken(left)} left"
+        text = f"step {module.counters.step:>5}/{self._total}  {doing}{self._line}"
         self.console.print(text, style="dim", highlight=False)
         self._said = self._now()
 

@@ -99,11 +99,13 @@ class ProgressDisplay(Callback):
         if "eval/accuracy" not in metrics or self._reported_at == step:
             return
         self._reported_at = step
-        levels = [f"{value:.2f}" for name, value in metrics.items() if name.startswith("eval/accuracy/level_")]
+        groups = {
+            kind: [f"{value:.2f}" for name, value in metrics.items() if name.startswith(f"eval/accuracy/{kind}_")]
+            for kind in ("level", "source")
+        }
         counters = module.counters
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         text = f"step {counters.step:>5}/{data.pool.total_steps}  held-out accuracy {metrics['eval/accuracy']:.3f}"
-        if levels:
-            text += f"  by level {' '.join(levels)}"
+        text += "".join(f"  by {kind} {' '.join(values)}" for kind, values in groups.items() if values)
         seconds = sum(module.clock.seconds.values())
         self.console.print(f"{text}  [dim]{counters.prompts:,} prompts, {seconds:.0f} s[/dim]", highlight=False)

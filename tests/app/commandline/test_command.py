@@ -234,7 +234,7 @@ def test_the_examples_of_the_help_are_accepted(command):
     lines = [line.strip() for line in text.partition("Groups (")[0].splitlines() if line.strip().startswith(one.name)]
     assert lines or command == "gainrl-fetch"
     for line in lines[1:]:
-        typed = shlex.split(line.partition("   ")[0].replace("[--resolve]", "").replace("DIR", "."))[1:]
+        typed = shlex.split(line.partition("  ")[0].replace("[--resolve]", "").replace("DIR", "."))[1:]
         answer(one, typed)
 
 
@@ -244,7 +244,7 @@ def test_the_examples_of_the_help_are_accepted(command):
 def places(*arguments: str) -> tuple[str, str]:
     """Folder of a sweep, and arm of its first job."""
     accepted = [text for text in answer(COMMANDS["gainrl-train"], ["-m", *arguments]) if text != "--multirun"]
-    first = [text.split(",")[0] if not text.startswith("hydra.job") else text for text in accepted]
+    first = [text.split(",")[0] if not text.startswith("hydra.") else text for text in accepted]
     config = Composer("config").compose([*first, "hydra.mode=MULTIRUN"])
     with resolvable(config):
         return config.hydra.sweep.dir, str(Path(config.hydra.sweep.subdir).parent)

@@ -167,7 +167,7 @@ def test_the_stamp_names_the_isolation_that_holds(reward):
         ({"isolation": "docker"}, "use auto, bubblewrap, landlock or unsafe"),
         ({"workers": 0}, "at least 1"),
         ({"time_limit_seconds": 0}, "time_limit_seconds=0 leaves a program no room"),
-        ({"memory_mb": 16}, "use at least 128"),
+        ({"memory_mb": 16}, "use a number, at least 128"),
         ({"max_error_rate": 10}, "a number from 0 to 1"),
         ({"tolerance": -1.0}, "tolerance=-1.0 is no distance"),
         ({"thinking": "none", "prompt_opens_thinking": True}, "contradicts"),
