@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from gainrl.functional.advantages import AdvantageSettings
@@ -102,10 +103,27 @@ PRESETS = {
 
 
 def load(name):
-    preset = OmegaConf.to_container(composed(f"algorithm={name}").algorithm, resolve=True)
+    preset = OmegaConf.to_container(composed(f"algorithm={name}").algorithm)
+    assert preset.pop("_target_") == "gainrl.training.algorithm.Algorithm"
     targets = [preset[node].pop("_target_") for node in ("objective", "advantage")]
     assert targets == ["gainrl.functional.objectives.Objective", "gainrl.functional.advantages.AdvantageSettings"]
     return preset
+
+
+def leaves(node, path=()):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "grpo"])
+def test_a_preset_states_what_differs_from_grpo_and_nothing_else(name):
+    base, own = (yaml.safe_load((FOLDER / f"{each}.yaml").read_text(encoding="utf-8")) for each in ("grpo", name))
+    assert own.pop("defaults") == ["grpo", "_self_"]
+    same = dict(leaves(base)).items() & {item for item in leaves(own) if not isinstance(item[1], list)}
+    assert not same
 
 
 @pytest.mark.parametrize("name", PRESETS)
