@@ -25,7 +25,7 @@ def logprobs(policy):
     return inside(
         policy.model,
         lambda: completion_scores(policy, build_prompts([4, 7]), IDS, LENGTHS, 2, share_prompts=False),
-    ).logprobs
+    ).logprobs.detach()
 
 
 def held(model):
