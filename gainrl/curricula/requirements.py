@@ -44,6 +44,16 @@ def need_signal(curriculum: str, signal: SignalScores | None, pool: PromptPool, 
     return signal
 
 
+def need_angles_for(keep: str, signal: SignalScores) -> None:
+    """Raises ValueError where ``keep`` speaks of angles and the signal is another."""
+    words = {"concentrated": "easiest", "spread": "hardest"}
+    if keep in words and not signal.name.startswith("angle"):
+        raise ValueError(
+            f"keep={keep} speaks of angles and signal={signal.name} has none: type keep={words[keep]} for the same end "
+            "of any signal"
+        )
+
+
 def need_levels(curriculum: str, pool: PromptPool) -> np.ndarray:
     """``[N]`` class of each prompt, numbered from 0 in ascending order of level; raises ValueError if one has none."""
     missing = pool.size if pool.levels is None else int((pool.levels < 0).sum())
