@@ -1,8 +1,8 @@
-"""Plain GRPO on a part of the pool: its easiest, hardest or middle prompts by a signal, or random ones.
+"""Plain sampling from a part of the pool: its easiest, hardest or middle prompts by a signal, or random ones.
 
-"Hard Examples Are All You Need" (arXiv 2508.14094) estimates pass rates with the base model, keeps the 10% of prompts that
-it passes least often, and trains on those; `baseline=hardest_fraction` is that rule. The part is chosen once, with the
-values that the signal has at the start, however often the signal is measured later.
+"Hard Examples Are All You Need" (arXiv 2508.14094) measures pass rates with the base model and trains on the 10% of
+prompts that it passes least often; `baseline=hardest_fraction` is that rule. The part is chosen once, by the values
+that the signal has at the start, however often the signal is measured later.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gainrl.curricula.pool import PromptPool
-from gainrl.curricula.requirements import between, need_angles_for, need_signal, one_of
+from gainrl.curricula.requirements import between, need_angles_for, need_part, need_signal, one_of
 from gainrl.curricula.uniform import UniformCurriculum
 from gainrl.functional.ranking import KEEP, kept_part, rank_order
 from gainrl.functional.rounding import ceil_product
@@ -22,9 +22,10 @@ from gainrl.types import SignalScores
 
 
 class FractionCurriculum(UniformCurriculum):
-    """Draws like `UniformCurriculum` from ``keep_fraction`` of the pool; ``keep``: see `functional.ranking.kept_part`.
+    """Draws as `UniformCurriculum` does, from ``keep_fraction`` of the pool.
 
-    Raises ValueError for values out of range, and at `start` if the run has no signal or the part too few prompts.
+    ``keep`` says which part (`functional.ranking.kept_part`). Raises ValueError for values out of range, and at `start`
+    if the run has no signal, or the part cannot fill a step.
     """
 
     def __init__(self, *, keep_fraction: float = 0.1, keep: str = "hardest") -> None:
@@ -35,13 +36,14 @@ class FractionCurriculum(UniformCurriculum):
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         signal = need_signal("fraction", signal, pool, "signal=pass_rate (or signal=angle, signal=length)")
         need_angles_for(self.keep, signal)
-        order = rank_order(signal.values, signal.learn_first, generator(seed, "selection", "ties"))
         count = ceil_product(self.keep_fraction, pool.size)
+        need_part(pool, self.keep_fraction, count)
+        order = rank_order(signal.values, signal.learn_first, generator(seed, "selection", "ties"))
         kept = kept_part(order, signal.values, count, self.keep, generator(seed, "selection", "kept"))
         self._begin(pool, np.sort(kept), seed)
 
     def metrics(self) -> dict[str, float]:
-        """``kept``: prompts in the part; ``pass`` and ``share_of_pass`` as of `UniformCurriculum`."""
+        """``kept``: prompts in the part; ``pass`` and ``share_of_pass`` as `UniformCurriculum` has them."""
         return super().metrics() | {"kept": float(len(self._rows))}
 
     def state_dict(self) -> dict[str, Any]:

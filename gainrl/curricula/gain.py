@@ -28,7 +28,7 @@ import numpy as np
 
 from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pool import PromptPool
-from gainrl.curricula.requirements import between, need_angles_for, need_prompts, need_signal, one_of
+from gainrl.curricula.requirements import between, need_angles_for, need_part, need_prompts, need_signal, one_of
 from gainrl.functional.centers import (
     CENTER_UPDATES,
     USES_ACCURACY,
@@ -48,8 +48,9 @@ class GainCurriculum(CurriculumDefaults):
 
     ``width``, ``step_scale`` and ``initial_center`` are fractions of the kept prompts, or ranks if ``absolute``;
     ``step_scale=None`` is half as many ranks as an epoch has prompts.
-    ``keep_fraction`` keeps that share of the pool and ``keep`` says which (`functional.ranking.kept_part`); ``reversed``
-    serves the kept prompts from their other end. ``alpha``, ``beta``, ``gamma``, ``update``: see `functional.centers`.
+    ``keep_fraction`` keeps that share of the pool, and ``keep`` says which part (`functional.ranking.kept_part`).
+    ``reversed`` serves the kept prompts from their other end. ``alpha``, ``beta``, ``gamma``, ``update``: see
+    `functional.centers`.
 
     Raises ValueError for values out of range, and at `start` if the run has no signal or too few prompts.
     """
@@ -97,7 +98,7 @@ class GainCurriculum(CurriculumDefaults):
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         self._pool, self._seed = pool, seed
         self._kept = ceil_product(self.keep_fraction, pool.size)
-        need_prompts(pool, self._kept, pool.prompts_per_step)
+        need_part(pool, self.keep_fraction, self._kept)
         self._unit = 1 if self.absolute else self._kept
         self._step = pool.prompts_per_epoch / 2 if self.step_scale is None else self.step_scale * self._unit
         self._epoch = self._position = self._refills = 0

@@ -45,12 +45,12 @@ def need_signal(curriculum: str, signal: SignalScores | None, pool: PromptPool, 
 
 
 def need_angles_for(keep: str, signal: SignalScores) -> None:
-    """Raises ValueError where ``keep`` speaks of angles and the signal is another."""
+    """Raises ValueError where ``keep`` names an end of the angles and the signal is another."""
     words = {"concentrated": "easiest", "spread": "hardest"}
     if keep in words and not signal.name.startswith("angle"):
         raise ValueError(
-            f"keep={keep} speaks of angles and signal={signal.name} has none: type keep={words[keep]} for the same end "
-            "of any signal"
+            f"curriculum.keep={keep} names an end of the angles and the run's signal is {signal.name}: type "
+            f"curriculum.keep={words[keep]}, which is the same end of any signal"
         )
 
 
@@ -72,4 +72,16 @@ def need_prompts(pool: PromptPool, available: int, n: int, excluded: int = 0) ->
             f"{n} distinct prompts were asked for, but only {available} of the pool's {pool.size} can be drawn"
             + (f" besides the {excluded} already in this step" if excluded else "")
             + ": lower prompts_per_step or use more problems"
+        )
+
+
+def need_part(pool: PromptPool, keep_fraction: float, count: int) -> None:
+    """Raises ValueError unless the ``count`` prompts that ``keep_fraction`` keeps can fill a step."""
+    need_prompts(pool, pool.size, pool.prompts_per_step)
+    if count < pool.prompts_per_step:
+        least = math.ceil(1000 * pool.prompts_per_step / pool.size) / 1000
+        raise ValueError(
+            f"curriculum.keep_fraction={keep_fraction} keeps {count} of {pool.size} prompts, and a step has "
+            f"{pool.prompts_per_step}: type curriculum.keep_fraction={least:g} or more, or lower "
+            "schedule.prompts_per_step"
         )

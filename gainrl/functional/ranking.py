@@ -46,21 +46,19 @@ def kept_part(order: np.ndarray, values: np.ndarray, count: int, keep: str, rng:
     """The ``count`` rows of ``order`` that ``keep`` names, in the order they had.
 
     ``easiest`` (of angles: ``concentrated``) takes the end that is learnt first, ``hardest`` (``spread``) the other
-    end, ``middle`` the rows around the middle of those whose value is known, ``random`` any rows. Rows whose value is
-    NaN are at no end and are taken last. Raises ValueError for another word.
+    end, ``middle`` the rows around the middle, ``random`` any rows, the same for every order of the same rows. Rows
+    whose value is NaN lie nowhere on the signal and are taken only once all others are. Raises ValueError for another
+    word.
     """
     if keep not in KEEP:
         raise ValueError(f"keep={keep!r} names no part of the pool: type one of {', '.join(KEEP)}")
-    places = np.arange(len(order))
     known = int((~np.isnan(values[order])).sum())  # they come first
-    if keep in ("easiest", "concentrated"):
+    if keep in ("easiest", "concentrated") or count >= known:
         return order[:count]
     if keep == "random":
-        return order[np.sort(rng.choice(places, count, replace=False))]
-    if keep == "middle":
-        low = max(0, (known - count) // 2)
-        return order[low : low + count]
-    low = max(0, known - count)  # hardest, spread
+        lot = rng.permutation(len(values))  # of each row
+        return order[np.sort(np.argsort(lot[order[:known]])[:count])]
+    low = (known - count) // 2 if keep == "middle" else known - count
     return order[low : low + count]
 
 

@@ -29,6 +29,7 @@ NAMES = [
     "half_data_angle",
     "half_data_random",
     "hard_to_easy",
+    "hardest_fraction",
     "learnability",
     "length_order",
     "mopps",
