@@ -39,6 +39,11 @@ class Problem:
     source: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def source_name(self) -> str:
+        """The source without the path in front of it; of a mixture, the name of the data set."""
+        return self.source.rpartition("/")[2]
+
 
 class ProblemSet(Protocol):
     """A read-only, possibly memory-mapped list of problems with stable row numbers."""

@@ -57,7 +57,7 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
 
 
 def build_datamodule(config: DictConfig, components: Components, runtime: Runtime) -> PromptDataModule:
-    return PromptDataModule(
+    data = PromptDataModule(
         splits=components.splits,
         template=components.template,
         curriculum=components.curriculum,
@@ -67,6 +67,8 @@ def build_datamodule(config: DictConfig, components: Components, runtime: Runtim
         group_size=components.algorithm.group_size,
         runtime=runtime,
     )
+    data.pool.column = data.problems.column
+    return data
 
 
 def build_module(

@@ -90,6 +90,8 @@ def build_components(config: DictConfig) -> Components:
         splits = replace(splits, train=at_most(train, config.data_limit), held_out=held_out, lessons=lessons)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
         require_judgeable(reward, training_problems(splits))
+        if hasattr(curriculum, "check"):
+            curriculum.check(training_problems(splits))
         signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault

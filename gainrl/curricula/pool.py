@@ -5,7 +5,7 @@ The framework owns and updates the pool: every curriculum reads the same history
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,13 +69,18 @@ class PromptHistory:
 _HISTORY_ARRAYS = ("visits", "last_step", "last_pass_rate", "first_pass_rate", "run_solved", "run_failed")
 
 
+def _no_column(name: str) -> np.ndarray | None:
+    return None
+
+
 @dataclass(slots=True)
 class PromptPool:
     """``size`` prompts; ``levels`` (``[N]`` int, -1 unknown) and ``difficulties`` (``[N]`` float, NaN unknown) or None.
 
     ``prompts_per_step`` and ``steps_per_epoch`` say how the run consumes prompts and ``total_steps`` how long it is.
     ``counters`` are the run's own, so that ``step`` (rollout steps that are complete) is the run's step. ``measure``
-    measures the run's signal on some rows under the current policy; None where the run cannot.
+    measures the run's signal on some rows under the current policy; None where the run cannot. ``column`` reads what
+    few curricula need of the problems: ``[N]`` values of ``id`` or ``source``, None where there are none.
     """
 
     size: int
@@ -87,6 +92,7 @@ class PromptPool:
     difficulties: np.ndarray | None = None
     measure: LiveSignal | None = None
     counters: Counters = field(default_factory=Counters)
+    column: Callable[[str], np.ndarray | None] = _no_column
     history: PromptHistory = field(init=False)
 
     def __post_init__(self) -> None:

@@ -65,6 +65,22 @@ def need_levels(curriculum: str, pool: PromptPool) -> np.ndarray:
     return np.unique(pool.levels, return_inverse=True)[1]
 
 
+def need_sources(curriculum: str, sources: np.ndarray | None) -> tuple[list[str], np.ndarray]:
+    """Names of the sources and ``[N]`` the number of each prompt's source; raises ValueError for fewer than two.
+
+    ``sources``: ``[N]`` texts; a path in front of a name (``reasoning_gym/gcd``) is no part of it.
+    """
+    found = np.array([] if sources is None else [str(one).rpartition("/")[2] for one in sources])
+    names, numbers = np.unique(found, return_inverse=True)
+    if len(names) < 2:
+        given = f"only {names[0]!r}" if len(names) else "none"
+        raise ValueError(
+            f"curriculum={curriculum} chooses between the sources of the data, and this data set has {given}: type "
+            "dataset=mixture with several data sets, or dataset=short_tasks"
+        )
+    return names.tolist(), numbers
+
+
 def need_prompts(pool: PromptPool, available: int, n: int, excluded: int = 0) -> None:
     """Raises ValueError unless ``n`` distinct prompts can be had."""
     if n > available:

@@ -16,15 +16,19 @@ from gainrl.functional.streams import generator
 from gainrl.types import Curriculum, EpochFeedback
 from tests.curricula.simulated import easy_first, one_step, pool_for, run, staircase
 
+ANCHORS = pathlib.Path(__file__).parent / "anchors"
 VARIANTS = {
     "adarft frozen": {"frozen_per_epoch": True, "unseen_first": True},
     "adarft rank": {"difficulty": "rank"},
+    "bandit dump": {"rule": "dump", "temperature": 0.1},
+    "bandit tscl": {"rule": "tscl", "temperature": 0.1, "uniform": 0.1},
     "e2h gaussian": {"schedule": "gaussian"},
     "fraction random": {"keep": "random"},
     "gain half": {"keep_fraction": 0.5, "reversed": True},
     "gain middle": {"keep_fraction": 0.5, "keep": "middle"},
     "gain released": {"update": "released_trl", "bounded": False},
     "mastery span": {"span": 3, "window": 2},
+    "mopps bots": {"factor": None, "memory": 0.8, "implicit": 0.2, "strong": f"{ANCHORS}/strong.csv"},
     "mopps threshold": {"pick": "threshold", "memory": 0.5},
     "ordered sorted_epochs": {"mode": "sorted_epochs"},
     "prepo static": {"live": False},
