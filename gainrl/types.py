@@ -366,6 +366,34 @@ class Curriculum(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Prospects:
+    """What is known of a step's ``P`` prompts before their completions are drawn.
+
+    ``rates``: ``[P]`` pass rates to expect, inside (0, 1). ``budget``: completions that the step may draw in all;
+    ``group_size`` of them per prompt on average.
+    """
+
+    rates: np.ndarray
+    budget: int
+    group_size: int
+
+
+class Allocation(Protocol):
+    """Shares the completions of a step among its prompts. Holds nothing between two steps."""
+
+    def plan(self, prospects: Prospects) -> np.ndarray:
+        """``[P]`` completions of each prompt to begin with, one at least and no more than the budget in all."""
+        ...
+
+    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
+        """``[P]`` further completions of each prompt, at most ``left`` in all; asked again until all are 0.
+
+        ``groups``: what each prompt has shown so far, one with all its completions.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class AdmissionDecision:
     """Which groups train (indices into the list given), which do not, and how many more are wanted."""
 
