@@ -37,7 +37,7 @@ from gainrl.rewards.statements import (
     same_equation,
 )
 from gainrl.rewards.structure import read_group, split_items
-from gainrl.rewards.units import size_ratio, split_unit
+from gainrl.rewards.units import Unit, size_ratio, split_unit
 from gainrl.rewards.words import read_words, remarks_agree, split_remark
 
 # A bound in words is no unit.
@@ -228,10 +228,11 @@ def _same_with_units(answer: str, reference: str, tolerance: float | None) -> bo
     """Whether two expressions agree, their units converted where both have one."""
     head, unit = split_unit(answer)
     expected_head, expected_unit = split_unit(reference)
-    if unit is not None and unit.ambiguous:
-        head, unit = answer, None
-    if expected_unit is not None and expected_unit.ambiguous:
-        expected_head, expected_unit = reference, None
+    if not (_is_written_out(unit, expected_unit) or _is_written_out(expected_unit, unit)):
+        if unit is not None and unit.ambiguous:
+            head, unit = answer, None
+        if expected_unit is not None and expected_unit.ambiguous:
+            expected_head, expected_unit = reference, None
     ratio = size_ratio(unit, expected_unit)
     if ratio is None:
         return False
@@ -241,6 +242,13 @@ def _same_with_units(answer: str, reference: str, tolerance: float | None) -> bo
     if ratio != 1:
         head = rf"\frac{{{ratio.numerator}}}{{{ratio.denominator}}} \cdot ({head})"
     return same_expression(head, expected_head, tolerance)
+
+
+def _is_written_out(unit: Unit | None, letters: Unit | None) -> bool:
+    r"""Whether a unit says that letters are a unit too: ``5\text{ m/s}`` beside ``5 m/s``."""
+    if unit is None or letters is None or unit.ambiguous or not letters.ambiguous:
+        return False
+    return unit.dimensions is not None and unit.dimensions == letters.dimensions
 
 
 def _match_in_order(items: Sequence[str], expected: Sequence[str], tolerance: float | None) -> bool:

@@ -46,9 +46,15 @@ class Extraction:
 
 def last_box(text: str) -> str | None:
     r"""The content of the complete ``\boxed{}`` or ``\fbox{}`` that starts last, or None. ``\boxed 5`` is read too."""
+    starts = [place for name in ("boxed", "fbox") if (place := text.find(name)) >= 0]
+    if not starts:
+        return None
+    start = min(starts)  # braces before the first box close nothing of it
+    while start and text[start - 1] == "\\":
+        start -= 1
     open_braces: list[int] = []  # where the content of a box starts; -1 for any other brace
     found: tuple[int, int] | None = None
-    for token in _BRACE.finditer(text):
+    for token in _BRACE.finditer(text, start):
         mark = token.group()
         if token["bare"]:
             if found is None or token.start("bare") > found[0]:

@@ -23,7 +23,7 @@ _TEXTS = _commands("text textrm textbf textit textsf texttt textsc textnormal te
 _DROPPED = _commands(
     "left right middle displaystyle textstyle scriptstyle limits nolimits big Big bigg Bigg bigl bigr Bigl Bigr biggl "
     "biggr Biggl Biggr ensuremath underline boxed fbox emph boldsymbol bm mathbf mathsf mathit mathtt bf it sf tt "
-    "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small"
+    "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small checkmark"
 )
 # The first argument goes, what follows stays: \textcolor{blue}{7}.
 _DROPPED_WITH_ARGUMENT = _commands("textcolor color phantom hphantom vphantom hspace vspace label tag")
@@ -40,7 +40,8 @@ _SYNONYMS = {
     r"\wedge": r"\text{ and }", r"\backslash": r"\setminus", r"\smallsetminus": r"\setminus", r"\imath": "i",
     r"\textpi": r"\pi", r"\textdollar": r"\$", r"\pounds": "£", r"\euro": "€", r"\texteuro": "€", r"\cent": "¢",
     r"\textcent": "¢", r"\ohm": r"\Omega", r"\micro": r"\mu", r"\celsius": r"^\circ C", r"\percent": r"\%",
-    r"\implies": r"\to", r"\R": r"\mathbb{R}", r"\Z": r"\mathbb{Z}", r"\N": r"\mathbb{N}", r"\Q": r"\mathbb{Q}",
+    r"\implies": r"\to", r"\overrightarrow": r"\vec",
+    r"\R": r"\mathbb{R}", r"\Z": r"\mathbb{Z}", r"\N": r"\mathbb{N}", r"\Q": r"\mathbb{Q}",
     r"\C": r"\mathbb{C}", r"\reals": r"\mathbb{R}", r"\arcsec": r"\operatorname{arcsec}",
 }  # fmt: skip
 _DEGREE = {r"\circ", r"\degree", r"\textdegree", r"\deg"}
@@ -169,6 +170,8 @@ def _text(content: str, command: str) -> str:
         return _UPRIGHT[name]
     if name in _FUNCTIONS and (command == r"\operatorname" or name not in ("min", "max", "sec")):
         return rf"\{name} "
+    if not name:
+        return " "
     if command == r"\operatorname":
         return rf"\operatorname{{{name}}}"
     for mark in (r"\,", r"\ ", r"\;", r"\:", r"\!", r"\quad", "~", "$"):

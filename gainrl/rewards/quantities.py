@@ -11,7 +11,8 @@ from gainrl.rewards.vocabulary import CARDINALS, Dimensions
 
 _PART = re.compile(
     r"(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:\s*/\s*[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})\s*"
-    r"(?P<unit>\\text\s*\{\s*[A-Za-z.]+\s*\}|[A-Za-z]+\.?|\^\\circ|\\?\$)\s*(?:(?:,|\\text\s*\{\s*,?\s*(?:and)?\s*\}|and(?![A-Za-z]))\s*)*"
+    r"(?P<unit>\\text\s*\{\s*[A-Za-z.]+\s*\}|[A-Za-z]+\.?|\^\\circ|\\?\$)\s*"
+    r"(?P<sign>\+(?=\s*[0-9\\]))?\s*(?:(?:,|\\text\s*\{\s*,?\s*(?:and)?\s*\}|and(?![A-Za-z]))\s*)*"
 )
 _INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _CLOCK = re.compile(
@@ -34,9 +35,9 @@ class Quantity:
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """A quantity of one or more parts with units of one dimension, each smaller than the one before."""
+    """A quantity of several parts with units of one dimension, each smaller than the one before or added by a sign."""
     plain = _INSIDE_TEXT.sub(r" \1 ", text).strip()
-    place, total, sizes, dimensions = 0, Fraction(0), list[Fraction](), None
+    place, total, sizes, dimensions, added = 0, Fraction(0), list[Fraction](), None, False
     while place < len(plain):
         part = _PART.match(plain, place)
         if part is None:
@@ -44,12 +45,12 @@ def read_quantity(text: str) -> Quantity | None:
         number = read_number(f"{part['number']} {part['unit']}")
         if number is None or number.unit is None or number.unit.dimensions is None:
             return None
-        if dimensions not in (None, number.unit.dimensions) or (sizes and number.unit.size >= sizes[-1]):
+        if dimensions not in (None, number.unit.dimensions) or (sizes and number.unit.size >= sizes[-1] and not added):
             return None
         dimensions = number.unit.dimensions
         total += number.value * number.unit.size
         sizes.append(number.unit.size)
-        place = part.end()
+        place, added = part.end(), part["sign"] is not None
     return Quantity(total, dimensions) if dimensions is not None and len(sizes) > 1 else None
 
 

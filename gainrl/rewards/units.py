@@ -38,9 +38,10 @@ _TEXT_TOKEN = re.compile(
 )
 # Where a unit may begin: after a number, a closing bracket, a letter or \pi.
 _START = re.compile(
-    r"(?<=[0-9A-Za-z.)}\]%!])\s*(?=\\text\s*\{)|(?<=[0-9A-Za-z)}])\s*(?=\^\\circ)|(?<=[0-9.)}%!A-Za-z])\s+(?=[A-Za-zµμΩ$€£¥₹¢\\])"
+    r"(?<=[0-9A-Za-z.)}\]%!])\s*(?=(?:\\frac\s*\{\s*)?\\text\s*\{)|(?<=[0-9A-Za-z)}])\s*(?=\^\\circ)|(?<=[0-9.)}%!A-Za-z])\s+(?=[A-Za-zµμΩ$€£¥₹¢\\])"
     r"|(?<=[0-9])(?=[A-Za-zµμΩ])|(?<=[0-9])\s*(?=[^\x00-\x7f]|\\(?:mu|Omega|AA|\$)|[$'\"])"
 )
+_FRACTION = re.compile(r"\\frac\s*\{((?:\s*\\text\s*\{[^{}]*\}|[^{}])*)\}\s*\{((?:\s*\\text\s*\{[^{}]*\}|[^{}])*)\}")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _LONE_LETTER = re.compile(r"[A-Za-z](?![A-Za-z])")
 _GREEK = {r"\mu": "μ", r"\Omega": "Ω", r"\AA": "Å"}
@@ -96,7 +97,7 @@ def size_ratio(left: Unit | None, right: Unit | None) -> Fraction | None:
 
 def read_unit(tail: str) -> Unit | None:
     """The unit that a whole text spells, or None."""
-    words = _words(tail)
+    words = _words(_FRACTION.sub(r"\1/\2", tail) if tail.startswith(r"\frac") else tail)
     if not words or words[0] in (("a", False), ("an", False), ("the", False)):
         return None
     factor = Fraction(1)

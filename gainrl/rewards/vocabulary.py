@@ -148,6 +148,7 @@ _PARTS = {
 SCALES |= {f"{word}s": scale for word, scale in SCALES.items() if word.isascii()}
 SCALES |= {word: Fraction(1, size) for word, size in _PARTS.items()} | {"halves": Fraction(1, 2)}
 SCALES |= {f"{word}s": Fraction(1, size) for word, size in _PARTS.items() if word != "half"}
+SCALES |= {"permille": Fraction(1, 1000), "per-mille": Fraction(1, 1000), "‰": Fraction(1, 1000)}
 # Words that say something of the value; a number followed by one of these is not that number.
 NO_UNIT = (
     _words(
