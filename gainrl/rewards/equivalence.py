@@ -40,7 +40,7 @@ from gainrl.rewards.structure import read_group, split_items
 from gainrl.rewards.units import Unit, size_ratio, split_unit
 from gainrl.rewards.words import read_words, remarks_agree, split_remark
 
-# A bound in words is no unit.
+# A bound in words is not a unit.
 _BOUND = re.compile(
     r"\b(?:or (?:more|less|fewer|greater|higher|above)|at (?:least|most)|(?:more|less|fewer|greater) than)\b"
 )
@@ -170,7 +170,7 @@ def _same_single(answer: str, reference: str, tolerance: float | None) -> bool:
     if (group is None) != (expected is None):
         several, single = (group, reference) if group is not None else (expected, answer)
         if several is not None and len(several[1]) > 1 and not _SETS.search(single):
-            return False  # a group of several items is no single value
+            return False  # a group of several items is not a single value
     if group is not None and group[0] == "{}" and len(group[1]) == 1:
         answer = group[1][0]
     if expected is not None and expected[0] == "{}" and len(expected[1]) == 1:
@@ -236,8 +236,8 @@ def _same_with_units(answer: str, reference: str, tolerance: float | None) -> bo
     ratio = size_ratio(unit, expected_unit)
     if ratio is None:
         return False
-    for found, sign in ((unit, 1), (expected_unit, -1)):
-        ratio *= found.factor**sign if found is not None else 1
+    for each, sign in ((unit, 1), (expected_unit, -1)):
+        ratio *= each.factor**sign if each is not None else 1
     head, expected_head = (_TRAILING_PERCENT.sub("", text) for text in (head, expected_head))
     if ratio != 1:
         head = rf"\frac{{{ratio.numerator}}}{{{ratio.denominator}}} \cdot ({head})"
@@ -262,8 +262,8 @@ def _match_any_order(items: Sequence[str], expected: Sequence[str], tolerance: f
         return False
     left = list(items)
     for reference in expected:
-        found = next((index for index, item in enumerate(left) if _same_item(item, reference, tolerance)), None)
-        if found is None:
+        place = next((index for index, item in enumerate(left) if _same_item(item, reference, tolerance)), None)
+        if place is None:
             return False
-        left.pop(found)
+        left.pop(place)
     return True

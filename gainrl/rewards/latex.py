@@ -111,24 +111,24 @@ def _rewritten(tokens: list[str], depth: int) -> list[str]:
         elif token in _DROPPED_WITH_ARGUMENT:
             place = skipped[1] if (skipped := argument(tokens, place)) else place
         elif token in _TEXTS or token == r"\operatorname":
-            found = argument(tokens, place)
-            if found is None:
+            parsed = argument(tokens, place)
+            if parsed is None:
                 continue
-            out.append(_text("".join(found[0]), token))
-            place = found[1]
-        elif token == "^" and (found := argument(list(tokens), place)) and set(found[0]) == {r"\prime"}:
-            out.append("'" * len(found[0]))
-            place = (argument(tokens, place) or found)[1]
-        elif token == "_" and tokens[place : place + 1] != ["{"] and (found := argument(tokens, place)):
-            out += ["_{", *found[0], "}"]
-            place = found[1]
+            out.append(_text("".join(parsed[0]), token))
+            place = parsed[1]
+        elif token == "^" and (parsed := argument(list(tokens), place)) and set(parsed[0]) == {r"\prime"}:
+            out.append("'" * len(parsed[0]))
+            place = (argument(tokens, place) or parsed)[1]
+        elif token == "_" and tokens[place : place + 1] != ["{"] and (parsed := argument(tokens, place)):
+            out += ["_{", *parsed[0], "}"]
+            place = parsed[1]
         elif token in _DEGREE or (token == "^" and _is_degree(tokens, place)):
             if token == "^":
                 place = (argument(tokens, place) or ([], place))[1]
             out.append(r"^\circ ")
-        elif token in (r"\bar", r"\dot") and (found := argument(tokens, place)) and "".join(found[0]).isdigit():
-            out.append(rf"\overline{{{''.join(found[0])}}}")
-            place = found[1]
+        elif token in (r"\bar", r"\dot") and (parsed := argument(tokens, place)) and "".join(parsed[0]).isdigit():
+            out.append(rf"\overline{{{''.join(parsed[0])}}}")
+            place = parsed[1]
         elif token in _WITH_ARGUMENTS or (token in ("sqrt", "frac") and tokens[place : place + 1] == ["("]):
             command = token if token.startswith("\\") else "\\" + token
             place = _append_arguments(out, command, tokens, place, depth)
@@ -149,12 +149,12 @@ def _append_arguments(out: list[str], command: str, tokens: list[str], place: in
         place = index[1]
     for _ in range(_WITH_ARGUMENTS[command]):
         if command == r"\sqrt" and tokens[place : place + 1] == ["("]:
-            found = inside(tokens, place, "()")
+            parsed = inside(tokens, place, "()")
         else:
-            found = argument(tokens, place)
-        if found is None:
+            parsed = argument(tokens, place)
+        if parsed is None:
             break
-        content, place = found
+        content, place = parsed
         if len(content) == 1 and content[0] in _WITH_ARGUMENTS:  # \frac\sqrt{2}2
             inner: list[str] = []
             place = _append_arguments(inner, content[0], tokens, place, depth + 1)
@@ -180,5 +180,5 @@ def _text(content: str, command: str) -> str:
 
 
 def _is_degree(tokens: list[str], place: int) -> bool:
-    found = argument(tokens.copy() if place < len(tokens) and len(tokens[place]) > 1 else tokens, place)
-    return found is not None and "".join(found[0]).strip() in _DEGREE
+    parsed = argument(tokens.copy() if place < len(tokens) and len(tokens[place]) > 1 else tokens, place)
+    return parsed is not None and "".join(parsed[0]).strip() in _DEGREE

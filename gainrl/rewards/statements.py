@@ -42,8 +42,8 @@ def same_equation(answer: str, reference: str) -> bool:
 
 def set_builder(text: str) -> str:
     """The condition of a set that is written by its condition; any other text as it is."""
-    found = _BUILDER.fullmatch(text)
-    return found["condition"].strip() if found and _has_inequality(found["condition"]) else text
+    match = _BUILDER.fullmatch(text)
+    return match["condition"].strip() if match and _has_inequality(match["condition"]) else text
 
 
 def is_condition(text: str) -> bool:
@@ -63,11 +63,11 @@ def solution_set(text: str) -> tuple[sympy.Symbol, sympy.Set] | None:
     for pieces in _alternatives(text):
         intervals = []
         for inequality in (one for piece in pieces for one in _inequalities(piece) or (None,)):
-            found = None if inequality is None else _interval(inequality)
-            if found is None:
+            interval = None if inequality is None else _interval(inequality)
+            if interval is None:
                 return None
-            names.add(found[0])
-            intervals.append(found[1])
+            names.add(interval[0])
+            intervals.append(interval[1])
         solutions = sympy.Intersection(*intervals)
         if solutions is sympy.S.EmptySet and len(pieces) > 1 and not _AND.search(text):  # x < 2, x > 5
             solutions = sympy.Union(*intervals)

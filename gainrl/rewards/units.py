@@ -1,7 +1,7 @@
 r"""Reads the unit at the end of an answer: ``\text{ cm}^2``, ``km/h``, ``\text{m}\cdot\text{s}^{-1}``, ``apples``.
 
 A unit is a product of factors: words, powers, ``/`` and ``per``, ``\cdot``. Every word must be the name of a unit or
-read as a noun; a word that says something of the value (``hundredths``, ``negative``, ``or more``) is no unit, and
+read as a noun; a word that says something of the value (``hundredths``, ``negative``, ``or more``) is not a unit, and
 neither are plain letters that may be variables (``5 xy``).
 """
 
@@ -72,9 +72,9 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         if tail.startswith(r"^\circ") and _TRIGONOMETRIC.search(head):
             continue  # the degrees belong to the argument
         if len(tail) <= MAX_UNIT_CHARACTERS and head and not head.endswith((r"\text", "\\", "_", "^")):
-            found = read_unit(tail)
-            if found is not None and head.count("{") == head.count("}"):
-                return head, found
+            unit = read_unit(tail)
+            if unit is not None and head.count("{") == head.count("}"):
+                return head, unit
     return text, None
 
 
@@ -123,14 +123,14 @@ def read_unit(tail: str) -> Unit | None:
         if lower in SQUARES:
             pending = SQUARES[lower]
             continue
-        found = UNITS.get(word) or UNITS.get(lower if len(word) > 2 else word)
-        if found is not None and (
+        entry = UNITS.get(word) or UNITS.get(lower if len(word) > 2 else word)
+        if entry is not None and (
             marked or len(word) > 1 or word in LETTERS or not (word.isascii() and word.isalpha())
         ):
             ambiguous |= not marked and (word in LETTERS or word in PRODUCTS)
-            last = found
-            size *= found[0] ** (sign * pending)
-            for kind, power in found[1]:
+            last = entry
+            size *= entry[0] ** (sign * pending)
+            for kind, power in entry[1]:
                 powers[kind] = powers.get(kind, 0) + sign * power * pending
             pending = 1
         elif lower in POWERS and last is not None:

@@ -166,7 +166,7 @@ def test_a_server_that_dies_is_replaced(runner):
     assert runner.run("print(1)", suite).outcome is CodeOutcome.PASS
 
 
-def test_a_sandbox_that_cannot_start_is_no_verdict_on_the_program(runner, monkeypatch):
+def test_a_sandbox_that_cannot_start_is_not_a_verdict_on_the_program(runner, monkeypatch):
     worker = runner._workers[0]
     monkeypatch.setattr(worker, "_command", lambda: [sys.executable, "-c", "raise SystemExit('no such luck')"])
     worker.close()
@@ -175,7 +175,7 @@ def test_a_sandbox_that_cannot_start_is_no_verdict_on_the_program(runner, monkey
     assert "no such luck" in result.detail
 
 
-def test_an_answer_with_another_token_is_no_pass(runner, monkeypatch):
+def test_an_answer_with_another_token_does_not_pass(runner, monkeypatch):
     worker = runner._workers[0]
     monkeypatch.setattr(worker, "_ask", lambda limits, data: {"outcome": "pass", "detail": "", "token": "0" * 32})
     assert runner.run("f = 1", AssertSuite("assert True")).outcome is CodeOutcome.SANDBOX_ERROR
