@@ -1,6 +1,6 @@
 """A user's own reward, named by its import path.
 
-The function is three lines at least::
+The function may be as short as three lines::
 
     def score(completion: str, problem: Problem) -> float | Verdict:
         value = 1.0 if problem.reference_answer in completion else 0.0

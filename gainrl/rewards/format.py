@@ -10,7 +10,7 @@ from gainrl.types import Judgement, Problem, Verdict
 
 
 class FormatReward:
-    r"""1 for a completion in the wanted format, else 0; says nothing of whether the answer is right.
+    r"""1 for a completion in the wanted format, else 0; says nothing about whether the answer is right.
 
     ``box``: a complete ``\boxed{}`` with something in it must stand outside the thinking part. ``thinking``: whether
     one thinking part (``<think>...</think>``) at the start is forbidden (``none``), ``optional`` or ``required``; a

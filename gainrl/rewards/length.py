@@ -18,7 +18,7 @@ class LengthReward:
         -1                       if length > L
 
     ``unit``: ``tokens`` (the trainer passes ``lengths``, stop token included) or ``characters`` (counted here).
-    The judgement is correct where nothing is deducted, else wrong: it says nothing of the answer.
+    The judgement is correct where nothing is deducted, else wrong: it says nothing about the answer.
     Raises ValueError unless ``0 < soft_zone <= max_length``.
     """
 

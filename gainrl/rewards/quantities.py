@@ -86,7 +86,7 @@ def read_clock(text: str) -> frozenset[int] | None:
 
 
 def same_clock(answer: str, reference: str) -> bool | None:
-    """Whether two times of day agree; None where not both are one."""
+    """Whether two times of day agree; None unless both are times."""
     expected = read_clock(reference)
     given = read_clock(answer) if expected else None
     return None if given is None or expected is None else bool(given & expected)

@@ -1,6 +1,6 @@
-r"""Equations and inequalities: what solutions they have, as far as one may tell without solving them.
+r"""Equations and inequalities, compared by their solutions as far as that goes without solving them.
 
-1. Two equations agree if one is the other times a number: ``2x + 2y = 4`` and ``x + y = 2``. Fractions are cleared
+1. Two equations agree if one is a multiple of the other: ``2x + 2y = 4`` and ``x + y = 2``. Fractions are cleared
    where no solution comes or goes with it; ``\pm`` stands for both equations at once.
 2. A linear inequality in one letter is an interval, a chain of them or ``and`` is an intersection, ``or`` a union.
    Other inequalities agree like equations do, the sign included.
@@ -96,7 +96,7 @@ def interval_answers(interval: str, condition: str) -> bool:
 
 
 def same_congruence(answer: str, reference: str) -> bool | None:
-    """Whether two congruences agree in letter, modulus and remainders; None where not both are one."""
+    """Whether two congruences agree in letter, modulus and remainders; None unless both are congruences."""
     given, expected = _CONGRUENCE.fullmatch(answer), _CONGRUENCE.fullmatch(reference)
     if given is None or expected is None:
         return None

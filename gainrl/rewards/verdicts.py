@@ -1,4 +1,4 @@
-"""Checks what a reward returned, so that no reward of any make can end a run with a number that cannot train."""
+"""Checks what a reward returned, so that no reward can end a run with a number that cannot train."""
 
 from __future__ import annotations
 

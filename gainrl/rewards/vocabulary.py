@@ -1,4 +1,4 @@
-"""The words and signs of quantities: units and their sizes, words that scale a number, and words that are no unit."""
+"""The words and signs of quantities: units and their sizes, words that scale a number, and words that are not units."""
 
 from __future__ import annotations
 
