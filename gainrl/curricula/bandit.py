@@ -20,9 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_sources, one_of
 from gainrl.curricula.scorers import absolute_advantages, mean_absolute_advantage, softmax, upper_bounds
 from gainrl.curricula.step_means import StepMeans
