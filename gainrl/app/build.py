@@ -57,7 +57,7 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
 
 
 def build_datamodule(config: DictConfig, components: Components, runtime: Runtime) -> PromptDataModule:
-    data = PromptDataModule(
+    return PromptDataModule(
         splits=components.splits,
         template=components.template,
         curriculum=components.curriculum,
@@ -67,8 +67,6 @@ def build_datamodule(config: DictConfig, components: Components, runtime: Runtim
         group_size=components.algorithm.group_size,
         runtime=runtime,
     )
-    data.pool.column = data.problems.column
-    return data
 
 
 def build_module(
@@ -80,6 +78,7 @@ def build_module(
         engine=components.engine,
         reward=components.reward,
         admission=components.admission,
+        allocation=components.allocation,
         algorithm=components.algorithm,
         sampling=components.sampling,
         prompts_per_step=config.schedule.prompts_per_step,

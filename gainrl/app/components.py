@@ -24,7 +24,7 @@ from gainrl.training.algorithm import Algorithm
 from gainrl.training.concentration_settings import Concentration
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.training.schedules import Optimization
-from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Allocation, Curriculum, Reward, RolloutEngine, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Components:
     signal: Signal | None
     curriculum: Curriculum
     admission: Admission
+    allocation: Allocation
     algorithm: Algorithm
     optimization: Optimization
     sampling: SamplingParams
@@ -57,7 +58,13 @@ def build_components(config: DictConfig) -> Components:
         algorithm.minibatch_of(config.schedule.prompts_per_step)
         optimization = instantiate(config.optimizer, _convert_="all")
         curriculum = instantiate(config.curriculum, _convert_="all")
+        if algorithm.advantage.baseline == "tracker" and not hasattr(curriculum, "tracked_values"):
+            raise ConfigError(
+                "algorithm.advantage.baseline=tracker compares completions with a value that the curriculum tracks for "
+                "their prompt, and this one tracks none; type curriculum=spo, or algorithm.advantage.baseline=mean"
+            )
         admission = instantiate(config.admission, _convert_="all")
+        allocation = instantiate(config.allocation, _convert_="all")
         reward = instantiate(config.reward, _convert_="all")
         engine = instantiate(config.rollout.engine, _convert_="all")
         signal = instantiate(config.signal, _convert_="all") if config.signal else None
@@ -104,6 +111,7 @@ def build_components(config: DictConfig) -> Components:
         signal=signal,
         curriculum=curriculum,
         admission=admission,
+        allocation=allocation,
         algorithm=algorithm,
         optimization=optimization,
         sampling=sampling,

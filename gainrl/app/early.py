@@ -9,8 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.value_types import mistyped
 
-_LIGHT = ("gainrl.curricula.", "gainrl.admission.", "gainrl.datasets.templates.", "gainrl.rewards.custom.")
-_GROUPS = ("curriculum", "admission", "template", "reward")
+_LIGHT = (
+    "gainrl.curricula.",
+    "gainrl.admission.",
+    "gainrl.allocation.",
+    "gainrl.datasets.templates.",
+    "gainrl.rewards.custom.",
+)
+_GROUPS = ("curriculum", "admission", "allocation", "template", "reward")
 
 
 def try_light_parts(config: DictConfig) -> None:

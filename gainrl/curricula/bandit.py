@@ -1,6 +1,7 @@
 """A bandit over the sources of a pool: which data set the next prompts come from, by what they teach.
 
-Each source has a value, and slots are drawn from ``softmax(value / temperature)``. Three rules for the value:
+Each source has a value, and slots are drawn from ``softmax(value / temperature)``; with ``over=level`` levels take the
+place of sources. Three rules for the value:
 
 - ``sec`` (arXiv 2505.14970): ``Q <- (1 - alpha) Q + alpha r``, with ``r`` the mean over the source's groups of
   ``mean |A| = 2 sqrt(p (1 - p))``;
@@ -22,7 +23,7 @@ import numpy as np
 
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
-from gainrl.curricula.requirements import between, need_prompts, need_sources, one_of
+from gainrl.curricula.requirements import between, need_levels, need_prompts, need_sources, one_of
 from gainrl.curricula.scorers import absolute_advantages, mean_absolute_advantage, softmax, upper_bounds
 from gainrl.curricula.step_means import StepMeans
 from gainrl.functional.streams import generator
@@ -41,26 +42,33 @@ class BanditCurriculum(CurriculumDefaults):
         self,
         *,
         rule: Literal["sec", "dump", "tscl"] = "sec",
+        over: Literal["source", "level"] = "source",
         alpha: float = 0.5,
         window: int = 300,
         temperature: float = 0.4,
         uniform: float = 0.0,
     ) -> None:
         one_of("rule", rule, ("sec", "dump", "tscl"))
+        one_of("over", over, ("source", "level"))
         between("alpha", alpha, 0, 1, open_low=True)
         between("window", window, 1)
         between("temperature", temperature, 0, open_low=True)
         between("uniform", uniform, 0, 1)
-        self.rule, self.alpha, self.window = rule, alpha, window
+        self.rule, self.over, self.alpha, self.window = rule, over, alpha, window
         self.temperature, self.uniform = temperature, uniform
 
     def check(self, problems: ProblemSet) -> None:
-        need_sources("bandit", problems.column("source"))
+        if self.over == "source":
+            need_sources("bandit", problems.column("source"))
 
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         need_prompts(pool, pool.size, pool.prompts_per_step)
         self._pool, self._seed, self._draws = pool, seed, 0
-        self._names, self._sources = need_sources("bandit", pool.column("source"))
+        if self.over == "source":
+            self._names, self._sources = need_sources("bandit", pool.column("source"))
+        else:
+            self._sources = need_levels("bandit", pool)
+            self._names = [str(number) for number in range(int(self._sources.max()) + 1)]
         self._walk = ClassWalk("bandit", self._sources, seed)
         count = len(self._names)
         self._values, self._last = np.zeros(count), np.full(count, np.nan)
@@ -89,10 +97,10 @@ class BanditCurriculum(CurriculumDefaults):
                 self._seen.add(source, rate if self.rule == "tscl" else float(mean_absolute_advantage(np.array(rate))))
 
     def metrics(self) -> dict[str, float]:
-        """``value/source_name`` and ``probability/source_name`` of each source."""
+        """``value/source_name`` and ``probability/source_name`` of each source, or ``level_k`` of each level."""
         columns = {"value": self._scores(), "probability": self._chances()}
         return {
-            f"{column}/source_{name}": float(value)
+            f"{column}/{self.over}_{name}": float(value)
             for column, values in columns.items()
             for name, value in zip(self._names, values, strict=True)
         }

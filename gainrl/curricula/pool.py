@@ -52,6 +52,14 @@ class PromptHistory:
             self.run_solved[row] = self.run_solved[row] + 1 if rate == 1.0 else 0
             self.run_failed[row] = self.run_failed[row] + 1 if rate == 0.0 else 0
 
+    def expected_rates(self, rows: np.ndarray, group_size: int) -> np.ndarray:
+        """``[P]`` pass rates to expect of ``rows``: one correct and one wrong completion more than on the last visit.
+
+        1/2 for prompts not seen yet. A visit counts as ``group_size`` completions.
+        """
+        last = self.last_pass_rate[rows].astype(np.float64)
+        return np.where(np.isnan(last), 0.5, (group_size * last + 1) / (group_size + 2))
+
     def state_dict(self) -> dict[str, Any]:
         """Only the prompts that were visited, so that the state grows with what was seen and not with the pool."""
         rows = np.flatnonzero(self.visits)

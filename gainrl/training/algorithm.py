@@ -43,7 +43,7 @@ class Algorithm:
     def __post_init__(self) -> None:
         if self.group_size < 1:
             raise ValueError(f"algorithm.group_size={self.group_size}: a prompt needs 1 completion or more")
-        if self.group_size < 2 and self.advantage.baseline != "none":
+        if self.group_size < 2 and self.advantage.compares:
             raise ValueError(
                 f"algorithm.group_size={self.group_size}: advantages compare the completions of one prompt, so a group "
                 "needs at least 2; type algorithm.group_size=8"

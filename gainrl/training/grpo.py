@@ -24,6 +24,7 @@ import lightning
 import numpy as np
 import torch
 
+from gainrl.allocation.fixed import FixedAllocation
 from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.training.advantages import AdvantageEstimator, Mismatch
 from gainrl.training.algorithm import Algorithm
@@ -34,12 +35,12 @@ from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.learner import Learner
-from gainrl.training.metrics import admission_metrics, experience_metrics
+from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import Reference, Scorer
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
-from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Allocation, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
 _ON_BARS = ("reward", "accuracy", "eval/accuracy")
 
@@ -50,7 +51,8 @@ class GRPOModule(lightning.LightningModule):
     ``algorithm`` holds the formula and its batches, ``optimization`` optimizer, schedule and clipping. ``sampling``:
     how completions are drawn. ``concentration``: what is measured of the prompts that train, off the update's own
     forward (None: nothing). ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows
-    where the log-probs of the engine differ from those of the training forward.
+    where the log-probs of the engine differ from those of the training forward. ``allocation`` says how many
+    completions each prompt gets (None: ``group_size``).
 
     ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
 
@@ -70,6 +72,7 @@ class GRPOModule(lightning.LightningModule):
         optimization: Optimization,
         concentration: Concentration | None = None,
         mismatch: Mismatch | None = None,
+        allocation: Allocation | None = None,
         guard: NonfiniteGuard | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -90,7 +93,17 @@ class GRPOModule(lightning.LightningModule):
         self.limits = MicroBatchLimits(algorithm.micro_batch_tokens, algorithm.micro_batch_size)
         self.reference = Reference(self.trained, deferred=True) if algorithm.objective.needs_reference else None
         self.critic = Critic(policy, algorithm.critic) if algorithm.critic is not None else None
-        self.collector = Collector(policy, engine, reward, admission, algorithm, sampling, prompts_per_step, runtime)
+        self.collector = Collector(
+            policy,
+            engine,
+            reward,
+            admission,
+            algorithm,
+            sampling,
+            prompts_per_step,
+            runtime,
+            allocation or FixedAllocation(),
+        )
         scorer = Scorer(
             policy=self.trained,
             critic=self.critic,
@@ -128,7 +141,8 @@ class GRPOModule(lightning.LightningModule):
         kept = sorted(decision.kept)
         if self.whole is not None:
             self.whole.release()
-        advantages = self.advantage_estimator.estimate(self.experience, kept)
+        values_P = data.tracked_values(self.experience.pool_rows)
+        advantages = self.advantage_estimator.estimate(self.experience, kept, values_P)
         self.advantages_B = advantages.per_completion
         learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
         if self.whole is not None:
@@ -140,6 +154,9 @@ class GRPOModule(lightning.LightningModule):
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
         # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
         metrics = admission_metrics(self.collector.admission, self.experience.groups, decision)
+        metrics |= allocation_metrics(self.collector.allocation, self.experience)
+        if data.compare_by == "source":
+            metrics |= source_shares(self.experience.problems)
         metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
         self.log_step(metrics)

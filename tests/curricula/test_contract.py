@@ -21,6 +21,7 @@ VARIANTS = {
     "adarft frozen": {"frozen_per_epoch": True, "unseen_first": True},
     "adarft rank": {"difficulty": "rank"},
     "bandit dump": {"rule": "dump", "temperature": 0.1},
+    "bandit level": {"over": "level"},
     "bandit tscl": {"rule": "tscl", "temperature": 0.1, "uniform": 0.1},
     "e2h gaussian": {"schedule": "gaussian"},
     "fraction random": {"keep": "random"},
