@@ -76,14 +76,17 @@ def sample(scratch: Path) -> Sample:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one, as far as they still run."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    children: list[int] = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # the process has ended
+        return []
+    for task in tasks:
         try:
-            children = [int(child) for child in task.read_text().split()]
+            children += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
         except OSError:  # the thread has ended
             continue
-        found += children + [below for child in children for below in descendants(child)]
-    return found
+    return children + [below for child in children for below in descendants(child)]
 
 
 def rounds(isolation: str) -> Iterator[list[str]]:

@@ -27,11 +27,11 @@ def test_the_rules_apply_in_their_order(completion: str, answer: str, rule: str)
     assert (found.text, found.rule) == (answer, rule)
 
 
-def test_without_a_fallback_a_bare_number_is_no_answer() -> None:
+def test_without_a_fallback_a_bare_number_is_not_an_answer() -> None:
     assert final_answer("the answer is 5") is None
 
 
-def test_an_empty_box_is_no_answer_even_where_a_fallback_would_find_one() -> None:
+def test_an_empty_box_is_not_an_answer_even_where_a_fallback_would_find_one() -> None:
     assert final_answer(r"5 \boxed{}", fallback="last_number") is None
 
 

@@ -136,7 +136,7 @@ def test_a_hostile_answer_costs_one_worker_and_nothing_else(hostile: str) -> Non
         "x < i",
     ],
 )
-def test_an_answer_without_a_value_is_no_fault_of_the_judge(answer: str) -> None:
+def test_an_answer_without_a_value_is_not_a_fault_of_the_judge(answer: str) -> None:
     assert compare(answer, [r"2\pi + x"])[0] in ("unparsable", "wrong")
     assert compare(answer, ["3 < x < 4"])[0] in ("unparsable", "wrong")
 

@@ -60,7 +60,7 @@ def test_the_number_of_workers_follows_the_processors_of_the_task(
     assert make_pool(monkeypatch, workers="auto")._size == expected
 
 
-def test_a_number_of_workers_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="or auto"):
         make_pool(monkeypatch, workers="many")
 
