@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gainrl.app.early import NO_CHECKPOINT
 from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.identity import differences, identity_part
 from gainrl.datasets.splits import DataSplits
@@ -131,7 +132,7 @@ def given_checkpoint(given: str, read: Callable[[Path], dict[str, Any]]) -> tupl
                 return found
     except UnreadableCheckpoint as fault:
         raise ConfigError(f"resume={given}: {fault}; give another, or leave resume out") from fault
-    raise ConfigError(f"resume={given} is neither a checkpoint nor a run directory with one")
+    raise ConfigError(NO_CHECKPOINT.format(given))
 
 
 def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:

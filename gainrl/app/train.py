@@ -21,6 +21,7 @@ from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.commandline.command import Command, run_command
+from gainrl.app.early import check_early
 from gainrl.app.errors import (
     EXIT_INTERRUPTED,
     JobFailed,
@@ -79,7 +80,20 @@ def main(config: DictConfig) -> float:
             if multirun:
                 announce_job(folder, fault=_reason(fault))
             _report(fault, config)
+        remove_empty(folder)
         return math.nan
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes a directory that Hydra made for a job that was refused, and those above it, as far as they are empty."""
+    here = Path.cwd()
+    for path in (folder.absolute(), *folder.absolute().parents):
+        if path == here or here not in path.parents:
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            return
 
 
 def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> float:
@@ -90,6 +104,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     sweep, which trains in a process of its own, JobFailed.
     """
     validate(config)
+    check_early(config)
     check_processes(config.trainer, multirun=multirun)
     check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
