@@ -69,7 +69,7 @@ def _refers(config: DictConfig, problem: str) -> bool:
 
 
 def fits(value: Any, wanted: Any) -> bool:
-    """Whether a value of a configuration is of an annotated type; True where the annotation does not tell."""
+    """Whether a value of a configuration is of an annotated type; True where the annotation leaves it open."""
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in get_args(wanted))
@@ -116,7 +116,7 @@ def _hints(target: str) -> dict[str, Any]:
     try:
         found = get_method(target)
         return get_type_hints(found.__init__ if inspect.isclass(found) else found)
-    except Exception:  # names that exist for type checkers only, or an import that fails: told when it is built
+    except Exception:  # names that exist for type checkers only, or an import that fails: building it will say so
         return {}
 
 

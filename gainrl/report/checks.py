@@ -17,7 +17,7 @@ from gainrl.report.sweep import Sweep
 
 
 def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[str]:
-    """One sentence each, the gravest first; those of some blocks only begin with the names of these."""
+    """One sentence each, the gravest first; a sentence about some blocks only begins with their names."""
     blocks: dict[str, list[str]] = {}
     for sweep, own in zip(sweeps, axes, strict=True):
         for text in _of_sweep(sweep, own):
