@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -24,7 +25,7 @@ def shown(*, terminal, seconds):
 def test_a_slow_run_says_what_it_is_at_and_what_is_left():
     lines = shown(terminal=False, seconds=20)
     assert any(line.startswith("step     0/3  evaluation") and "problems" in line for line in lines)
-    assert any(line.startswith("step     1/3  rollout") and "s a step, 0 s left" in line for line in lines)
+    assert any(line.startswith("step     1/3  rollout") and re.search(r"s a step, \d+ s left", line) for line in lines)
     assert any(line.startswith("step     1/3  update 1/1 passes  reward") for line in lines)
 
 
