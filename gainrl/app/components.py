@@ -14,7 +14,7 @@ from gainrl.app.early import build_sampling
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
-from gainrl.app.tracking import check_tracking
+from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
@@ -54,7 +54,7 @@ def build_components(config: DictConfig) -> Components:
     """Builds and checks all that is cheap. Raises ConfigError with the setting to change."""
     check_value_types(config)
     try:
-        check_tracking(config)
+        check_trackers(config)
         algorithm = instantiate(config.algorithm, _convert_="all")
         algorithm.minibatch_of(config.schedule.prompts_per_step)
         optimization = instantiate(config.optimizer, _convert_="all")

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError, first_cause
-from gainrl.app.tracking import check_tracking
+from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types, mistyped
 from gainrl.datasets.json_lines import existing_file
 from gainrl.functional.batch_sizes import check_group_size, minibatch_size
@@ -31,7 +31,7 @@ def check_early(config: DictConfig) -> None:
     """Raises ConfigError with everything that is wrong as far as it shows without torch, whatever the command."""
     check_value_types(config, imports=False)
     if "logger" in config:
-        check_tracking(config)
+        check_trackers(config)
     try:
         if "algorithm" in config:
             _check_sizes(config)
