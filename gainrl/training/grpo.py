@@ -36,6 +36,7 @@ from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.learner import Learner
 from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
+from gainrl.training.muon import MuonWithAdamW
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import Reference, Scorer
@@ -254,7 +255,12 @@ class GRPOModule(lightning.LightningModule):
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
             groups = [{"params": policy}, {"params": list(self.critic.trained_parameters()), "lr": rate}]
-        optimizer, schedule = self.optimization.build(groups)
+        optimizer, schedule = self.optimization.build(groups, self.trained.model)
+        if self.whole is not None and isinstance(optimizer, MuonWithAdamW):
+            raise ValueError(
+                "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, "
+                "or optimizer=adamw"
+            )
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_fit_start(self) -> None:
