@@ -38,12 +38,12 @@ from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves, run_title
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records
+from gainrl.training.collection import RewardFailures
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.runtime import Runtime
 from gainrl.training.upkeep.checkpoints import CheckpointStore
-from gainrl.training.upkeep.failures import RewardFailures
 from gainrl.training.upkeep.interruption import StopRequest
 from gainrl.training.upkeep.peak import PeakMemory
 from gainrl.training.upkeep.state import remaining_epochs, restore_state
@@ -62,7 +62,7 @@ def train(
     """Trains and returns the objective: final held-out greedy accuracy, mean over levels.
 
     ``callbacks``: as `prepare_callbacks` gives them. Goes on from the last checkpoint of the run directory, or from
-    that of ``resume``. Raises Interrupted, with a checkpoint written, when the run is asked to stop.
+    the one that ``resume`` names. Raises Interrupted, with a checkpoint written, when the run is asked to stop.
     """
     begun = time.perf_counter()
     runtime = Runtime(seed=config.seed, ranks=ranks or Ranks())

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.learning import learning_line
-from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.runtime import PhaseClock
 
 if TYPE_CHECKING:
     from gainrl.app.components import Components
@@ -75,8 +75,8 @@ def print_summary(
         f"tokens, {wall:.0f} s in all",
         highlight=False,
     )
-    told, learned = learning_line(record.folder / "metrics.csv")
-    console.print(told, style="green" if learned else "yellow", highlight=False, markup=False)
+    line, learned = learning_line(record.folder / "metrics.csv")
+    console.print(line, style="green" if learned else "yellow", highlight=False, markup=False)
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
 from gainrl.functional.ranking import rank_order, reversed_order
 from gainrl.functional.rounding import simplest_fraction

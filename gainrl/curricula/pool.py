@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.types import Counters, GroupOutcome, LiveSignal
+from gainrl.types import Counters, EpochFeedback, GroupOutcome, LiveSignal, SignalScores
 
 
 @dataclass(slots=True)
@@ -111,3 +111,23 @@ class PromptPool:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.history.load_state_dict(state["history"])
+
+
+class CurriculumDefaults:
+    """Every method of `types.Curriculum` but ``start`` and ``propose``, doing nothing; override what you need."""
+
+    def refresh(self, signal: SignalScores) -> None: ...
+
+    def observe(self, groups: Sequence[GroupOutcome]) -> None: ...
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None: ...
+
+    def end_epoch(self, feedback: EpochFeedback) -> None: ...
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gainrl.functional.aggregation import Aggregation, Normalizer, aggregate
-from gainrl.functional.masks import zero_outside
+from gainrl.functional.aggregation import Aggregation, Normalizer, aggregate, zero_outside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,19 +25,19 @@ import numpy as np
 import torch
 
 from gainrl.rollouts.vllm_weights import policy_weights
-from gainrl.training.advantages import AdvantageEstimator
+from gainrl.training.advantages import AdvantageEstimator, Mismatch
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.collection import Collector
-from gainrl.training.concentration import Concentration, PromptWatch, by_row
+from gainrl.training.batching import MicroBatchLimits
+from gainrl.training.collection import Collector, Experience
+from gainrl.training.concentration import PromptWatch, by_row
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
-from gainrl.training.experience import Experience, experience_metrics
 from gainrl.training.learner import Learner
-from gainrl.training.mismatch import Mismatch
-from gainrl.training.reference import Reference
+from gainrl.training.metrics import admission_metrics, experience_metrics
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
-from gainrl.training.scorer import MicroBatchLimits, Scorer
+from gainrl.training.scorer import Reference, Scorer
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
@@ -124,7 +124,8 @@ class GRPOModule(lightning.LightningModule):
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         with self.rolling_out():
-            self.experience, kept, metrics = self.collector.collect(batch, data)
+            self.experience, decision = self.collector.collect(batch, data)
+        kept = sorted(decision.kept)
         if self.whole is not None:
             self.whole.release()
         advantages = self.advantage_estimator.estimate(self.experience, kept)
@@ -138,6 +139,7 @@ class GRPOModule(lightning.LightningModule):
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
         # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        metrics = admission_metrics(self.collector.admission, self.experience.groups, decision)
         metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
         self.log_step(metrics)

@@ -30,6 +30,6 @@ def test_the_page_quotes_the_files_that_a_step_runs_through():
     assert run.returncode == 0, run.stderr
     files = [line for line in run.stdout.splitlines() if line.endswith(".py")]
     assert all((ROOT / "gainrl" / name).is_file() for name in files)
-    assert {"training/grpo.py", "training/learner.py", "functional/objectives.py"} <= set(files)
+    assert {"training/grpo.py", "training/learner.py", "functional/policy_loss.py"} <= set(files)
     assert up_to_date(TEXT, files) == TEXT, f"{len(files)} files; {HINT}"
     assert COUNT.search(TEXT)

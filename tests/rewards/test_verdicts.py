@@ -10,7 +10,7 @@ from gainrl.rewards.custom import CustomReward
 from gainrl.rewards.math import MathReward
 from gainrl.rewards.verdicts import LARGEST_VALUE, checked
 from gainrl.rewards.weighted import WeightedReward
-from gainrl.training.upkeep.failures import RewardFailures
+from gainrl.training.collection import RewardFailures
 from gainrl.types import Judgement, Problem, Verdict
 
 PROBLEM = Problem("p", "?", "5")

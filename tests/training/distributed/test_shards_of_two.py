@@ -8,9 +8,9 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from gainrl.models.lora import add_adapter
 from gainrl.models.scoring import completion_scores
-from gainrl.training.distributed.ranks import Ranks
-from gainrl.training.distributed.sharding import WholeCopy, inside, local_part, lower_linear, shard, undo_average
-from gainrl.training.reference import Reference
+from gainrl.training.distributed.ranks import Ranks, inside, local_part, undo_average
+from gainrl.training.distributed.sharding import WholeCopy, lower_linear, shard
+from gainrl.training.scorer import Reference
 from gainrl.types import Policy
 from tests.architectures import build_policy, build_prompts
 from tests.training.distributed.forked import forked
