@@ -46,7 +46,8 @@ CODE = [
     ("class Solution:\n    def add(self, a, b):\n        return a - b - %d", ADD, "wrong"),
     ("print(2 * int(input()))  # %d", DOUBLE, "correct"),
     ("import os\nfor _ in range(99): os.fork()\n# %d", DOUBLE, "wrong"),
-    ("kept = []  # %d\nwhile True: kept.append(bytearray(1 << 24))", DOUBLE, "wrong"),
+    # On a busy machine the clock ends it before its memory does.
+    ("kept = []  # %d\nwhile True: kept.append(bytearray(1 << 24))", DOUBLE, "wrong or timeout"),
     ("open('left', 'w').write('x' * 999)  # %d\nprint(2 * int(input()))", DOUBLE, "correct or wrong"),
     ("while True: pass  # %d", DOUBLE, "timeout"),
 ]

@@ -2,7 +2,7 @@ r"""Answers judged per second on GSM8K and MATH, and what hostile answers cost.
 
     python benchmarks/verifier.py --data-dir DATA [--workers 2] [--rows 2000]
 
-Half of the completions give the reference answer, half that of another problem; each is some 600 characters long.
+Half of the completions give the reference answer, half the answer of another problem; each is some 600 characters long.
 A processor second is one of this process or of its workers: on a shared machine it says more than the clock.
 GSM8K answers come as models write them: bare, with separators, currency, a unit, decimals or after ``####``.
 """

@@ -92,7 +92,7 @@ def build_module(
 def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[Callback]:
     """The callbacks of the group ``callbacks``, in the order in which the trainer calls them.
 
-    A node with ``_partial_: true`` gets those of ``open_values`` that its constructor takes by name. `Records` comes
+    A node with ``_partial_: true`` gets the ``open_values`` whose names its constructor takes. `Records` comes
     behind all others, so that its rows hold what they log, and `Checkpoints` last. Raises ConfigError for a node that
     is no callback, and where one is missing that a run cannot do without.
     """

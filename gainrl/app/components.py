@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from gainrl.app.early import build_sampling
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
@@ -117,18 +118,6 @@ def at_most(problems: Any, number: int | None) -> Any:
     if number is None or len(problems) <= number:
         return problems
     return problems.select(np.linspace(0, len(problems) - 1, number).round().astype(np.int64))
-
-
-def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:
-    """How training's completions are drawn; ConfigError where the completions of a group would be equal."""
-    names = ("max_new_tokens", "temperature", "top_p", "top_k")
-    sampling = SamplingParams(group_size=group_size, **{name: config.rollout[name] for name in names})
-    if sampling.temperature <= 0:
-        raise ConfigError(
-            f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
-            "which cannot be compared; type rollout.temperature=1.0"
-        )
-    return sampling
 
 
 def context_room(model_source: Any, max_new_tokens: int) -> int | None:

@@ -1,27 +1,83 @@
-"""Parts that are built without torch, tried before anything slow is imported: a wrong value is refused at once."""
+"""What can be refused without torch, before anything slow is imported: values, files that are missing, light parts."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError, first_cause
-from gainrl.app.value_types import mistyped
+from gainrl.app.tracking import check_tracking
+from gainrl.app.value_types import check_value_types, mistyped
+from gainrl.datasets.json_lines import existing_file
+from gainrl.functional.batch_sizes import check_group_size, minibatch_size
+from gainrl.models.model_files import check_model_files
+from gainrl.types import SamplingParams
 
 _LIGHT = ("gainrl.curricula.", "gainrl.admission.", "gainrl.datasets.templates.", "gainrl.rewards.custom.")
 _GROUPS = ("curriculum", "admission", "template", "reward")
+NO_CHECKPOINT = "resume={} is neither a checkpoint nor a run directory with one"
 
 
-def try_light_parts(config: DictConfig) -> None:
-    """Raises ConfigError with what the constructors say of their values."""
+def check_early(config: DictConfig) -> None:
+    """Raises ConfigError with everything that is wrong as far as it shows without torch, whatever the command."""
+    check_value_types(config, imports=False)
+    if "logger" in config:
+        check_tracking(config)
+    try:
+        if "algorithm" in config:
+            _check_sizes(config)
+        _check_files(config)
+    except ValueError as fault:
+        raise ConfigError(str(fault)) from fault
     for group in _GROUPS:
-        node = OmegaConf.select(config, group, default=None)
-        if isinstance(node, DictConfig) and str(node.get("_target_", "")).startswith(_LIGHT):
-            problems = list(mistyped(OmegaConf.to_container(node, resolve=True), group))
-            if problems:
-                raise ConfigError("\n".join(problems))
-            try:
-                instantiate(node, _convert_="all")
-            except InstantiationException as fault:
-                raise ConfigError(first_cause(fault)) from fault
+        _try(config, group)
+
+
+def _check_sizes(config: DictConfig) -> None:
+    algorithm = config.algorithm
+    if "advantage" in algorithm and "group_size" in algorithm:
+        check_group_size(algorithm.group_size, compares=algorithm.advantage.get("baseline") != "none")
+        build_sampling(config, algorithm.group_size)
+    minibatch_size(algorithm.get("minibatch_prompts"), config.schedule.prompts_per_step)
+
+
+def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:
+    """How training's completions are drawn; ConfigError where the completions of a group would be equal."""
+    names = ("max_new_tokens", "temperature", "top_p", "top_k")
+    sampling = SamplingParams(group_size=group_size, **{name: config.rollout[name] for name in names})
+    if sampling.temperature <= 0:
+        raise ConfigError(
+            f"rollout.temperature={sampling.temperature} gives {sampling.group_size} equal completions per prompt, "
+            "which cannot be compared; type rollout.temperature=1.0"
+        )
+    return sampling
+
+
+def _check_files(config: DictConfig) -> None:
+    if config.get("resume") is not None and not Path(config.resume).exists():
+        raise ConfigError(NO_CHECKPOINT.format(config.resume))
+    node = config.get("dataset")
+    if isinstance(node, DictConfig) and node.get("_target_") == "gainrl.datasets.jsonl.jsonl":
+        for name in ("train", "held_out"):
+            if node.get(name) is not None:
+                existing_file(node[name])
+    node = config.get("model")
+    if isinstance(node, DictConfig) and node.get("_target_") == "gainrl.models.hub.HubModel":
+        source = str(node.source)
+        if not source.endswith(".gguf") and ":" not in source:  # single files, which are fetched and unpacked first
+            check_model_files(source, node.get("chat_template"))
+
+
+def _try(config: DictConfig, group: str) -> None:
+    node = OmegaConf.select(config, group, default=None)
+    if isinstance(node, DictConfig) and str(node.get("_target_", "")).startswith(_LIGHT):
+        problems = list(mistyped(OmegaConf.to_container(node, resolve=True), group))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        try:
+            instantiate(node, _convert_="all")
+        except InstantiationException as fault:
+            raise ConfigError(first_cause(fault)) from fault

@@ -26,43 +26,43 @@ class RunInterrupted(BaseException):
 
 
 class JobFailed(RuntimeError):
-    """A job of a sweep that failed in its own process; ``told`` says whether that process has reported it."""
+    """A job of a sweep that failed in its own process; ``reported``: whether that process has printed the reason."""
 
-    def __init__(self, reason: str, *, told: bool) -> None:
+    def __init__(self, reason: str, *, reported: bool) -> None:
         super().__init__(reason)
-        self.told = told
+        self.reported = reported
 
 
 def full_disk(fault: BaseException) -> str | None:
-    """What to say of an error that comes from a disk without room; None for any other."""
+    """The message for an error that comes from a full disk; None for any other error."""
     if not isinstance(fault, OSError) or fault.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
     return f"{fault}; make room on the disk and repeat the command: the run goes on from its last checkpoint"
 
 
 def forbidden(fault: BaseException) -> str | None:
-    """What to say of a file or folder that may not be written; None for any other error."""
+    """The message for a file or folder that cannot be written; None for any other error."""
     if not isinstance(fault, OSError) or fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return None
     return (
         f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the "
-        "command runs (hydra.run.dir=... for another), gainrl's cache is in GAINRL_CACHE, those of the hub and of the "
-        "datasets library in HF_HOME: export the one that is meant as a folder that can be written"
+        "command runs (hydra.run.dir=... for another), gainrl keeps its cache in GAINRL_CACHE, the hub and the "
+        "datasets library keep theirs in HF_HOME: export the right one of the two as a folder that you can write to"
     )
 
 
 def first_cause(fault: BaseException) -> str:
-    """All that a failed construction has to say: the message written for people, then what it came from, line by line.
+    """Every message of a failed construction: first the one written for people, then what it came from, line by line.
 
     Wrappers of Hydra, which only name the class that could not be built, are left out.
     """
-    told: list[str] = []
+    lines: list[str] = []
     for cause in _chain(fault):
         text = str(cause).strip()
         wraps = type(cause).__module__.startswith(("hydra.", "omegaconf.")) and cause.__cause__ is not None
-        if not wraps and not any(text in line or _last(text) in line for line in told):
-            told.append(text or type(cause).__name__)
-    first, *rest = told or [str(fault)]
+        if not wraps and not any(text in line or _last(text) in line for line in lines):
+            lines.append(text or type(cause).__name__)
+    first, *rest = lines or [str(fault)]
     return "\n".join([first, *(f"  from: {_last(text)}" for text in rest)])
 
 

@@ -15,14 +15,14 @@ def reporter(console: Console, show: Callable[[str], None] | None = None) -> Cal
 
     Calls ``show`` on a terminal; elsewhere, and without it, prints a line every 15 seconds or so.
     """
-    said = time.monotonic()
+    printed = time.monotonic()
 
     def report(progress: object) -> None:
-        nonlocal said
+        nonlocal printed
         if console.is_terminal and show is not None:
             show(str(progress))
-        elif time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        elif time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
+            printed = time.monotonic()
             console.print(str(progress), highlight=False)
 
     return report

@@ -1,4 +1,4 @@
-"""Which run a directory holds: a fingerprint of all that decides its numbers, and a record of how far it came.
+"""Which run a directory holds: a fingerprint of everything that decides its numbers, and a record of its progress.
 
 Same fingerprint and finished: the stored objective is returned. Same and unfinished: the run goes on. Another
 fingerprint: refused, with the differences.
@@ -78,7 +78,7 @@ class RunRecord:
         _write_whole(self.path, json.dumps(self.content, indent=2) + "\n")
 
     def begin(self, plain: Mapping[str, Any]) -> None:
-        """Marks the directory as that of this run; ``config.yaml`` is written once.
+        """Marks the directory as this run's; ``config.yaml`` is written once.
 
         The record comes first: a process that is killed in between leaves a directory that the same command takes up.
         """

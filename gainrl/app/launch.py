@@ -61,7 +61,7 @@ def check_engine(engine: DictConfig, trainer: DictConfig) -> None:
 def launched_by() -> str | None:
     """``torchrun``, ``slurm`` or ``lightning`` (which sets the rank of the processes it adds); None for no launcher.
 
-    As Lightning tells them: a shell inside a Slurm allocation, whose job is called bash or interactive, is none.
+    Lightning's rule: a shell inside a Slurm allocation (a job called bash or interactive) does not count as a launcher.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return "torchrun"
@@ -71,13 +71,13 @@ def launched_by() -> str | None:
 
 
 def speaks() -> bool:
-    """Whether this is the process that prints for all, told before they have met."""
+    """Whether this process prints for all of them; known before they have met."""
     names = {"torchrun": "RANK", "slurm": "SLURM_PROCID", "lightning": "LOCAL_RANK"}
     return os.environ.get(names.get(launched_by() or "", ""), "0") == "0"
 
 
 def connect(trainer: DictConfig, *, meeting: str) -> Ranks:
-    """Starts the other processes if nobody else does, and meets them; with ``strategy=single`` there are none.
+    """Starts the other processes unless a launcher has, and meets them; ``strategy=single`` has no others.
 
     ``meeting`` names what they meet for, so that the jobs of a sweep do not find each other's addresses.
     """

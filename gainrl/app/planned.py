@@ -21,14 +21,14 @@ from gainrl.app.identity import RunRecord, fingerprint, plain_config
 from gainrl.app.precision import keep_precision
 from gainrl.report.plan import expand_jobs, job_folder
 
-_COMPARED_SECONDS = 20.0  # directories that are there already are compared for so long
+_COMPARED_SECONDS = 15.0  # arms are composed, and directories compared, for so long; later arms count as the first
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of a command line: its overrides, directory and arm, and what its record says of it.
+    """A job of a command line: its overrides, directory and arm, and the content of its record.
 
-    ``steps`` and ``evaluations`` are those of the whole job.
+    ``steps`` and ``evaluations`` count the whole job.
     """
 
     overrides: tuple[str, ...]
@@ -73,10 +73,10 @@ def list_jobs(
             key = tuple(text for text in overrides if not text.startswith("seed="))
             record = RunRecord(folder).content
             config = None
-            if key not in sizes or (record and clock() < until):
+            if not sizes or ((record or key not in sizes) and clock() < until):
                 config = composer.compose([*overrides, *hydra_own])
                 sizes.setdefault(key, _sizes(config))
-            jobs.append(_job(overrides, folder, record, config, sizes[key]))
+            jobs.append(_job(overrides, folder, record, config, sizes.get(key) or next(iter(sizes.values()))))
         return jobs
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault

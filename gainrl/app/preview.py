@@ -1,6 +1,6 @@
 """``gainrl-train ... --dry-run``: the jobs of a command and what they would cost, before anything is started.
 
-Hours come from finished runs of the same arm where there are any, and from a short timed run where there are none.
+Hours come from finished runs of the same arm, or from a short timed run if there are none yet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
     except ConfigError as fault:
         explain(fault, "Cannot list the jobs")
         return 1
-    print_jobs(jobs, estimate(jobs, console, every_arm="--time-every-arm" in typed.flags), console)
+    known = estimate(jobs, console, every_arm="--time-every-arm" in typed.flags, extra=extra)
+    print_jobs(jobs, known, console)
     return 0
 
 
@@ -65,14 +66,14 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
     for reason, mark in reasons.items():
         console.print(f"{mark} {reason}", style="yellow", highlight=False, markup=False)
     left = sum(job.status != "finished" for job in jobs)
-    told = f"{left} of {len(jobs)} jobs to run"
+    summary = f"{left} of {len(jobs)} jobs to run"
     if unknown < left or not left:
-        told += f", about {duration(total)} one after the other"
+        summary += f", about {duration(total)} one after the other"
         if left > 1:
-            told += f" ({duration(total / 2)} two at a time: hydra/launcher=joblib hydra.launcher.n_jobs=2)"
+            summary += f" ({duration(total / 2)} two at a time: hydra/launcher=joblib hydra.launcher.n_jobs=2)"
     if unknown:
-        told += f"; nothing is known of {unknown} of them"
-    console.print(told, highlight=False)
+        summary += f"; there is no estimate for {unknown} of them"
+    console.print(summary, highlight=False)
     root = Path(os.path.commonpath([str(job.folder.parent.parent) for job in jobs])) if jobs else Path()
     console.print(f"directories: {root}/<arm>/s<seed>", highlight=False)
     for job in jobs:

@@ -114,7 +114,7 @@ def between_signals(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
 def order_files(folder: Path, dataset: str) -> list[Path]:
     """The orders under ``folder`` whose file is named after ``dataset`` (``processed_gsm8k.pt`` for ``gsm8k_train``).
 
-    Raises ValueError if there is none.
+    Raises ValueError if there are none.
     """
     wanted = dataset.split("_")[0].split("-")[0].lower()
     files = [path for path in sorted(folder.rglob("*.pt")) if path.stem.split("_")[-1].lower() == wanted]

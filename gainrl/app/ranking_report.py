@@ -126,7 +126,7 @@ def _orders(orders: list[PublishedOrder], signal: str) -> str:
         for order in orders
     ]
     note = (
-        "rho is that of the place in the order: +1 with length is a sort from short to long. *ascending* is the share "
+        "rho compares places in the order: +1 with length is a sort from short to long. *ascending* is the share "
         "of neighbours in the order that do not get shorter, *first tenth* the share of the order's first tenth that "
         "is among the shortest tenth (both in tokens of this model)."
     )

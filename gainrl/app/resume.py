@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gainrl.app.early import NO_CHECKPOINT
 from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.identity import differences, identity_part
 from gainrl.datasets.splits import DataSplits
@@ -35,7 +36,7 @@ def run_identity(
 ) -> dict[str, Any]:
     """What a checkpoint must agree on with the run that continues it: settings, problems, weights at the start.
 
-    ``sets``: those of the group ``eval``. Without a ``policy`` the weights are left out.
+    ``sets``: the evaluation sets of the group ``eval``. Without a ``policy`` the weights are left out.
     """
     problems = {"train": splits.train, "held_out": splits.held_out} | {f"eval/{one.name}": one.problems for one in sets}
     identity: dict[str, Any] = {
@@ -73,7 +74,7 @@ def find_checkpoint(
     *,
     writes: bool = True,
 ) -> dict[str, Any] | None:
-    """The state that a run goes on from: the newest of its directory, or that of ``resume`` where it is further.
+    """The state that a run goes on from: the newest of its directory, or the one of ``resume`` if it is further.
 
     None for a run that begins. A run that was stopped and is repeated with its ``resume`` thus keeps what it has
     computed since. ``writes``: whether this process may copy, rename and remove files.
@@ -131,7 +132,7 @@ def given_checkpoint(given: str, read: Callable[[Path], dict[str, Any]]) -> tupl
                 return found
     except UnreadableCheckpoint as fault:
         raise ConfigError(f"resume={given}: {fault}; give another, or leave resume out") from fault
-    raise ConfigError(f"resume={given} is neither a checkpoint nor a run directory with one")
+    raise ConfigError(NO_CHECKPOINT.format(given))
 
 
 def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:

@@ -62,7 +62,7 @@ def train(
     """Trains and returns the objective: final held-out greedy accuracy, mean over levels.
 
     ``callbacks``: as `prepare_callbacks` gives them. Goes on from the last checkpoint of the run directory, or from
-    that of ``resume``. Raises Interrupted, with a checkpoint written, when the run is asked to stop.
+    the one that ``resume`` names. Raises Interrupted, with a checkpoint written, when the run is asked to stop.
     """
     begun = time.perf_counter()
     runtime = Runtime(seed=config.seed, ranks=ranks or Ranks())

@@ -117,7 +117,7 @@ def options_of(node: Mapping[str, Any], path: str, tree: Tree) -> list[str] | No
 def target_options(target: str) -> list[str] | None:
     """The keyword parameters of a target; None if it takes any. Raises NoSuchTarget."""
     try:
-        found = parameters(target)
+        found = tuple(parameters(target))
     except Unreadable:
         found = _imported_parameters(target)
     return None if VARIES in found else [name for name in found if not name.startswith("*")]

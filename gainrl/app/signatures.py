@@ -10,10 +10,23 @@ from __future__ import annotations
 import ast
 import importlib.machinery
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal, Optional, Union
 
 VARIES = "**"  # stands among the parameters of what takes any keyword
+
+Parameters = dict[str, ast.expr | None]  # name to annotation, as the source has it
+
+
+class Tensor:
+    """Stands for torch's in annotations: nothing that can be typed is one."""
+
+
+_TYPES = (int, float, bool, str, list, tuple, dict, Sequence, Mapping, Tensor)
+_PLAIN: dict[str, Any] = {one.__name__: one for one in _TYPES}
+_PLAIN |= {"Any": Any, "Literal": Literal, "Optional": Optional, "Union": Union}
 
 
 class Unreadable(Exception):
@@ -25,8 +38,8 @@ class NoSuchTarget(Exception):
 
 
 @cache
-def parameters(target: str) -> tuple[str, ...]:
-    """Names of the keyword parameters of ``package.module.name``, `VARIES` among them if it takes any.
+def parameters(target: str) -> Parameters:
+    """Keyword parameters of ``package.module.name`` with their annotations, `VARIES` among them if it takes any.
 
     Raises NoSuchTarget if the module or the name in it does not exist, Unreadable if the source does not tell.
     """
@@ -36,7 +49,24 @@ def parameters(target: str) -> tuple[str, ...]:
     return _of_name(module, name, depth=0)
 
 
-def _of_name(module: str, name: str, depth: int) -> tuple[str, ...]:
+@cache
+def plain_types(target: str) -> dict[str, Any]:
+    """The annotated types of a target's parameters, as far as its source alone tells them; empty if it does not."""
+    try:
+        found = parameters(target)
+    except (Unreadable, NoSuchTarget):
+        return {}
+    types = {}
+    for name, annotation in found.items():
+        try:
+            if annotation is not None:
+                types[name] = eval(compile(ast.Expression(annotation), target, "eval"), {"__builtins__": {}}, _PLAIN)
+        except Exception:  # a name of its module, whose meaning would have to be imported
+            continue
+    return types
+
+
+def _of_name(module: str, name: str, depth: int) -> Parameters:
     if depth > 8:
         raise Unreadable
     path = source_file(module)
@@ -56,7 +86,7 @@ def _of_name(module: str, name: str, depth: int) -> tuple[str, ...]:
     raise NoSuchTarget(f"{module} has no {name!r}")
 
 
-def _of_result(function: str, module: str, path: Path, depth: int) -> tuple[str, ...]:
+def _of_result(function: str, module: str, path: Path, depth: int) -> Parameters:
     """Of what a function returns, where its annotation is a class with ``__call__``."""
     node = _definitions(path).get(function)
     if isinstance(node, ast.ImportFrom):
@@ -68,33 +98,33 @@ def _of_result(function: str, module: str, path: Path, depth: int) -> tuple[str,
     returned = _definitions(path).get(node.returns.id)
     for item in returned.body if isinstance(returned, ast.ClassDef) else []:
         if isinstance(item, ast.FunctionDef) and item.name == "__call__":
-            return tuple(name for name in _arguments(item.args) if name != "self")
+            return _without_self(_arguments(item.args))
     raise Unreadable
 
 
-def _of_class(node: ast.ClassDef, module: str, depth: int) -> tuple[str, ...]:
+def _of_class(node: ast.ClassDef, module: str, depth: int) -> Parameters:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name in ("__init__", "__new__"):
-            return tuple(name for name in _arguments(item.args) if name not in ("self", "cls"))
-    bases: list[str] = []
+            return _without_self(_arguments(item.args))
+    bases: Parameters = {}
     for base in node.bases:
         if isinstance(base, ast.Name) and base.id not in ("object", "Protocol"):
-            bases += [field for field in _of_name(module, base.id, depth + 1) if field not in bases]
+            bases = bases | {**_of_name(module, base.id, depth + 1), **bases}
         elif not (isinstance(base, (ast.Name, ast.Subscript))):
             raise Unreadable
     if not any("dataclass" in ast.dump(decorator) for decorator in node.decorator_list):
         if node.decorator_list or node.keywords:
             raise Unreadable
-        return tuple(bases)
-    own = [
-        item.target.id
+        return bases
+    own: Parameters = {
+        item.target.id: item.annotation
         for item in node.body
         if isinstance(item, ast.AnnAssign)
         and isinstance(item.target, ast.Name)
         and "ClassVar" not in ast.dump(item.annotation)
         and not _left_out(item.value)
-    ]
-    return (*bases, *(field for field in own if field not in bases))
+    }
+    return {**bases, **own}
 
 
 def _left_out(default: ast.expr | None) -> bool:
@@ -105,9 +135,13 @@ def _left_out(default: ast.expr | None) -> bool:
     )
 
 
-def _arguments(given: ast.arguments) -> tuple[str, ...]:
-    names = [argument.arg for argument in (*given.args, *given.kwonlyargs)]
-    return (*names, VARIES) if given.kwarg is not None else tuple(names)
+def _arguments(given: ast.arguments) -> Parameters:
+    found: Parameters = {argument.arg: argument.annotation for argument in (*given.args, *given.kwonlyargs)}
+    return {**found, VARIES: None} if given.kwarg is not None else found
+
+
+def _without_self(found: Parameters) -> Parameters:
+    return {name: annotation for name, annotation in found.items() if name not in ("self", "cls")}
 
 
 def _imported(node: ast.ImportFrom, module: str, path: Path, name: str) -> tuple[str, str]:

@@ -75,8 +75,8 @@ def print_summary(
         f"tokens, {wall:.0f} s in all",
         highlight=False,
     )
-    told, learned = learning_line(record.folder / "metrics.csv")
-    console.print(told, style="green" if learned else "yellow", highlight=False, markup=False)
+    line, learned = learning_line(record.folder / "metrics.csv")
+    console.print(line, style="green" if learned else "yellow", highlight=False, markup=False)
     console.print(
         f"[bold]{record.folder}[/bold]: curves.png metrics.csv rollouts.jsonl record.json policy/", highlight=False
     )

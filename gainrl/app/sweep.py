@@ -61,12 +61,12 @@ def print_open_table() -> None:
 def _counted(counts: Mapping[str, int]) -> str:
     """``3 finished, 1 skipped (finished before), 1 interrupted, 2 not started``, and how it goes on."""
     notes = {"skipped": " (finished before)"}
-    told = ", ".join(f"{counts[end]} {end}{notes.get(end, '')}" for end in _ENDS if counts.get(end)) or "no job began"
+    line = ", ".join(f"{counts[end]} {end}{notes.get(end, '')}" for end in _ENDS if counts.get(end)) or "no job began"
     if counts.get("interrupted") or counts.get("not started"):
-        told += "; the same command goes on from there"
+        line += "; the same command goes on from there"
     if counts.get("failed"):
-        told += "; retry_failed=true takes up those that failed"
-    return told
+        line += "; retry_failed=true takes up those that failed"
+    return line
 
 
 class SweepTable(Callback):
@@ -76,7 +76,7 @@ class SweepTable(Callback):
         self.root = Path(config.hydra.sweep.dir).absolute()
         self.listing = self.root / f".jobs-{uuid.uuid4().hex}"
         self.listing.mkdir(parents=True)
-        self.began = self.listing.stat().st_mtime  # by the clock of the file system, as of the records
+        self.began = self.listing.stat().st_mtime  # by the clock of the file system, as the records are
         os.environ[_LISTING] = str(self.listing)
         _open.append(self)
 
@@ -118,12 +118,12 @@ class SweepTable(Callback):
             console.print(f"gainrl-report {os.path.relpath(self.root)}", style="dim", highlight=False)
 
     def _planned(self) -> int:
-        """How many jobs the command asked for, as far as its plan tells."""
+        """How many jobs the command asked for, according to its plan; 0 without a plan."""
         plan = read_plan(self.root / PLAN)
         return 0 if plan is None else plan.number
 
     def _jobs(self) -> dict[Path, str | None]:
-        """Directories of the jobs that began, with what they failed of."""
+        """Directories of the jobs that began, with the reason where one failed."""
         jobs: dict[Path, str | None] = {}
         for file in self.listing.glob("[!.]*"):
             folder, fault = json.loads(file.read_text())

@@ -25,7 +25,7 @@ TIMED_SECONDS = 40.0  # for all timed runs of a command together
 
 
 class NotTimed(Exception):
-    """Nothing can be said of an arm; the text is the reason."""
+    """There is no estimate for an arm; the text is the reason."""
 
 
 def estimate(
@@ -33,12 +33,14 @@ def estimate(
     console: Console,
     *,
     every_arm: bool = False,
+    extra: str | None = None,
     run: Callable[[Job, Path], Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[float | None, str]]:
-    """Arm to seconds of one job (None where nothing tells) and where they come from.
+    """Arm to seconds of one job (None if unknown) and where the number comes from.
 
-    Arms without a finished run are timed, all of them with ``every_arm``, else one of them for all. ``run`` trains a
-    job for a few steps and returns its last row, by default in a process of its own; it raises NotTimed.
+    Arms without a finished run are timed, all of them with ``every_arm``, else one of them for all. ``extra``: the
+    folder of ``--config-dir``. ``run`` trains a job for a few steps and returns its last row, by default in a process
+    of its own; it raises NotTimed.
     """
     known: dict[str, tuple[float | None, str]] = {}
     for arm in dict.fromkeys(job.arm for job in jobs):
@@ -56,7 +58,8 @@ def estimate(
         console.print(f"[dim]timing {job.arm}, for {each:.0f} s at most ...[/dim]", highlight=False)
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                row = run(job, Path(folder) / "run") if run else run_shortly(job, Path(folder) / "run", seconds=each)
+                place = Path(folder) / "run"
+                row = run(job, place) if run else run_shortly(job, place, seconds=each, extra=extra)
             timed = (scale(row, job), f"{float(row['step']):.0f} timed steps")
         except NotTimed as reason:
             timed = (None, f"not timed, because {reason}")
@@ -76,7 +79,9 @@ def _elsewhere(jobs: Sequence[Job], arm: str) -> list[float]:
     return found
 
 
-def run_shortly(job: Job, folder: Path, *, seconds: float = TIMED_SECONDS) -> Mapping[str, Any]:
+def run_shortly(
+    job: Job, folder: Path, *, seconds: float = TIMED_SECONDS, extra: str | None = None
+) -> Mapping[str, Any]:
     """Trains a job for a few steps in a process of its own, and ends it when the time is over.
 
     Its last row, with ``startup`` seconds. Raises NotTimed if it made no step, with the reason.
@@ -84,7 +89,8 @@ def run_shortly(job: Job, folder: Path, *, seconds: float = TIMED_SECONDS) -> Ma
     kept = [text for text in job.overrides if not text.lstrip("+~").startswith(("sweep=", "logger=", "hydra"))]
     steps = min(TIMED_STEPS, job.steps)
     short = [f"schedule.steps={steps}", f"evaluation.every={steps}", "checkpoint.every_steps=1000000", "logger=none"]
-    command = [sys.executable, "-m", "gainrl.app.train", *kept, *short, f"hydra.run.dir={folder}", "hydra.mode=RUN"]
+    command = [sys.executable, "-m", "gainrl.app.train", *([] if extra is None else ["--config-dir", extra])]
+    command += [*kept, *short, f"hydra.run.dir={folder}", "hydra.mode=RUN"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ, start_new_session=True
     )
@@ -117,7 +123,7 @@ def _last_row(folder: Path) -> dict[str, Any] | None:
 
 
 def _reason(output: str) -> str:
-    """What a run that failed said of it, in one line."""
+    """Why a run failed, in one line of its output."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for heading in ("Cannot run: ", "Failed: "):
         for line in lines:

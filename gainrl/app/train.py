@@ -21,6 +21,7 @@ from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.commandline.command import Command, run_command
+from gainrl.app.early import check_early
 from gainrl.app.errors import (
     EXIT_INTERRUPTED,
     JobFailed,
@@ -53,7 +54,7 @@ def cli() -> None:
         refused = run_command(COMMAND, main)
     except (RunInterrupted, KeyboardInterrupt) as request:
         if not speaks():
-            sys.exit(0)  # what started the processes takes one that fails for broken, and kills the one that speaks
+            sys.exit(0)  # a nonzero exit here makes the launcher kill rank 0
         text = f"{str(request) or 'interrupted'}; the same command goes on from there"
         Console(stderr=True, soft_wrap=not sys.stderr.isatty()).print(text, highlight=False)
         sys.exit(EXIT_INTERRUPTED)
@@ -75,11 +76,24 @@ def main(config: DictConfig) -> float:
         return run_job(config, console, multirun=multirun)
     except Exception as fault:
         _exit_code = 1
-        if not (isinstance(fault, JobFailed) and fault.told):
+        if not (isinstance(fault, JobFailed) and fault.reported):
             if multirun:
                 announce_job(folder, fault=_reason(fault))
             _report(fault, config)
+        remove_empty(folder)
         return math.nan
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes a directory that Hydra made for a job that was refused, and those above it, as far as they are empty."""
+    here = Path.cwd()
+    for path in (folder.absolute(), *folder.absolute().parents):
+        if path == here or here not in path.parents:
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            return
 
 
 def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> float:
@@ -90,6 +104,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     sweep, which trains in a process of its own, JobFailed.
     """
     validate(config)
+    check_early(config)
     check_processes(config.trainer, multirun=multirun)
     check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
@@ -103,7 +118,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
         )
         return float(record.content["objective"])
     if not record.content and config.resume is None:
-        _tell_of_shorter_run(folder, config, console)
+        _mention_shorter_run(folder, config, console)
     if multirun and record.status == "failed" and not config.retry_failed:
         raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true takes it up again")
     if multirun and can_fork():
@@ -111,20 +126,20 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     return train_here(config, record, console)
 
 
-def _tell_of_shorter_run(folder: Path, config: DictConfig, console: Console) -> None:
-    """A run that begins anew may be meant to prolong one that is there."""
-    found = shorter_run(folder, plain_config(config))
-    if found is not None:
+def _mention_shorter_run(folder: Path, config: DictConfig, console: Console) -> None:
+    """Points to a shorter run of the same settings: perhaps this run was meant to prolong it."""
+    shorter = shorter_run(folder, plain_config(config))
+    if shorter is not None:
         console.print(
-            f"note: {found[0]} is this run up to step {found[1]}. This one begins anew; "
-            f"resume={found[0]} goes on from there",
+            f"note: {shorter[0]} is the same run up to step {shorter[1]}. This one starts from scratch; "
+            f"type resume={shorter[0]} to go on from there",
             style="yellow",
             highlight=False,
         )
 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
-    """Trains here and in the processes that join, with the directory's lock; ``repeats`` as of `StopRequest`."""
+    """Trains here and in the processes that join, with the directory's lock; ``repeats`` as in `StopRequest`."""
     from gainrl.app.components import build_components
     from gainrl.app.launch import connect
     from gainrl.app.resume import check_given
@@ -152,7 +167,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise
-            except RunRefused:  # the directory stays that of the run that it holds
+            except RunRefused:  # the directory goes on belonging to the run that it holds
                 record.update(status=before or "failed")
                 raise
             except BaseException as fault:
@@ -161,7 +176,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
                 except OSError as full:
                     warnings.warn(f"{record.path} could not be written ({full})", stacklevel=2)
                 raise
-    except OtherRankFailed as fault:  # which has said what it was
+    except OtherRankFailed as fault:  # that rank has printed the reason
         raise RunRefused(str(fault)) from None
     except (Interrupted, KeyboardInterrupt) as request:
         raise RunInterrupted(f"{folder}: {str(request) or 'interrupted'}") from request
@@ -197,11 +212,11 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
     if code == 0 or (code < 0 and record.status == "finished"):
         return float(record.content["objective"])
     if code > 0:
-        raise JobFailed(f"{folder} failed", told=True)
+        raise JobFailed(f"{folder} failed", reported=True)
     reason = ended_by(code)
     if record.content:
         record.update(status="failed", fault=reason)
-    raise JobFailed(reason, told=False)
+    raise JobFailed(reason, reported=False)
 
 
 def _reason(fault: BaseException) -> str:

@@ -82,7 +82,7 @@ def checkpoint_file(config: DictConfig) -> Path:
 
 
 def load_checkpoint(policy: Policy, path: Path) -> None:
-    """Puts the weights of a run's checkpoint into the policy; those of anything beside the policy are left out.
+    """Puts the weights of a run's checkpoint into the policy; weights of anything else (a critic) are left out.
 
     Weights that did not train (the model below LoRA adapters) are not in the file and stay what they are. Raises
     ConfigError for a file that cannot be read or belongs to another model.

@@ -1,4 +1,4 @@
-"""Checks of the configuration before anything is built: missing values, unknown keys, numbers that are none.
+"""Checks of the configuration before anything is built: missing values, unknown keys, numbers out of range.
 
 Other values out of range and settings that contradict each other are found by the constructors, all of which run before
 a weight is loaded (`app.components`).
@@ -92,14 +92,14 @@ def _unread(plain: Mapping[str, Any], primary: str) -> list[str]:
 
 
 def _builds_nothing(plain: Mapping[str, Any], primary: str) -> list[str]:
-    """Options of one's own that do not say what they build, where those of gainrl do."""
+    """A user's options that lack a ``_target_`` in a group whose shipped options have one."""
     problems = []
     for group, package in groups(primary).items():
         node = plain.get(group) if package == group else None
         target = usual_target(group)
         if isinstance(node, Mapping) and node and target and "_target_" not in node:
             problems.append(
-                f"{group} has no _target_, so that nothing can be built of it ({', '.join(map(str, node))}); begin its "
+                f"{group} has no _target_, so nothing can be built from it ({', '.join(map(str, node))}); begin its "
                 f"file with a line such as: _target_: {target}"
             )
     return problems

@@ -15,6 +15,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError
+from gainrl.app.signatures import plain_types
 
 _PLAIN: dict[str, Any] = {
     "evaluation.temperature": float,
@@ -22,6 +23,8 @@ _PLAIN: dict[str, Any] = {
     "checkpoint.every_minutes": float | None,
     "checkpoint.keep": int,
     "checkpoint.monitor": str | None,
+    "checkpoint.mode": str,
+    "data_dir": str | None,
     "faults.nonfinite_limit": int,
     "faults.reward_failure_rate": float,
     "trainer.num_nodes": int,
@@ -43,10 +46,13 @@ _MAPPINGS = (dict, Mapping)
 _ABSENT = object()
 
 
-def check_value_types(config: DictConfig) -> None:
-    """Raises ConfigError that lists every value of another type, each with what to type instead."""
+def check_value_types(config: DictConfig, *, imports: bool = True) -> None:
+    """Raises ConfigError that lists every value of another type, each with what to type instead.
+
+    Without ``imports`` only annotations that the source alone explains are compared.
+    """
     plain = OmegaConf.to_container(config, resolve=True)
-    problems = list(mistyped(plain, ""))
+    problems = [problem for problem in mistyped(plain, "", imports=imports) if not _refers(config, problem)]
     for path, wanted in _PLAIN.items():
         value = OmegaConf.select(config, path, default=_ABSENT)
         if value is not _ABSENT and not fits(value, wanted):
@@ -55,8 +61,15 @@ def check_value_types(config: DictConfig) -> None:
         raise ConfigError("\n".join(problems))
 
 
+def _refers(config: DictConfig, problem: str) -> bool:
+    """Whether the value comes from another setting, which is the one to name."""
+    path = problem.partition("=")[0]
+    node = OmegaConf.select(config, path.rpartition(".")[0]) if "." in path and "[" not in path else None
+    return isinstance(node, DictConfig) and OmegaConf.is_interpolation(node, path.rpartition(".")[2])
+
+
 def fits(value: Any, wanted: Any) -> bool:
-    """Whether a value of a configuration is of an annotated type; True where the annotation does not tell."""
+    """Whether a value of a configuration is of an annotated type; True where the annotation leaves it open."""
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in get_args(wanted))
@@ -66,6 +79,8 @@ def fits(value: Any, wanted: Any) -> bool:
         return isinstance(value, (int,) if wanted is int else (int, float)) and not isinstance(value, bool)
     if wanted is str:
         return isinstance(value, str)
+    if getattr(wanted, "__name__", "") == "Tensor":  # as in the annotation of an optimizer's rate
+        return False
     if origin is Literal:  # which words there are, the constructor says itself
         return not isinstance(value, (list, dict))
     if _is(wanted, origin, _LISTS):
@@ -80,19 +95,20 @@ def _is(wanted: Any, origin: Any, kinds: tuple[Any, ...]) -> bool:
     return wanted in kinds or origin in kinds
 
 
-def mistyped(node: Any, path: str) -> Iterator[str]:
+def mistyped(node: Any, path: str, *, imports: bool = True) -> Iterator[str]:
     """What is wrong with the values that constructors take in a plain node and below it; ``path``: its own."""
     if isinstance(node, list):
         for place, child in enumerate(node):
-            yield from mistyped(child, f"{path}[{place}]")
+            yield from mistyped(child, f"{path}[{place}]", imports=imports)
     if not isinstance(node, Mapping):
         return
-    hints = _hints(str(node["_target_"])) if "_target_" in node else {}
+    target = str(node.get("_target_", ""))
+    hints = {} if not target else _hints(target) if imports else plain_types(target)
     for key, value in node.items():
         below = f"{path}.{key}" if path else str(key)
         if key in hints and not (isinstance(value, Mapping) and "_target_" in value) and not fits(value, hints[key]):
             yield _problem(below, value, hints[key])
-        yield from mistyped(value, below)
+        yield from mistyped(value, below, imports=imports)
 
 
 def _hints(target: str) -> dict[str, Any]:
@@ -100,7 +116,7 @@ def _hints(target: str) -> dict[str, Any]:
     try:
         found = get_method(target)
         return get_type_hints(found.__init__ if inspect.isclass(found) else found)
-    except Exception:  # names that exist for type checkers only, or an import that fails: told when it is built
+    except Exception:  # names that exist for type checkers only, or an import that fails: building it will say so
         return {}
 
 
@@ -112,7 +128,8 @@ def described(wanted: Any) -> str:
     """An annotated type in words."""
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(described(one) for one in get_args(wanted)))
+        names = dict.fromkeys(described(one) for one in get_args(wanted))
+        return " or ".join(name for name in names if name != "Tensor")
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     if _is(wanted, origin, _LISTS):

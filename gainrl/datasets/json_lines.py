@@ -33,6 +33,14 @@ _FIELD = re.compile(r'"([^"\\]*)"\s*:\s*[^:]*\Z')  # the field that a damaged li
 _SHOWN = 60
 
 
+def existing_file(file: str) -> Path:
+    """The path of a file that is there; raises ValueError where it is not."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{file} is not a file; give the path of a .jsonl or .jsonl.gz file")
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """Where a record stands: the file (or the data set on a hub) and its line (or row), counted from 1."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gainrl.datasets import fields
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
-from gainrl.datasets.json_lines import numbered_lines
+from gainrl.datasets.json_lines import existing_file, numbered_lines
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import generator
 from gainrl.types import Problem
@@ -54,9 +54,7 @@ def jsonl(
     names |= {"difficulty": difficulty, "solution": solution, "source": source}
 
     def load(file: str) -> ArrowProblems:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise ValueError(f"{file} is not a file; give the path of a .jsonl or .jsonl.gz file")
+        path = existing_file(file)
         name = path.name.removesuffix(".gz").removesuffix(".jsonl")
         with path.open("rb") as content:
             key = [hashlib.file_digest(content, "sha256").hexdigest(), names]

@@ -13,9 +13,7 @@ from huggingface_hub.constants import is_offline_mode
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_INDICES = tuple(f"{name}.index.json" for name in _WEIGHTS)
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+from gainrl.models.model_files import INDICES, TOKENIZERS, WEIGHTS, check_model_files
 
 
 def check_model_source(source: str, *, revision: str | None = None, chat_template: str | None = None) -> Any:
@@ -24,14 +22,9 @@ def check_model_source(source: str, *, revision: str | None = None, chat_templat
     ``source`` is a folder or a hub id, ``chat_template`` a file with a Jinja template. Raises ValueError that says
     which file is missing, what to download and where to put it.
     """
-    if chat_template is not None and not Path(chat_template).expanduser().is_file():
-        raise ValueError(f"model.chat_template={chat_template} is not a file; give a file with a Jinja chat template")
+    check_model_files(source, chat_template)
     path = Path(source).expanduser()
-    if path.is_dir():
-        _check_folder(path)
-    elif source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise ValueError(f"model.source={source} is no folder; give a folder that holds config.json, or a hub id")
-    elif is_offline_mode():
+    if not path.is_dir() and is_offline_mode():
         _check_cache(source, revision)
     try:
         config = AutoConfig.from_pretrained(str(path) if path.is_dir() else source, revision=revision)
@@ -62,27 +55,6 @@ def weights_mark(place: str, revision: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _check_folder(path: Path) -> None:
-    if not (path / "config.json").is_file():
-        raise ValueError(f"model.source={path} holds no config.json; give the folder that save_pretrained wrote")
-    if not any((path / name).is_file() for name in _TOKENIZERS):
-        raise ValueError(
-            f"model.source={path} holds no tokenizer ({' or '.join(_TOKENIZERS)}); save it there with "
-            f"tokenizer.save_pretrained('{path}')"
-        )
-    indices = [path / name for name in _INDICES if (path / name).is_file()]
-    if indices:
-        needed = sorted(set(json.loads(indices[0].read_text())["weight_map"].values()))
-        missing = [name for name in needed if not (path / name).is_file()]
-        if missing:
-            raise ValueError(
-                f"model.source={path} lacks {len(missing)} of its {len(needed)} weight files "
-                f"({', '.join(missing[:3])}); download it again"
-            )
-    elif not any((path / name).is_file() for name in _WEIGHTS):
-        raise ValueError(f"model.source={path} holds no weights ({' or '.join(_WEIGHTS)}); download them into it")
-
-
 def _check_cache(source: str, revision: str | None) -> None:
     def cached(names: Sequence[str]) -> list[str]:
         found = [try_to_load_from_cache(source, name, revision=revision) for name in names]
@@ -91,13 +63,13 @@ def _check_cache(source: str, revision: str | None) -> None:
     missing = None
     if not cached(["config.json"]):
         missing = "config.json"
-    elif not cached(_TOKENIZERS):
+    elif not cached(TOKENIZERS):
         missing = "its tokenizer"
-    elif indices := cached(_INDICES):
+    elif indices := cached(INDICES):
         shards = sorted(set(json.loads(Path(indices[0]).read_text())["weight_map"].values()))
         absent = [name for name in shards if not cached([name])]
         missing = f"{len(absent)} of its {len(shards)} weight files" if absent else None
-    elif not cached(_WEIGHTS):
+    elif not cached(WEIGHTS):
         missing = "its weights"
     if missing:
         raise ValueError(

@@ -17,7 +17,7 @@ from gainrl.report.sweep import Sweep
 
 
 def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[str]:
-    """One sentence each, the gravest first; those of some blocks only begin with the names of these."""
+    """One sentence each, the gravest first; a sentence about some blocks only begins with their names."""
     blocks: dict[str, list[str]] = {}
     for sweep, own in zip(sweeps, axes, strict=True):
         for text in _of_sweep(sweep, own):
@@ -66,6 +66,7 @@ def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
         found += _starts(sweep, task, name)
     for arm in sweep.arms:
         found += _mixed_settings(arm.label, arm.runs)
+        found += _never_taught(arm.label, arm.runs)
     found += unscored(sweep, axes)
     if sweep.repeated:
         found.append(
@@ -223,6 +224,17 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
         # A seed that follows the run's own differs with it and is no other setting.
         names |= {k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)}
     return [f"The runs of {label} differ in more than the seed: {_some(sorted(names))}."] if names else []
+
+
+def _never_taught(label: str, runs: Sequence[Run]) -> list[str]:
+    """Where all completions of every prompt had equal rewards, nothing was trained."""
+    shares = [run.columns["informative_groups"] for run in runs if "informative_groups" in run.columns]
+    if not shares or any(np.nansum(share) > 0 for share in shares):
+        return []
+    return [
+        f"{label} learned nothing: in every step of its {len(shares)} runs all completions of a prompt had the same "
+        "reward, so that no update had a gradient. Its curves show the model that it began with."
+    ]
 
 
 def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:

@@ -102,7 +102,7 @@ def _planned(given: argparse.Namespace, settings: Settings, runs: Sequence[Run])
 
 
 def _beside(given: argparse.Namespace) -> Path:
-    """Where a report goes unless told: into its first folder, or below reports/ for a file or a project."""
+    """Where a report goes by default: into its first folder, or below reports/ for a file or a project."""
     if not given.folders:
         return Path("reports") / given.wandb.replace("/", "_")
     return Path("reports") / given.folders[0].stem if given.folders[0].is_file() else given.folders[0]
@@ -138,8 +138,8 @@ def _closing(sweeps: Sequence[Sweep], seconds: float) -> list[str]:
     runs = [run for sweep in sweeps for run in sweep.all_runs()]
     arms = sum(len(sweep.arms) for sweep in sweeps)
     finished = sum(run.finished for run in runs)
-    told = dict.fromkeys(text for sweep in sweeps for text in notices(sweep))
-    return [*told, f"{len(runs)} runs of {arms} arms, {finished} finished; written in {seconds:.1f} s"]
+    lines = dict.fromkeys(text for sweep in sweeps for text in notices(sweep))
+    return [*lines, f"{len(runs)} runs of {arms} arms, {finished} finished; written in {seconds:.1f} s"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def judge(sweeps: Sequence[Sweep], drafts: Sequence[Sequence[Comparison]]) -> li
     """Concludes on the primary comparisons of all sweeps, which are one family.
 
     The gate is judged by itself, first. Where it does not beat its reference nothing else of its sweep is concluded:
-    runs that cannot show the positive control cannot show anything. An arm whose runs are those of another arm is no
+    runs that cannot show the positive control cannot show anything. An arm whose runs repeat another arm is no
     comparison of its own.
     """
     settings = sweeps[0].settings
@@ -42,7 +42,7 @@ def judge(sweeps: Sequence[Sweep], drafts: Sequence[Sequence[Comparison]]) -> li
 
 
 def conclude(rows: Sequence[Comparison], alpha: float) -> list[Comparison]:
-    """One family: Holm's correction of the tests of no difference, and of those of no less than the margin.
+    """One family: Holm's correction of the tests of no difference, and of the tests of a gain of the margin or more.
 
     Each test has ``alpha / 2`` on its side, so that of the margin, which has one side, is doubled to be read at
     ``alpha``.

@@ -41,7 +41,7 @@ def drop_repeated(arm: Arm) -> list[Run]:
 
 
 def equal_arms(arms: Sequence[Arm]) -> dict[str, str]:
-    """Arms all of whose runs are those of an earlier arm, with its label: they are one comparison, not two."""
+    """Arms whose runs all repeat an earlier arm, with that arm's label: they are one comparison, not two."""
     seen: dict[frozenset[str], str] = {}
     same = {}
     for arm in arms:

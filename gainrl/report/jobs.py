@@ -36,7 +36,7 @@ def open_jobs(
 ) -> list[OpenJob]:
     """Unfinished runs, jobs planned by a sweep's ``multirun.yaml`` without a directory, and seeds that an arm lacks.
 
-    ``known``: all runs that were read, compared or not. ``unscored``: those of blocks in which nothing has a score.
+    ``known``: all runs that were read, compared or not. ``unscored``: runs in blocks where nothing has a score.
     """
     jobs = []
     for sweep in sweeps:

@@ -69,14 +69,14 @@ def read_plan(path: Path) -> Plan | None:
 
 def job_folder(job: Sequence[str], naming: Mapping[str, Any], seed: str) -> Path:
     """``<arm>/s<seed>``, as ``hydra.sweep.subdir`` has it; ``naming``: ``hydra.job.config.override_dirname``."""
-    said = {text.partition("=")[0].lstrip("+~"): text for text in job}
-    kept = sorted(text for key, text in said.items() if key not in naming["exclude_keys"])
+    values = {text.partition("=")[0].lstrip("+~"): text for text in job}
+    kept = sorted(text for key, text in values.items() if key not in naming["exclude_keys"])
     arm = arm_name(re.sub("=", naming["kv_sep"], naming["item_sep"].join(kept)))
-    return Path(arm) / f"s{said['seed'].partition('=')[2] if 'seed' in said else seed}"
+    return Path(arm) / f"s{values['seed'].partition('=')[2] if 'seed' in values else seed}"
 
 
 def arm_name(overrides: str) -> str:
-    """A directory name from the overrides of a job (seed and machine settings left out): ``default`` if there are none.
+    """A directory name from the overrides of a job (seed and machine settings left out): ``default`` for none.
 
     Characters that file systems or shells treat specially become ``_``. A name that does not say everything, because
     characters were replaced or it is too long, ends in a hash, so that different overrides have different names.

@@ -41,8 +41,8 @@ class Run:
     ``experiment``: what was typed as such. ``task``: runs of different tasks are never paired; the experiment, unless
     experiments are the arms. ``base``: what training started from, by the seeds of the model and of its warm start.
 
-    ``status`` is that of ``record.json``, or ``not begun`` where that cannot be read. ``overrides``: what the job's
-    command line said, None where that is not known. ``verdicts``: for some steps, whether each held-out problem was
+    ``status`` comes from ``record.json``, or is ``not begun`` where that cannot be read. ``overrides``: the settings
+    of the job's command line, None if unknown. ``verdicts``: for some steps, whether each held-out problem was
     right, ``[problems]`` bool. ``facts``: what a file of rows says in place of a configuration.
     """
 
@@ -144,7 +144,7 @@ def read_run(folder: Path) -> Run:
 
 
 def base_of(config: Mapping[str, Any]) -> str:
-    """The name of a run's base: the seed of its model, and that of the warm start where it is another one."""
+    """The name of a run's base: the seed of its model, and the seed of its warm start if it differs."""
     model = config.get("model") or {}
     warm_start = model.get("warm_start") or {}
     seed, other = model.get("seed", 0), warm_start.get("seed") if isinstance(warm_start, Mapping) else None
@@ -206,7 +206,7 @@ def part_name(column: str) -> str:
 
 
 def number_in(text: str | None) -> float:
-    """The number in a cell of a CSV file; NaN where there is none."""
+    """The number in a cell of a CSV file; NaN for an empty one."""
     if not text:
         return np.nan
     try:

@@ -176,7 +176,7 @@ def _spent(sweep: Sweep, run: Run, axis: str, target: float) -> tuple[float, boo
 
 
 def axes_of(sweep: Sweep) -> tuple[str, ...]:
-    """The budget axes that the runs recorded at every evaluation, the chosen one first. Empty where there is none."""
+    """The budget axes that the runs recorded at every evaluation, the chosen one first; empty if there are none."""
     runs = [run for label in sweep.labels for run in sweep.chosen(label)]
     metric = sweep.settings.metric
     have = [

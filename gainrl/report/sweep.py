@@ -86,7 +86,7 @@ class Sweep:
 
     ``guessed``: why the reference was taken, where nobody named it. ``gate``: label of the positive control.
     ``repeated``: runs left out because another has their arm, base and seed, or their very trajectory. ``same``: arms
-    whose runs are those of an earlier arm. ``block``: what all runs share where a comparison is repeated, such as
+    whose runs repeat an earlier arm. ``block``: what all runs share where a comparison is repeated, such as
     ``group_size=4``. ``only``: the one task that is looked at.
     """
 
@@ -244,5 +244,5 @@ def _gate(sweep: Sweep) -> str | None:
     if wanted is None:
         return next((label for label in ("oracle", "baseline=oracle") if label in sweep.others), None)
     if wanted not in sweep.others:
-        raise ValueError(f"--gate={wanted} is none of the arms that are compared: {', '.join(sweep.others)}")
+        raise ValueError(f"--gate={wanted} is not among the compared arms: {', '.join(sweep.others)}")
     return wanted

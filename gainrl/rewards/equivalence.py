@@ -142,7 +142,9 @@ def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
     if not same_name(given.name, expected.name):
         return same_equation(answer, reference)
     spellings = expected.sides if expected.is_numeric else (expected.value,)
-    return any(_same_single(given.value, spelling, tolerance) for spelling in spellings)
+    # Beside a chain of numbers every side of a chain counts: 2/4 = 0.67 is not 2/3 = 0.67.
+    sides = given.sides if given.is_numeric and len(spellings) > 1 and all(given.sides) else (given.value,)
+    return all(any(_same_single(side, spelling, tolerance) for spelling in spellings) for side in sides)
 
 
 def _same_statement(given: Chain, expected: Chain, answer: str, reference: str) -> bool:

@@ -130,7 +130,7 @@ def is_name(text: str) -> bool:
 
 
 def is_numeric(text: str) -> bool:
-    """Whether a side holds digits and no letters but those of units and of functions."""
+    """Whether a side holds digits and no letters but units and functions."""
     bare = _OF_NUMBERS.sub("", text)
     return any(character.isdigit() for character in bare) and not any(character.isalpha() for character in bare)
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.aggregation import TruncatedRule
+from gainrl.functional.batch_sizes import check_group_size, minibatch_size
 from gainrl.functional.objectives import Objective
 from gainrl.training.critic import CriticSettings
 
@@ -41,13 +42,7 @@ class Algorithm:
     reference_sync: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.group_size < 1:
-            raise ValueError(f"algorithm.group_size={self.group_size}: a prompt needs 1 completion or more")
-        if self.group_size < 2 and self.advantage.baseline != "none":
-            raise ValueError(
-                f"algorithm.group_size={self.group_size}: advantages compare the completions of one prompt, so a group "
-                "needs at least 2; type algorithm.group_size=8"
-            )
+        check_group_size(self.group_size, compares=self.advantage.baseline != "none")
         if self.inner_epochs < 1:
             raise ValueError(f"algorithm.inner_epochs={self.inner_epochs} would learn from nothing; type 1 or more")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
@@ -76,19 +71,8 @@ class Algorithm:
 
     def minibatch_of(self, prompts_per_step: int) -> int:
         """Prompts per optimizer step; raises ValueError where they do not divide the step."""
-        size = self.minibatch_prompts or prompts_per_step
-        if prompts_per_step < 1 or size < 1 or prompts_per_step % size:
-            raise ValueError(
-                f"algorithm.minibatch_prompts={size} does not divide schedule.prompts_per_step={prompts_per_step}, so "
-                "that optimizer steps would differ in size; type algorithm.minibatch_prompts="
-                f"{_largest_divisor(prompts_per_step, size)}"
-            )
-        return size
+        return minibatch_size(self.minibatch_prompts, prompts_per_step)
 
     def updates_per_step(self, prompts_per_step: int) -> int:
         """Optimizer steps of a rollout step whose prompts all train."""
         return self.inner_epochs * (prompts_per_step // self.minibatch_of(prompts_per_step))
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return max((d for d in range(1, max(1, number) + 1) if number % d == 0 and d <= max(1, limit)), default=1)

@@ -149,7 +149,7 @@ def test_jobs_that_cannot_be_timed_are_listed_with_the_reason(tmp_path, monkeypa
     out = capsys.readouterr().out
     assert "2 jobs" in out
     assert "not timed, because model.source=/nowhere is no folder" in out
-    assert "2 of 2 jobs to run; nothing is known of 2 of them" in out
+    assert "2 of 2 jobs to run; there is no estimate for 2 of them" in out
 
 
 def test_the_reason_of_a_timed_run_that_was_refused_is_its_own_message(tmp_path, monkeypatch):
@@ -157,6 +157,26 @@ def test_the_reason_of_a_timed_run_that_was_refused_is_its_own_message(tmp_path,
     one = Job(("curriculum.width=-1",), tmp_path, "arm", "new", None, 10, 2)
     with pytest.raises(NotTimed, match="width=-1 lies outside"):
         run_shortly(one, tmp_path / "run")
+
+
+def test_files_of_ones_own_are_known_to_the_timed_run(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "curriculum").mkdir(parents=True)
+    (tmp_path / "mine" / "curriculum" / "own.yaml").write_text("defaults:\n  - gain\n  - _self_\nwidth: -1\n")
+    monkeypatch.chdir(tmp_path)
+    one = Job(("curriculum=own",), tmp_path, "arm", "new", None, 10, 2)
+    with pytest.raises(NotTimed, match="curriculum has no option 'own'"):
+        run_shortly(one, tmp_path / "run")
+    with pytest.raises(NotTimed, match="width=-1 lies outside"):
+        run_shortly(one, tmp_path / "run", extra="mine")
+
+
+def test_a_sweep_of_very_many_arms_is_listed_in_time(tmp_path, monkeypatch):
+    """Composing one arm takes this clock a second."""
+    monkeypatch.chdir(tmp_path)
+    seconds = iter(range(1000))
+    jobs = list_jobs(["curriculum.width=range(0.001,0.2,0.001)"], clock=lambda: float(next(seconds)))
+    assert len(jobs) > 190
+    assert len({(job.steps, job.evaluations) for job in jobs}) == 1
 
 
 def test_a_timed_run_ends_when_its_time_is_over(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hydra.utils import get_method
 
-from gainrl.app.signatures import VARIES, NoSuchTarget, Unreadable, parameters
+from gainrl.app.signatures import VARIES, NoSuchTarget, Unreadable, parameters, plain_types
 from tests.composition import CONF
 
 
@@ -77,9 +77,9 @@ def test_classes_of_ones_own(tmp_path, monkeypatch):
         "def build(x, *args, y=1, **rest): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert parameters("mine_for_signatures.Settings") == ("a", "b")
-    assert parameters("mine_for_signatures.Plain") == ()
-    assert parameters("mine_for_signatures.build") == ("x", "y", VARIES)
+    assert parameters("mine_for_signatures.Settings").keys() == {"a", "b"}
+    assert parameters("mine_for_signatures.Plain") == {}
+    assert parameters("mine_for_signatures.build").keys() == {"x", "y", VARIES}
 
 
 def test_nothing_is_imported():
@@ -90,3 +90,10 @@ def test_nothing_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_types_are_read_without_importing():
+    types = plain_types("gainrl.training.schedules.Optimization")
+    assert types["max_grad_norm"] is float
+    assert plain_types("torch.optim.AdamW")["weight_decay"] is float
+    assert plain_types("no.such.thing") == {}

@@ -65,9 +65,19 @@ def test_a_value_of_another_type_is_refused_with_the_one_it_takes(override, mess
         check_value_types(composed("reward=math", f"{added}{override}"))
 
 
+def test_the_setting_that_was_typed_is_named_and_not_those_that_refer_to_it():
+    with pytest.raises(ConfigError) as caught:
+        check_value_types(composed("rollout.top_p=high", "optimizer.optimizer.lr=small"), imports=False)
+    assert str(caught.value).splitlines() == [
+        "optimizer.optimizer.lr=small must be a number",
+        "rollout.top_p=high must be a number",
+    ]
+
+
 @pytest.mark.parametrize("group", ["curriculum", "signal", "algorithm", "admission", "reward", "rollout", "trainer"])
 def test_every_option_as_shipped_is_of_the_types_it_declares(group):
     for option in options(group):
         extra = ["reward.path=tests.composition:coin"] if (group, option) == ("reward", "custom") else []
         extra += ["signal.order=x"] if (group, option) == ("signal", "published") else []
-        check_value_types(composed(f"{group}={option}", *extra))
+        for imports in (False, True):
+            check_value_types(composed(f"{group}={option}", *extra), imports=imports)

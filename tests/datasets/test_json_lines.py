@@ -153,7 +153,7 @@ def test_problems_made_in_python_are_checked_when_they_are_stored():
 
 
 def refusal(read):
-    """What is said of a file that cannot be read; None for one that can be."""
+    """The message for a file that cannot be read; None for one that can."""
     try:
         read()
     except ValueError as fault:

@@ -38,23 +38,34 @@ def commands() -> list[str]:
 
 
 def test_every_command_of_the_page_is_accepted(place):
-    assert len(commands()) == 5
+    assert len(commands()) == 6
+    (place / "runs" / "jsonl" / "experiment-words" / "s0").mkdir(parents=True)  # of the run that is prolonged
+    policy = place / "runs" / "arithmetic" / "debug-fast" / "s0" / "policy"
+    policy.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (policy / name).touch()
     for line in commands():
         answer(train.COMMAND, shlex.split(line))
     answer(train.COMMAND, ["--config-dir", "my_conf", "experiment=words", "template.system=@prompt.txt"])
 
 
-def test_the_run_of_the_page_trains_and_says_whether_it_learned(place, monkeypatch, capfd):
-    line = next(line for line in commands() if "in_file_order" in line)
-    quick = ["schedule.steps=2", "evaluation.limit=2", "evaluation.samples=0", "logger=none", "hydra.run.dir=out"]
-    monkeypatch.setattr(sys, "argv", ["gainrl-train", *shlex.split(line), *quick])
-    monkeypatch.setattr(train, "_exit_code", 0)
+def test_the_runs_of_the_page_train_and_say_whether_they_learned(place, monkeypatch, capfd):
+    """The curriculum of one's own, then the policy that it left as a model of one's own."""
     monkeypatch.setattr("gainrl.app.run.draw_curves", lambda *given, **options: None)
-    with pytest.raises(SystemExit) as done:
-        train.cli()
-    out, err = capfd.readouterr()
-    assert done.value.code == 0, err
-    assert "learning: " in out
-    assert json.loads((place / "out" / "record.json").read_text())["status"] == "finished"
-    rows = [json.loads(text)["row"] for text in (place / "out" / "rollouts.jsonl").read_text().splitlines()]
+
+    def run(line: str, folder: str) -> list[int]:
+        quick = ["schedule.steps=2", "evaluation.limit=2", "evaluation.samples=0", "logger=none"]
+        monkeypatch.setattr(sys, "argv", ["gainrl-train", *shlex.split(line), *quick, f"hydra.run.dir={folder}"])
+        monkeypatch.setattr(train, "_exit_code", 0)
+        with pytest.raises(SystemExit) as done:
+            train.cli()
+        out, err = capfd.readouterr()
+        assert done.value.code == 0, err
+        assert "learning: " in out
+        assert json.loads((place / folder / "record.json").read_text())["status"] == "finished"
+        return [json.loads(text)["row"] for text in (place / folder / "rollouts.jsonl").read_text().splitlines()]
+
+    rows = run(next(line for line in commands() if "in_file_order" in line), "out")
     assert list(dict.fromkeys(rows)) == list(range(16))  # in the order of the file
+    line = next(line for line in commands() if "model=hub" in line)
+    assert run(line.replace("runs/arithmetic/debug-fast/s0/policy", "out/policy"), "again")

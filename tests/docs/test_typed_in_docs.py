@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,9 +69,23 @@ def test_a_command_of_the_documentation_is_accepted(line, place, monkeypatch):
     words = [text for text in typed.settings if "=" in text or text.startswith("~")]  # a line may end in an explanation
     if {"help", "version"} & set(typed.flags):
         return
+    write_named_files(words)
     extra = [] if "config_dir" in typed.flags else ["--config-dir", "my_conf"]
     flags = [text for text in arguments if text not in typed.settings]
     assert answer(command, [*flags, *extra, *words])
+
+
+def write_named_files(words: list[str]) -> None:
+    """Files and folders that a command names and that its reader is taken to have: data, models, earlier runs."""
+    for key, _, value in (word.partition("=") for word in words):
+        path = Path(value)
+        if key in ("dataset.train", "dataset.held_out"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        elif key in ("resume", "model.source") and not path.is_absolute() and value.count("/") != 1:
+            path.mkdir(parents=True, exist_ok=True)
+            for name in ("config.json", "tokenizer.json", "model.safetensors"):
+                (path / name).touch()
 
 
 def inline_settings() -> list[tuple[str, str, str]]:

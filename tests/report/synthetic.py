@@ -33,11 +33,13 @@ def write_run(
     base: int = 0,
     families: bool = False,
     problems: int = 0,
+    informative: float = 0.6,
 ) -> Path:
     """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
 
     ``screening``: candidates measured per step, by 4 rollouts each. ``base``: the seed of the model, which shifts all
     of its runs. ``families``: parts are called by names, not levels. ``problems``: verdicts of that many are recorded.
+    ``informative``: share of groups with different rewards.
     """
     name = f"baseline-{arm}" + (f",model.seed-{base}" if base else "")
     folder = root / (name if experiment is None else f"{experiment}/{name.removeprefix('baseline-')}") / f"s{seed}"
@@ -83,7 +85,7 @@ def write_run(
                 marks.append({"step": step, "verdicts": "".join("01"[mark] for mark in right.astype(int))})
         if step:
             row["accuracy"] = float(start + gain * step / steps)
-            row["informative_groups"] = float(np.clip(0.6 + rng.normal(0, 0.05), 0, 1))
+            row["informative_groups"] = float(np.clip(informative + rng.normal(0, 0.05) * (informative > 0), 0, 1))
             row["selection/distinct_prompts"] = min(32 * step, 700)
             weights = np.exp(-0.5 * (np.arange(levels) - levels * step / steps) ** 2) if center else np.ones(levels)
             for level in range(levels):

@@ -176,3 +176,12 @@ def test_experiments_that_may_be_arms_are_pointed_out(tmp_path, sweep_of):
         complete(tmp_path, arms=["x"], experiment=name)
     assert any("add --arms experiment" in text for text in warnings(sweep_of()))
     assert not any("--arms" in text for text in warnings(sweep_of(arms="experiment", reference="ablation_full")))
+
+
+def test_an_arm_that_never_had_a_gradient_is_named_in_words(tmp_path, sweep_of):
+    complete(tmp_path, arms=["vanilla_grpo"])
+    complete(tmp_path, arms=["gain_rl"], gain=0.0, noise=0.0, informative=0.0)
+    assert [text for text in warnings(sweep_of()) if "learned nothing" in text] == [
+        "gain_rl learned nothing: in every step of its 8 runs all completions of a prompt had the same reward, so that "
+        "no update had a gradient. Its curves show the model that it began with."
+    ]

@@ -29,9 +29,9 @@ from gainrl.rewards.numerals import fast_number, read_number, same_number
     ],
 )
 def test_spellings_of_numbers(text: str, value: Fraction) -> None:
-    found = read_number(clean(text))
-    assert found is not None
-    assert found.value == value
+    number = read_number(clean(text))
+    assert number is not None
+    assert number.value == value
 
 
 @pytest.mark.parametrize("text", ["", "x", "5x", "5 x", "1/0", "1e99999", "5 or 6", "2^3", "(1,2)", "9" * 500])

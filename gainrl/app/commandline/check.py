@@ -17,7 +17,7 @@ from gainrl.app.commandline.flags import Typed
 from gainrl.app.commandline.keys import check_keys
 from gainrl.app.commandline.naming import sweep_places
 from gainrl.app.commandline.settings import read_settings
-from gainrl.app.early import try_light_parts
+from gainrl.app.early import check_early
 from gainrl.app.errors import ConfigError
 from gainrl.app.validate import validate
 
@@ -39,7 +39,7 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
                 with resolvable(config):
                     job = job_of(config)
                     validate(job, primary)
-                    try_light_parts(job)
+                    check_early(job)
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault
     finally:

@@ -21,7 +21,7 @@ from gainrl.app.paths import config_dir
 
 
 class Composer:
-    """Composes a primary configuration from the shipped files and those of ``--config-dir``.
+    """Composes a primary configuration from the shipped files and the files in ``--config-dir``.
 
     Raises ConfigError if ``extra`` is no folder.
     """

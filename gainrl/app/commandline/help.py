@@ -14,8 +14,8 @@ _MARK = "$GROUPS"
 
 def help_text(primary: str, *, hidden: Sequence[str] = (), width: int | None = None) -> str:
     """The text in ``hydra.help`` of a primary configuration, with its groups; those in ``hidden`` are left out."""
-    told = read_yaml(config_dir() / f"{primary}.yaml")["hydra"]["help"]
-    text = str(told["template"]).replace("${hydra.help.header}", str(told["header"]).strip())
+    texts = read_yaml(config_dir() / f"{primary}.yaml")["hydra"]["help"]
+    text = str(texts["template"]).replace("${hydra.help.header}", str(texts["header"]).strip())
     wide = width or max(60, min(120, shutil.get_terminal_size().columns))
     return text.replace(_MARK, "\n".join(_group_lines(primary, hidden, wide)))
 

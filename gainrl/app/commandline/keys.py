@@ -23,6 +23,7 @@ from gainrl.app.schema import Tree, groups, known_keys, options_of, read_yaml
 from gainrl.app.signatures import NoSuchTarget
 
 _ABSENT = object()
+_COMBINATIONS = 100  # of swept options, for which settings are checked ahead; jobs beyond them check themselves
 # Whatever the groups, these nodes have the same keys.
 _OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.",
          "hydra.hydra_logging.", "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
@@ -46,7 +47,7 @@ def check_keys(settings: Sequence[Setting], composer: Composer, command: str) ->
     signed, first = _compose(chosen, combinations[0] if combinations else (), composer)
     configs = [first]
     if any(parts(one.key)[0] not in _FIXED for one in others):
-        configs += [_compose(signed, values, composer)[1] for values in combinations[1:]]
+        configs += [_compose(signed, values, composer)[1] for values in combinations[1:_COMBINATIONS]]
     known = known_keys(composer.primary)
     jobs = [_job_text(chosen, values) for values in combinations]
     checked = {one: _signed(one, configs, jobs, known, composer.primary) for one in others}
@@ -172,21 +173,21 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
     form = "{}" if setting.value is None else "{}=" + setting.value.replace("{", "{{").replace("}", "}}")
     group = parts(setting.key)[0]
     choice = config.hydra.runtime.choices.get(group) if "." in setting.key else None
-    said = f"{setting.typed}: there is no {setting.key}" + (f" with {group}={choice}" if choice else "")
+    problem = f"{setting.typed}: there is no {setting.key}" + (f" with {group}={choice}" if choice else "")
     beside = _siblings(setting.key, config, known)
     leaves = [path for path in paths(config) if path.startswith("hydra.") == setting.key.startswith("hydra.")]
     leaves = [path for path in leaves if not setting.key.startswith(f"{path}.")]
     if nearest(setting.key, beside):
-        return f"{said}; {did_you_mean(setting.key, beside, form=form)}"
+        return f"{problem}; {did_you_mean(setting.key, beside, form=form)}"
     owners = [name for name in options_with(group, parts(setting.key)[1:]) if choice and name != choice]
     if owners:
-        return f"{said}; it belongs to {' or '.join(f'{group}={name}' for name in owners[:3])}"
+        return f"{problem}; it belongs to {' or '.join(f'{group}={name}' for name in owners[:3])}"
     names = leaves if "." in setting.key else [*groups(primary), *leaves]
     if nearest(setting.key, names):
-        return f"{said}; {did_you_mean(setting.key, names, form=form)}"
+        return f"{problem}; {did_you_mean(setting.key, names, form=form)}"
     if beside:
-        return f"{said}; {did_you_mean(setting.key, [name.rpartition('.')[2] for name in beside])}"
-    return f"{said}; " + (
+        return f"{problem}; {did_you_mean(setting.key, [name.rpartition('.')[2] for name in beside])}"
+    return f"{problem}; " + (
         f"{group}={choice} takes no options" if choice else "--help lists the groups, --cfg job all settings"
     )
 

@@ -42,9 +42,9 @@ def read_settings(arguments: Sequence[str], *, multirun: bool) -> list[Setting]:
         if skip:
             skip -= 1
             continue
-        told, taken = _apart(arguments[place : place + 3])
-        if told:
-            faults.append(told)
+        advice, taken = _apart(arguments[place : place + 3])
+        if advice:
+            faults.append(advice)
             skip = taken - 1
             continue
         try:
@@ -58,7 +58,7 @@ def read_settings(arguments: Sequence[str], *, multirun: bool) -> list[Setting]:
 
 
 def _apart(arguments: Sequence[str]) -> tuple[str, int]:
-    """What to say of a setting that spaces took apart, and how many arguments it was; nothing for any other."""
+    """The advice for a setting that was split by spaces, and how many arguments it became; empty for any other."""
     first, second, third = (*arguments, "", "")[:3]
     whole, taken = "", 2
     if "=" not in first and second == "=" and third and "=" not in third:
@@ -125,7 +125,7 @@ def _not_a_setting(argument: str, head: str, equals: str, before: str | None) ->
 def _unreadable(argument: str, key: str, value: str) -> str:
     return (
         f"{argument!r} cannot be read: a text with any of , = : ' \" [ ] {{ }} ( ) \\ needs quotes inside "
-        f"those of the shell; type {shell(f'{key}={quoted(value)}')}\nor put the text into a file and type {key}=@FILE"
+        f"the shell's; type {shell(f'{key}={quoted(value)}')}\nor put the text into a file and type {key}=@FILE"
     )
 
 

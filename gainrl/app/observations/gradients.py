@@ -1,6 +1,6 @@
 """Concentration against the gradient norm of each prompt: overall, within levels, and with length regressed out.
 
-The paper's claim: concentrated prompts have large gradients. The gradient is that of the answer's token-mean negative
+The paper's claim: concentrated prompts have large gradients. The gradient is taken of the answer's token-mean negative
 log-probability in the last block, by one backward pass per problem; the ranks of both numbers are what is compared.
 """
 
