@@ -1,7 +1,7 @@
 """An upper bound for testbeds: the prompts with the highest true ``p (1 - p)`` of a candidate batch.
 
 Each step measures the pass rate of ``factor`` times as many random prompts as it trains on by extra rollouts, which
-are charged to the run. The rule is that of LILO (arXiv 2502.12272: 4 times as many prompts).
+are charged to the run. The rule is LILO's (arXiv 2502.12272: 4 times as many prompts).
 """
 
 from __future__ import annotations

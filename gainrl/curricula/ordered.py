@@ -25,7 +25,7 @@ from gainrl.types import SignalScores
 class OrderedCurriculum(CurriculumDefaults):
     """Serves prompts by the rank of a signal; ``hard_first`` starts from the end that is to be learnt last.
 
-    Refills take the ranks nearest to those of the step. Raises ValueError at `start` if the run has no signal.
+    Refills take the ranks nearest to the step's own. Raises ValueError at `start` if the run has no signal.
     """
 
     def __init__(self, *, mode: Literal["stretched", "sorted_epochs"] = "stretched", hard_first: bool = False) -> None:

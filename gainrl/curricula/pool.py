@@ -61,7 +61,7 @@ class PromptHistory:
         return np.where(np.isnan(last), 0.5, (group_size * last + 1) / (group_size + 2))
 
     def state_dict(self) -> dict[str, Any]:
-        """Only the prompts that were visited, so that the state grows with what was seen and not with the pool."""
+        """Only the prompts that were visited, so that the state grows with the prompts seen and not with the pool."""
         rows = np.flatnonzero(self.visits)
         import torch  # only where a checkpoint is written: curricula are checked before torch is imported
 
@@ -128,7 +128,10 @@ class PromptPool:
 
 
 class CurriculumDefaults:
-    """Every method of `types.Curriculum` but ``start`` and ``propose``, doing nothing; override what you need."""
+    """A base for curricula: every method of `types.Curriculum` but ``start`` and ``propose``, doing nothing.
+
+    Override the methods that you need.
+    """
 
     def refresh(self, signal: SignalScores) -> None: ...
 

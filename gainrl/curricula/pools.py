@@ -1,6 +1,6 @@
 """Difficulty pools: prompts fall into hard, normal and easy by their last pass rate, and each pool has a weight.
 
-The thresholds and weights are those of prime-rl. With ``easy_threshold`` = 0.9 and ``easy_weight`` = 0 prompts retire
+The thresholds and weights are prime-rl's. With ``easy_threshold`` = 0.9 and ``easy_weight`` = 0 prompts retire
 for good once their pass rate is 0.9 or more, the no-positive-resampling of ScaleRL (arXiv 2510.13786).
 """
 

@@ -48,7 +48,7 @@ Scale = Literal["group", "batch", "tokens", "none"]
 class AdvantageSettings:
     """How rewards become advantages; formulas in the module docstring.
 
-    ``ddof``: 1 for the sample standard deviation (TRL, verl), 0 for that of the population. ``eps`` is added to it.
+    ``ddof``: 1 for the sample standard deviation (TRL, verl), 0 for the population's. ``eps`` is added to it.
     Raises ValueError where a value is unknown or a combination has no meaning.
     """
 

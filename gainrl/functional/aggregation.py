@@ -95,10 +95,10 @@ def training_masks(
     return valid_PG, mask_BT.bool() & training_PG.reshape(-1)[:, None].to(mask_BT.device)
 
 
-def add_sums(total: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_sums(total: Mapping[str, Tensor], part: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Adds the sums of two micro-batches (or ranks); ``ratio/max`` is the larger of both."""
     added = dict(total)
-    for name, value in more.items():
+    for name, value in part.items():
         if name not in added:
             added[name] = value
         elif name.endswith("/max"):

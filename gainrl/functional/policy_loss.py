@@ -114,18 +114,18 @@ def policy_objective(
     low_BT, high_BT = clip_events(
         ratios_BT=ratios_BT.detach(), advantages_BT=advantages_BT, clip=settings.clip, low=low, high=high
     )
-    # Completions without an advantage are in this call only if the settings make them run: what is said of tokens must
-    # not depend on it.
-    told_BT = with_advantage(advantages_BT, mask_BT)
+    # Completions without an advantage are in this call only if the settings make them run. Metrics must not depend on
+    # that, so that they cover completions with an advantage.
+    informative_BT = with_advantage(advantages_BT, mask_BT)
     sums = {
         "tokens": mask_BT.sum(),
-        "tokens/with_advantage": told_BT.sum(),
+        "tokens/with_advantage": informative_BT.sum(),
         "policy_loss": policy_loss.detach(),
-        "clip_ratio/low": (low_BT & told_BT).sum(),
-        "clip_ratio/high": (high_BT & told_BT).sum(),
-        "clip_ratio/region": ((low_BT | high_BT) & told_BT).sum(),
-        "ratio/sum": zero_outside(ratios_BT.detach(), told_BT).sum(),
-        "ratio/max": _largest(zero_outside(ratios_BT.detach(), told_BT)),
+        "clip_ratio/low": (low_BT & informative_BT).sum(),
+        "clip_ratio/high": (high_BT & informative_BT).sum(),
+        "clip_ratio/region": ((low_BT | high_BT) & informative_BT).sum(),
+        "ratio/sum": zero_outside(ratios_BT.detach(), informative_BT).sum(),
+        "ratio/max": _largest(zero_outside(ratios_BT.detach(), informative_BT)),
     }
     if reference_logprobs_BT is not None:
         kl_BT = kl_estimate(logprobs_BT, prepare(reference_logprobs_BT.detach()), settings.kl_estimator)
@@ -137,7 +137,7 @@ def policy_objective(
             loss = loss + settings.beta * kl_loss
     if entropies_BT is not None:
         entropies_BT = prepare(entropies_BT)
-        sums["entropy"] = zero_outside(entropies_BT.detach(), told_BT).sum()
+        sums["entropy"] = zero_outside(entropies_BT.detach(), informative_BT).sum()
         if settings.entropy_coefficient > 0:
             bonus = aggregate(entropies_BT, mask_BT, settings.aggregation, normalizer)
             loss = loss - settings.entropy_coefficient * bonus

@@ -29,7 +29,7 @@ def shared_prefix(prompts: Sequence[PromptTokens]) -> tuple[int, ...]:
 class PrefixCache:
     """Keys and values of one prefix, kept for as long as the weights stay the same.
 
-    It holds a single entry, that of the last prefix asked for: at most the tokens of the template, once.
+    It holds one entry, for the last prefix asked for: at most the tokens of the template, once.
     """
 
     def __init__(self) -> None:

@@ -186,7 +186,7 @@ def _assemble(prompts: list[PromptTokens], group_size: int, order: list[int], pa
 
 @contextmanager
 def weights_cast_once(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Inside, the linear layers hold their weights in autocast's precision; outside they are what they were.
+    """Inside, linear layers hold their weights in autocast's precision; afterwards they have their own again.
 
     The products are the same bit for bit, since autocast casts these weights itself, at every call. What autocast
     leaves in float32 (embeddings, norms) stays so, also where an output layer is tied to the embeddings. Without

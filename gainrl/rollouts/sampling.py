@@ -4,7 +4,7 @@ The settings act in this order: the logits are divided by ``temperature``; ``top
 (those that tie with the k-th are kept as well); ``top_p`` keeps the most probable tokens up to and including the one
 with which their share of what ``top_k`` left reaches ``top_p``; the rest is renormalised.
 
-The log-probability returned is that of the tempered but *untruncated* softmax: it is the quantity that the training
+The log-probability returned belongs to the tempered but *untruncated* softmax: it is the quantity that the training
 forward computes, so that the two can be compared. With ``top_k`` or ``top_p`` on, it is not the log-density of the
 draw. Greedy decoding (``temperature=0``) reports log-probabilities at temperature 1.
 """
@@ -96,7 +96,7 @@ def _truncate(weights: Tensor, top_k: int, top_p: float) -> Tensor:
 
 
 def tempered_only(sampling: SamplingParams) -> bool:
-    """Whether the density of the draw is that of the tempered softmax, which the training forward computes."""
+    """Whether tokens are drawn from the tempered softmax itself, whose density the training forward computes."""
     return sampling.top_p == 1 and sampling.top_k == 0
 
 

@@ -1,4 +1,4 @@
-"""From verdicts to what the update learns from: advantages, the tokens that train, and the reference's log-probs."""
+"""Per-token advantages and training mask of a step, and what corrects them for an engine that samples differently."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class AdvantageEstimator:
     def estimate(
         self, experience: Experience, kept: Sequence[int], values_P: np.ndarray | None = None
     ) -> TokenAdvantages:
-        """The advantages of the step's completions, of which those of the prompts ``kept`` train.
+        """The advantages of the step's completions; the prompts ``kept`` train.
 
         ``values_P``: the tracked values of the step's prompts, for ``advantage.baseline=tracker``.
 
@@ -146,8 +146,8 @@ class Mismatch:
     """Watches the difference between the engine's log-probs and the training forward's, and corrects for it.
 
     ``alarm``: mean absolute difference (nats per token) above which ``on_alarm`` happens, or None. ``importance_cap``:
-    cap of the truncated importance weights (`functional.policy_loss`) that multiply the policy term, or None for none.
-    Raises ValueError for values out of range.
+    cap of the truncated importance weights (`functional.policy_loss`) that multiply the policy term, or None for no
+    weights. Raises ValueError for values out of range.
     """
 
     alarm: float | None = None
@@ -176,7 +176,7 @@ class Mismatch:
     def weigh(
         self, advantages_BT: Tensor, training_BT: Tensor, engine_BT: Tensor | None, mask_BT: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Advantages times the importance weights, and additive sums of the difference (none without ``engine_BT``).
+        """Advantages times the importance weights, and additive sums of the difference (empty without ``engine_BT``).
 
         The sums are over the tokens of completions with an advantage, the only ones that run under every setting.
 
@@ -191,26 +191,26 @@ class Mismatch:
                 )
             return advantages_BT, {}
         engine_BT = engine_BT.to(training_BT.device)
-        told_BT = with_advantage(advantages_BT, mask_BT)
-        sums = logprob_difference(training_BT, engine_BT, told_BT)
+        informative_BT = with_advantage(advantages_BT, mask_BT)
+        sums = logprob_difference(training_BT, engine_BT, informative_BT)
         if self.importance_cap is not None:
             weights_BT = importance_weights(training_BT, engine_BT, mask_BT, self.importance_cap)
             advantages_BT = advantages_BT * weights_BT
-            sums["weight"] = (weights_BT * told_BT).sum()
+            sums["weight"] = (weights_BT * informative_BT).sum()
         return advantages_BT, {f"{_SUMS}{name}": value for name, value in sums.items()}
 
     def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Metrics of a step from its added-up sums; warns, or raises RuntimeError, where the mean passes ``alarm``."""
-        found = {name.removeprefix(_SUMS): float(value) for name, value in sums.items() if name.startswith(_SUMS)}
-        if not found:
+        totals = {name.removeprefix(_SUMS): float(value) for name, value in sums.items() if name.startswith(_SUMS)}
+        if not totals:
             return {}
-        tokens = max(found["tokens"], 1.0)
+        tokens = max(totals["tokens"], 1.0)
         row = {
-            "rollout/logprob_difference_mean": found["sum"] / tokens,
-            "rollout/logprob_difference_max": found["max"],
+            "rollout/logprob_difference_mean": totals["sum"] / tokens,
+            "rollout/logprob_difference_max": totals["max"],
         }
-        if "weight" in found:
-            row["rollout/importance_weight_mean"] = found["weight"] / tokens
+        if "weight" in totals:
+            row["rollout/importance_weight_mean"] = totals["weight"] / tokens
         mean = row["rollout/logprob_difference_mean"]
         if self.alarm is not None and not mean <= self.alarm:  # NaN alarms as well
             text = (

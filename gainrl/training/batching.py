@@ -34,7 +34,8 @@ class MicroBatchLimits:
 class MiniBatch:
     """Completions (rows of the experience) of one optimizer step, and this rank's micro-batches of them.
 
-    ``rows`` are those of all ranks whose loss can have a gradient; ``normalizer`` counts the others as well.
+    ``rows`` hold, for all ranks, the completions whose loss can have a gradient; ``normalizer`` counts the others as
+    well.
     """
 
     rows: Tensor
@@ -127,9 +128,9 @@ def pack_by_tokens(
     first. A row longer than the budget forms a micro-batch of its own.
 
     With ``groups`` (``[R]`` int64: which prompt a row belongs to) and ``prompt_lengths`` (``[P]``, tokens per prompt) a
-    prompt counts once for all of its rows in a micro-batch, and ``lengths`` are those of the completions: rows of a
-    group stay together, groups are ordered by their longest row, and only a group that exceeds the budget by itself is
-    split. Padding counts as ``prompts x longest prompt + rows x longest row``.
+    prompt counts once for all of its rows in a micro-batch, and ``lengths`` count the tokens of the completions: rows
+    of a group stay together, groups are ordered by their longest row, and only a group that exceeds the budget by
+    itself is split. Padding counts as ``prompts x longest prompt + rows x longest row``.
 
     Returns index tensors ``[<=R]`` int64 that partition ``range(R)``; memory changes with the budget, the sum of
     gradients does not. Raises ValueError for a budget below 1, or for ``groups`` without ``prompt_lengths``.
@@ -193,8 +194,8 @@ def within_memory(
 ) -> Result:
     """``attempt()``; where memory runs out on any rank, all halve the micro-batches of ``plan`` and begin again.
 
-    ``forget`` undoes what the failed attempt left and is told how often it failed so far. Raises the error of the
-    device, or torch.OutOfMemoryError where there are several ranks, when single completions do not fit.
+    ``forget`` undoes what the failed attempt left; its argument is the number of failures so far. Raises the error of
+    the device, or torch.OutOfMemoryError where there are several ranks, when single completions do not fit.
     """
     retries = 0
     while True:

@@ -296,7 +296,7 @@ WINDOW = 200
 
 
 class RewardFailures:
-    """Counts the completions, of all rewards given to `watched`, whose judge failed (`Judgement.ERROR`).
+    """Counts completions that could not be judged (`Judgement.ERROR`), over all rewards given to `watched`.
 
     ``max_rate``: share of the last ``window`` completions, beyond which ``give_up`` is called with the reason; in a
     run that is younger than that, as many failures. 1 for never. Raises ValueError for values out of range.
@@ -306,7 +306,7 @@ class RewardFailures:
         if not 0 <= max_rate <= 1:
             raise ValueError(
                 f"faults.reward_failure_rate={max_rate} is no share; type a number from 0 (the first failure stops "
-                "the run) to 1 (none does)"
+                "the run) to 1 (no failure does)"
             )
         self.max_rate, self.window = max_rate, window
         self.total = 0
@@ -331,7 +331,7 @@ class RewardFailures:
 
 
 class _Watched:
-    """Everything of the reward within; its verdicts are checked and noted."""
+    """The reward within, whose verdicts are checked and whose failures are counted."""
 
     def __init__(self, reward: Reward, failures: RewardFailures) -> None:
         self._reward, self._failures = reward, failures
@@ -339,10 +339,10 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reward, name)
 
-    def score(self, completions: Sequence[str], problems: Sequence[Problem], **more: Any) -> list[Verdict]:
+    def score(self, completions: Sequence[str], problems: Sequence[Problem], **options: Any) -> list[Verdict]:
         try:
             verdicts = checked(
-                self._reward.score(completions, problems, **more), len(completions), type(self._reward).__name__
+                self._reward.score(completions, problems, **options), len(completions), type(self._reward).__name__
             )
         except Exception as fault:
             verdicts = [Verdict(Judgement.ERROR, 0.0, detail=f"{type(fault).__name__}: {fault}")] * len(completions)

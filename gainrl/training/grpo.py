@@ -50,10 +50,10 @@ class GRPOModule(lightning.LightningModule):
     """Trains ``policy`` on the verdicts of its own completions.
 
     ``algorithm`` holds the formula and its batches, ``optimization`` optimizer, schedule and clipping. ``sampling``:
-    how completions are drawn. ``concentration``: what is measured of the prompts that train, off the update's own
-    forward (None: nothing). ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows
-    where the log-probs of the engine differ from those of the training forward. ``allocation`` says how many
-    completions each prompt gets (None: ``group_size``).
+    how completions are drawn. ``concentration``: which concentration of the training prompts the update's own forward
+    measures (None: no measurement). ``guard`` decides what follows an update that is not finite, ``mismatch`` what
+    follows where the log-probs of the engine differ from those of the training forward. ``allocation`` says how
+    many completions each prompt gets (None: ``group_size``).
 
     ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
 
@@ -86,7 +86,7 @@ class GRPOModule(lightning.LightningModule):
             )
         self.policy = policy
         self.model = policy.model  # registered, so that Lightning moves and checkpoints it
-        self.trained = replace(policy)  # what learns: the policy, or a copy of it in shards
+        self.trained = replace(policy)  # the model that learns: the policy, or a copy of it in shards
         self.engine, self.reward, self.sampling = engine, reward, sampling
         self.algorithm, self.optimization, self.prompts_per_step = algorithm, optimization, prompts_per_step
         self.runtime = runtime = runtime or Runtime()
@@ -153,11 +153,11 @@ class GRPOModule(lightning.LightningModule):
         self.count_step()
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
-        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
         metrics = admission_metrics(self.collector.admission, self.experience.groups, decision)
         metrics |= allocation_metrics(self.collector.allocation, self.experience)
         if data.compare_by == "source":
             metrics |= source_shares(self.experience.problems)
+        # A KL in the reward is the sampling policy's, over all tokens that train, and wins over the update's.
         metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
         self.log_step(metrics)
@@ -174,7 +174,7 @@ class GRPOModule(lightning.LightningModule):
         counters.generated_tokens += int(self.experience.lengths.sum())
 
     def upkeep_metrics(self) -> dict[str, float]:
-        """What went wrong with updates so far, and the learning rate after the step."""
+        """Updates refused or retried so far, and the learning rate after the step."""
         counters = self.counters
         return {
             "nonfinite_updates": float(counters.nonfinite_updates),
@@ -204,8 +204,8 @@ class GRPOModule(lightning.LightningModule):
     def rolling_out(self) -> Iterator[None]:
         """Inside, the engine has the policy's weights; afterwards it gives back what it can. Every rank must enter it.
 
-        An engine with weights of its own takes them here, from the shards where there are shards: each rank rolls out
-        as many prompts as it is given, which may be none, and could not meet the others then.
+        An engine with weights of its own takes them here, from the shards where there are shards: a rank rolls out
+        the prompts it is given, which may be zero, and could not meet the others then.
         """
         engine: Any = self.engine
         if self._engine_takes_weights:
@@ -270,7 +270,7 @@ class GRPOModule(lightning.LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.counters.step + 1
 
     def on_train_end(self) -> None:
-        if self.whole is not None:  # what is exported are the weights that trained, not what rollouts read of them
+        if self.whole is not None:  # export the weights that trained, not the copy that rollouts read
             self.whole.take_masters(keep=self.ranks.leads)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

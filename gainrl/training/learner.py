@@ -82,8 +82,8 @@ class Learner:
         first_pass_BT = torch.zeros_like(advantages.advantages_BT) if keeps else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
-        applied: list[dict[str, float]] = []  # gradient norms and the like of each optimizer step that was not refused
-        tokens = 0  # that train in those steps, whether they went through the model or not
+        applied: list[dict[str, float]] = []  # metrics of each applied optimizer step
+        tokens = 0  # that trained in those steps, whether or not they went through the model
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:

@@ -46,7 +46,7 @@ class Scorer:
         watch: HiddenObserver | None = None,
         value_head: Critic | None = None,
     ) -> Scored:
-        """What one forward of a policy says of the experience's rows, with the policy's gradients."""
+        """Scores of the experience's rows from one forward of a policy, with the policy's gradients."""
         score = partial(
             completion_scores,
             policy,
@@ -67,20 +67,20 @@ class Scorer:
 
     def logprobs(self, policy: Policy, experience: Experience, rows: Tensor) -> Tensor:
         """Log-probabilities ``[R, T]`` of the experience's rows under a policy, with its gradients."""
-        found = self.scored(policy, experience, rows).logprobs
-        assert found is not None
-        return found
+        logprobs_RT = self.scored(policy, experience, rows).logprobs
+        assert logprobs_RT is not None
+        return logprobs_RT
 
     def values(self, experience: Experience, rows: Tensor) -> Tensor:
         """Values ``[R, T]`` of the states of the experience's rows, with the critic's gradients."""
         assert self.critic is not None
         policy = self.critic.policy_of_trunk(self.policy)
-        found = self.scored(policy, experience, rows, with_logprobs=False, value_head=self.critic).values
-        assert found is not None
-        return found
+        values_RT = self.scored(policy, experience, rows, with_logprobs=False, value_head=self.critic).values
+        assert values_RT is not None
+        return values_RT
 
     def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
-        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch.
+        """``score`` of ``rows`` as ``[B, T]``, zero in other rows, computed within the limits of a micro-batch.
 
         Every rank scores the groups of some prompts, and all get the whole.
         """
@@ -110,9 +110,10 @@ class Scorer:
 class Reference:
     """The policy as it was at the start, or, for a model with LoRA adapters, the model with its adapters off.
 
-    It is no `torch.nn.Module`, so that neither checkpoints nor optimizers see it. ``policy`` is what learns. The copy
-    is made at once, or, if ``deferred``, by `keep` or in `put_in_shards`: call one of them before the weights change.
-    ``mixing`` in `sync` moves the copy towards the policy: ``reference = (1 - mixing) * reference + mixing * policy``.
+    It is no `torch.nn.Module`, so that neither checkpoints nor optimizers see it. ``policy`` is the one that learns.
+    The copy is made at once, or, if ``deferred``, by `keep` or in `put_in_shards`: call one of them before the weights
+    change. ``mixing`` in `sync` moves the copy towards the policy: ``reference = (1 - mixing) * reference + mixing *
+    policy``.
     """
 
     def __init__(self, policy: Policy, *, deferred: bool = False) -> None:
