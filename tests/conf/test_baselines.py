@@ -47,6 +47,7 @@ NAMES = [
     "static_angle",
     "strict_angle",
     "vanilla_grpo",
+    "vcrl",
 ]
 
 
