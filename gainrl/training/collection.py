@@ -220,7 +220,10 @@ def judge(
     repeated = [problem for problem in problems for _ in range(rollout.group_size)]
     scorer: Any = reward
     lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
-    return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)
+    verdicts = scorer.score(texts, repeated, **lengths)
+    if not isinstance(reward, _Watched):  # which has checked them
+        verdicts = checked(verdicts, len(texts), type(reward).__name__)
+    return texts, verdicts
 
 
 WINDOW = 200
