@@ -32,10 +32,10 @@ from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.models.tiny import TinyModel
 from gainrl.rollouts.hf import HFEngine
-from gainrl.signals.live import ConcentrationProbe, ConcentrationWatch
 from gainrl.training import GRPOModule, PromptDataModule
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration import ConcentrationProbe, ConcentrationWatch
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.schedules import Optimization
 from gainrl.types import Judgement, Policy, Problem, SamplingParams, Verdict
 

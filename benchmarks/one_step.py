@@ -18,9 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "one_step.md"
-HOP = re.compile(
-    r"^\| (?P<number>\d+) \| (?P<what>.*) \| `(?P<path>[\w/.]+):(?P<line>\d+)` \| `(?P<code>[^`]+)` \|$", re.M
-)
+HOP = re.compile(r"^(?P<number>\d+)\. (?P<what>.*)\n   `(?P<path>[\w/.]+):(?P<line>\d+)`\n   `(?P<code>[^`]+)`$", re.M)
 COUNT = re.compile(r"\*\*(\d+) files\*\* of ours, (\d+) of them in `gainrl/training`")
 # The defaults, at a size that takes seconds.
 SMALL = (
@@ -80,12 +78,12 @@ def up_to_date(text: str, files: list[str] | None = None) -> str:
 
     def hop(match: re.Match[str]) -> str:
         lines = (ROOT / match["path"]).read_text(encoding="utf-8").splitlines()
-        found = [number for number, line in enumerate(lines, 1) if match["code"] in line]
-        if len(found) != 1:
+        places = [number for number, line in enumerate(lines, 1) if match["code"] in line]
+        if len(places) != 1:
             raise ValueError(
-                f"{match['path']} holds `{match['code']}` in {len(found)} lines; docs/one_step.md needs one"
+                f"{match['path']} holds `{match['code']}` in {len(places)} lines; docs/one_step.md needs one"
             )
-        return f"| {match['number']} | {match['what']} | `{match['path']}:{found[0]}` | `{match['code']}` |"
+        return f"{match['number']}. {match['what']}\n   `{match['path']}:{places[0]}`\n   `{match['code']}`"
 
     text = HOP.sub(hop, text)
     if files is None:

@@ -35,8 +35,8 @@ def is_plain(text: str) -> bool:
 
 
 def _value(text: str) -> Fraction | None:
-    if found := _FRACTION.fullmatch(text):
-        return Fraction(int(found[1] + found[2]), int(found[3])) if int(found[3]) else None
+    if match := _FRACTION.fullmatch(text):
+        return Fraction(int(match[1] + match[2]), int(match[3])) if int(match[3]) else None
     return Fraction(text) if _INTEGER.fullmatch(text) or _DECIMAL.fullmatch(text) else None
 
 
@@ -125,27 +125,30 @@ def _sides(text: str, draws: random.Random) -> str | None:
 
 
 def _turned(text: str, draws: random.Random) -> str | None:
-    found = re.fullmatch(r"([^<>=,]+?)\s*(<|>|\\leq?(?![a-z])|\\geq?(?![a-z]))\s*([^<>=,]+)", text)
-    if found is None or _RELATION.search(found[1] + found[3]):
+    match = re.fullmatch(r"([^<>=,]+?)\s*(<|>|\\leq?(?![a-z])|\\geq?(?![a-z]))\s*([^<>=,]+)", text)
+    if match is None or _RELATION.search(match[1] + match[3]):
         return None
-    sign = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}[found[2].rstrip("q")]
-    return f"{found[3].strip()} {sign} {found[1].strip()}"
+    sign = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}[match[2].rstrip("q")]
+    return f"{match[3].strip()} {sign} {match[1].strip()}"
 
 
 def _items(text: str) -> tuple[str, list[str]] | None:
     """The pattern of a set or a bare list, and its items; None for anything else."""
-    found = _SET.fullmatch(text)
-    items = [item.strip() for item in (found[1] if found else text).split(",")]
+    match = _SET.fullmatch(text)
+    items = [item.strip() for item in (match[1] if match else text).split(",")]
     if len(items) < 2 or any(item.count("{") != item.count("}") or not item for item in items):
         return None
-    if _NO_LIST.search(text) or (not found and (r"\{" in text or _groups_of_digits(text))):
+    if _NO_LIST.search(text) or (not match and (r"\{" in text or _groups_of_digits(text))):
         return None
-    return (r"\{%s\}" if found else "%s"), items
+    return (r"\{%s\}" if match else "%s"), items
 
 
 def _reordered(text: str, draws: random.Random) -> str | None:
-    found = _items(text)
-    return found[0] % ", ".join(reversed(found[1])) if found else None
+    pattern_and_items = _items(text)
+    if pattern_and_items is None:
+        return None
+    pattern, items = pattern_and_items
+    return pattern % ", ".join(reversed(items))
 
 
 def _groups_of_digits(text: str) -> bool:
@@ -162,8 +165,8 @@ def _chain(text: str, draws: random.Random) -> str | None:
 
 def _terms(text: str, draws: random.Random) -> str | None:
     """``a + b`` as ``b + a``."""
-    found = re.fullmatch(r"([^-+=<>,(){}|!]+)\+([^-+=<>,(){}|!]+)", text)
-    return f"{found[2].strip()} + {found[1].strip()}" if found and is_plain(text) else None
+    match = re.fullmatch(r"([^-+=<>,(){}|!]+)\+([^-+=<>,(){}|!]+)", text)
+    return f"{match[2].strip()} + {match[1].strip()}" if match and is_plain(text) else None
 
 
 def _nothing_added(text: str, draws: random.Random) -> str | None:
@@ -225,30 +228,33 @@ def _words_added(text: str, draws: random.Random) -> str | None:
 
 
 def _dropped(text: str, draws: random.Random) -> str | None:
-    found = _items(text)
-    return found[0] % ", ".join(found[1][:-1]) if found else None
+    pattern_and_items = _items(text)
+    if pattern_and_items is None:
+        return None
+    pattern, items = pattern_and_items
+    return pattern % ", ".join(items[:-1])
 
 
 def _swapped(text: str, draws: random.Random) -> str | None:
-    found = _PAIR.fullmatch(text)
-    return f"{found[1]}{found[3]},{found[2]}{found[4]}" if found and found[2].strip() != found[3].strip() else None
+    match = _PAIR.fullmatch(text)
+    return f"{match[1]}{match[3]},{match[2]}{match[4]}" if match and match[2].strip() != match[3].strip() else None
 
 
 def _brackets(text: str, draws: random.Random) -> str | None:
-    found = _PAIR.fullmatch(text)
-    return f"{'[' if found[1] == '(' else '('}{found[2]},{found[3]}{found[4]}" if found else None
+    match = _PAIR.fullmatch(text)
+    return f"{'[' if match[1] == '(' else '('}{match[2]},{match[3]}{match[4]}" if match else None
 
 
 def _inverted(text: str, draws: random.Random) -> str | None:
-    found = _FRACTION.fullmatch(text)
-    return rf"{found[1]}\frac{{{found[3]}}}{{{found[2]}}}" if found and found[2] != found[3] and int(found[2]) else None
+    match = _FRACTION.fullmatch(text)
+    return rf"{match[1]}\frac{{{match[3]}}}{{{match[2]}}}" if match and match[2] != match[3] and int(match[2]) else None
 
 
 def _rootless(text: str, draws: random.Random) -> str | None:
-    found = re.search(r"\\sqrt\{([0-9]+)\}", text)
+    match = re.search(r"\\sqrt\{([0-9]+)\}", text)
     return (
-        text.replace(found.group(), rf"\cdot {found[1]}", 1).lstrip("\\cdot ")
-        if found and found[1] not in "01" and is_plain(text)
+        text.replace(match.group(), rf"\cdot {match[1]}", 1).lstrip("\\cdot ")
+        if match and match[1] not in "01" and is_plain(text)
         else None
     )
 
@@ -269,5 +275,5 @@ CHANGING: dict[str, Rewriting] = {
 def rewritten(text: str, rewritings: dict[str, Rewriting], draws: random.Random, most: int) -> list[tuple[str, str]]:
     """At most ``most`` rewritings of a text, drawn from those that apply: names and texts."""
     text = text.strip()
-    found = [(name, new) for name, rewrite in rewritings.items() if (new := rewrite(text, draws)) and new != text]
-    return draws.sample(found, min(most, len(found)))
+    applicable = [(name, new) for name, rewrite in rewritings.items() if (new := rewrite(text, draws)) and new != text]
+    return draws.sample(applicable, min(most, len(applicable)))

@@ -46,7 +46,8 @@ CODE = [
     ("class Solution:\n    def add(self, a, b):\n        return a - b - %d", ADD, "wrong"),
     ("print(2 * int(input()))  # %d", DOUBLE, "correct"),
     ("import os\nfor _ in range(99): os.fork()\n# %d", DOUBLE, "wrong"),
-    ("kept = []  # %d\nwhile True: kept.append(bytearray(1 << 24))", DOUBLE, "wrong"),
+    # On a busy machine the clock ends it before its memory does.
+    ("kept = []  # %d\nwhile True: kept.append(bytearray(1 << 24))", DOUBLE, "wrong or timeout"),
     ("open('left', 'w').write('x' * 999)  # %d\nprint(2 * int(input()))", DOUBLE, "correct or wrong"),
     ("while True: pass  # %d", DOUBLE, "timeout"),
 ]
@@ -76,14 +77,17 @@ def sample(scratch: Path) -> Sample:
 
 def descendants(pid: int) -> list[int]:
     """All processes below one, as far as they still run."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    children: list[int] = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # the process has ended
+        return []
+    for task in tasks:
         try:
-            children = [int(child) for child in task.read_text().split()]
+            children += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
         except OSError:  # the thread has ended
             continue
-        found += children + [below for child in children for below in descendants(child)]
-    return found
+    return children + [below for child in children for below in descendants(child)]
 
 
 def rounds(isolation: str) -> Iterator[list[str]]:

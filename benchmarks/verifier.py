@@ -2,7 +2,7 @@ r"""Answers judged per second on GSM8K and MATH, and what hostile answers cost.
 
     python benchmarks/verifier.py --data-dir DATA [--workers 2] [--rows 2000]
 
-Half of the completions give the reference answer, half that of another problem; each is some 600 characters long.
+Half of the completions give the reference answer, half the answer of another problem; each is some 600 characters long.
 A processor second is one of this process or of its workers: on a shared machine it says more than the clock.
 GSM8K answers come as models write them: bare, with separators, currency, a unit, decimals or after ``####``.
 """
@@ -15,6 +15,7 @@ import json
 import os
 import random
 import time
+from itertools import count
 from pathlib import Path
 
 from gainrl.rewards.math import MathReward
@@ -57,8 +58,7 @@ def completions(references: list[str], forms: tuple[str, ...]) -> list[str]:
 
 def measure(name: str, references: list[str], forms: tuple[str, ...], workers: int) -> None:
     reward = MathReward(workers=workers, time_limit_seconds=10.0, batch_limit_seconds=600.0)
-    warm = [str(index) + r"+\sqrt{2}" for index in range(workers * 4)]
-    reward.score([rf"\boxed{{{text}}}" for text in warm], [Problem("", "", "1")] * len(warm))
+    start_workers(reward)
     texts, problems = completions(references, forms), [Problem("", "", reference) for reference in references]
     begin, used = time.perf_counter(), processor_seconds(reward)
     verdicts = reward.score(texts, problems)
@@ -74,6 +74,15 @@ def measure(name: str, references: list[str], forms: tuple[str, ...], workers: i
     print(f"{name:12} {len(texts):6} {first:12.0f} {processor:18.0f} {remembered:14.0f}   {counts}")
 
 
+def start_workers(reward: MathReward) -> None:
+    """Judges new answers until every worker has started."""
+    for batch in count():
+        warm = [rf"\boxed{{{batch}+\sqrt{{{index}}}}}" for index in range(100)]
+        reward.score(warm, [Problem("", "", "1")] * len(warm))
+        if all(worker.ready for worker in reward._pool._workers):
+            return
+
+
 def processor_seconds(reward: MathReward) -> float:
     """Processor time that this process and the workers of a reward have used."""
     used = time.process_time()
@@ -84,17 +93,21 @@ def processor_seconds(reward: MathReward) -> float:
 
 
 def measure_hostile(limit: float) -> None:
+    """What each hostile answer costs, and how long the next one waits for the worker that replaces a killed one."""
     reward = MathReward(workers=1, time_limit_seconds=limit)
-    reward.judge(r"\boxed{x+1}", "1+x")
-    print(f"\n{'hostile answer':42} {'verdict':12} seconds (limit {limit:g})")
-    worst = 0.0
-    for text in HOSTILE:
+    start_workers(reward)
+    print(f"\n{'hostile answer':42} {'verdict':12} seconds (limit {limit:g})   until the next")
+    seconds: list[float] = []
+    waits: list[float] = []
+    for number, text in enumerate(HOSTILE):
         begin = time.perf_counter()
         verdict = reward.judge(rf"\boxed{{{text}}}", r"x + \frac{\pi}{7}")
-        seconds = time.perf_counter() - begin
-        worst = max(worst, seconds)
-        print(f"{text[:40]:42} {verdict.judgement:12} {seconds:7.2f}")
-    print(f"{'worst':42} {'':12} {worst:7.2f}")
+        end = time.perf_counter()
+        reward.judge(rf"\boxed{{x+{number}}}", f"{number}+x")
+        seconds.append(end - begin)
+        waits.append(time.perf_counter() - end)
+        print(f"{text[:40]:42} {verdict.judgement:12} {seconds[-1]:17.2f} {waits[-1]:16.2f}")
+    print(f"{'worst':42} {'':12} {max(seconds):17.2f} {max(waits):16.2f}")
     reward.close()
 
 
@@ -105,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     options = parser.parse_args()
     print(
-        f"data           rows    answers/s a processor second   remembered/s   judgements ({options.workers} workers)"
+        f"data           rows    answers/s  /processor second   remembered/s   judgements ({options.workers} workers)"
     )
     plain = (r"\boxed{%s}",)
     measure("gsm8k plain", read(options.data_dir, "gsm8k_train", options.rows), plain, options.workers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,9 +53,15 @@ def listing(folder: Path) -> str:
     """One line per file of a folder, and one per package inside it."""
     inner = sorted(path.parent for path in folder.glob("*/__init__.py"))
     files = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".yaml") and path.name[0] != "_")
-    rows = [f"| [`{path.name}/`]({path.name}/README.md) | {introduction(path)} |" for path in inner]
-    rows += [f"| [`{path.name}`]({path.name}) | {first_sentence(path)} |" for path in files]
-    return "\n".join([MARK, "", "| file | what it is |", "| --- | --- |", *rows, ""])
+    items = [f"- [`{path.name}/`]({path.name}/README.md): {introduction(path)}" for path in inner]
+    items += [f"- [`{path.name}`]({path.name}): {first_sentence(path)}" for path in files]
+    wrapped = [line for item in items for line in _wrapped(item)]
+    return "\n".join([MARK, "", *wrapped, ""])
+
+
+def _wrapped(item: str) -> list[str]:
+    """The lines of a list item, which fit a terminal."""
+    return textwrap.wrap(item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def page(folder: Path) -> str:

@@ -34,6 +34,7 @@ LIBRARIES = {
     "report": NUMBERS | {"hydra", "yaml", "rich", "pandas", "matplotlib", "jinja2", "wandb", "wandb_workspaces"},
     "app": NUMBERS
     | {
+        "filelock",
         "hydra",
         "omegaconf",
         "yaml",

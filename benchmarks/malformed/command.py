@@ -61,7 +61,7 @@ class Ending:
 
 
 def arguments(case: Case) -> list[str]:
-    """What is typed: the settings of the good files, then those of the case."""
+    """What is typed: the settings of the good files, then the settings of the case."""
     chosen = tuple(
         f"{group}." for group in ("model", "dataset") if any(s.startswith(f"{group}=") for s in case.settings)
     )

@@ -2,7 +2,7 @@
 
 The advantages of the chosen completions are computed among themselves, which is up to the trainer.
 
-Departure from the paper: the variance is that of the raw verdict, so that a shaped reward cannot change the choice.
+Departure from the paper: the variance is taken over raw verdicts, so that a shaped reward cannot change the choice.
 """
 
 from __future__ import annotations

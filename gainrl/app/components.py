@@ -20,10 +20,10 @@ from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.signals.protocol import Signal
+from gainrl.training.advantages import Mismatch
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.evaluation import EvaluationSet
-from gainrl.training.mismatch import Mismatch
 from gainrl.training.schedules import Optimization
 from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
 

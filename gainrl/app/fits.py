@@ -20,7 +20,7 @@ from gainrl.app.errors import ConfigError
 from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.hub import enable_checkpointing
 from gainrl.models.lora import has_adapter
-from gainrl.training.scorer import MicroBatchLimits
+from gainrl.training.batching import MicroBatchLimits
 from gainrl.training.upkeep.peak import Plan, expected_footprint
 from gainrl.types import SamplingParams
 

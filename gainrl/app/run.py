@@ -38,12 +38,12 @@ from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves, run_title
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records
+from gainrl.training.collection import RewardFailures
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.runtime import Runtime
 from gainrl.training.upkeep.checkpoints import CheckpointStore
-from gainrl.training.upkeep.failures import RewardFailures
 from gainrl.training.upkeep.interruption import StopRequest
 from gainrl.training.upkeep.peak import PeakMemory
 from gainrl.training.upkeep.state import remaining_epochs, restore_state

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.learning import learning_line
-from gainrl.training.clock import PhaseClock
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.runtime import PhaseClock
 
 if TYPE_CHECKING:
     from gainrl.app.components import Components

@@ -26,8 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.curricula.scorers import rank_difficulty
 from gainrl.curricula.step_means import StepMeans

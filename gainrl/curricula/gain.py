@@ -10,11 +10,11 @@ Departures from the paper and its code:
    ``absolute`` reads them as ranks, as released. The paper's step is half the prompts of an epoch (known at second
    hand; the released code has 500 for every size): ``step_scale=None``.
 2. The centre stays inside the pool (``bounded``); as released it runs past the end and never returns.
-3. Accuracy is that of the raw 0/1 verdict. ``released_verl`` halves it as the released code does, and ``released_trl``
+3. Accuracy counts raw 0/1 verdicts. ``released_verl`` halves it as the released code does, and ``released_trl``
    acts one epoch late, as released.
 4. An epoch that needs more prompts than the pool keeps is served by several draws, each without replacement.
 5. The concentration is read off the update's own forward, where prompts whose completions were all right or all wrong
-   do not appear unless a KL or an entropy bonus gives them a gradient; the accuracy is that of all prompts.
+   do not appear unless a KL or an entropy bonus gives them a gradient; the accuracy counts all prompts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
 from gainrl.functional.centers import (
     CENTER_UPDATES,
@@ -138,7 +137,7 @@ class GainCurriculum(CurriculumDefaults):
         if self.needs_concentration and math.isnan(concentration):
             raise ValueError(
                 f"curriculum.update={self.update} moves the centre by the angle concentration of an epoch's prompts, "
-                "and those of this one have none: choose a template with a question and a prefix, or type "
+                "and this epoch's prompts have none: choose a template with a question and a prefix, or type "
                 "curriculum.update=accuracy_only"
             )
         if self.update in USES_ACCURACY and math.isnan(accuracy):

@@ -18,9 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import proportional
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts, one_of
 from gainrl.curricula.scorers import learnability, mixed_probability
 from gainrl.functional.streams import generator

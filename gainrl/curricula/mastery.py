@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
 from gainrl.functional.streams import generator
 from gainrl.types import GroupOutcome, SignalScores

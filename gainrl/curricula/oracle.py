@@ -1,7 +1,7 @@
 """An upper bound for testbeds: the prompts with the highest true ``p (1 - p)`` of a candidate batch.
 
 Each step measures the pass rate of ``factor`` times as many random prompts as it trains on by extra rollouts, which
-are charged to the run. The rule is that of LILO (arXiv 2502.12272: 4 times as many prompts).
+are charged to the run. The rule is LILO's (arXiv 2502.12272: 4 times as many prompts).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import best, candidates
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.curricula.scorers import learnability
 from gainrl.functional.rounding import ceil_product

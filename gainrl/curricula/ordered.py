@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
 from gainrl.functional.ranking import rank_order, reversed_order
 from gainrl.functional.rounding import simplest_fraction
@@ -26,7 +25,7 @@ from gainrl.types import SignalScores
 class OrderedCurriculum(CurriculumDefaults):
     """Serves prompts by the rank of a signal; ``hard_first`` starts from the end that is to be learnt last.
 
-    Refills take the ranks nearest to those of the step. Raises ValueError at `start` if the run has no signal.
+    Refills take the ranks nearest to the step's own. Raises ValueError at `start` if the run has no signal.
     """
 
     def __init__(self, *, mode: Literal["stretched", "sorted_epochs"] = "stretched", hard_first: bool = False) -> None:

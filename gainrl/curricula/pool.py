@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.types import Counters, GroupOutcome, LiveSignal
+from gainrl.types import Counters, EpochFeedback, GroupOutcome, LiveSignal, SignalScores
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class PromptHistory:
             self.run_failed[row] = self.run_failed[row] + 1 if rate == 0.0 else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Only the prompts that were visited, so that the state grows with what was seen and not with the pool."""
+        """Only the prompts that were visited, so that the state grows with the prompts seen and not with the pool."""
         rows = np.flatnonzero(self.visits)
         import torch  # only where a checkpoint is written: curricula are checked before torch is imported
 
@@ -111,3 +111,26 @@ class PromptPool:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.history.load_state_dict(state["history"])
+
+
+class CurriculumDefaults:
+    """A base for curricula: every method of `types.Curriculum` but ``start`` and ``propose``, doing nothing.
+
+    Override the methods that you need.
+    """
+
+    def refresh(self, signal: SignalScores) -> None: ...
+
+    def observe(self, groups: Sequence[GroupOutcome]) -> None: ...
+
+    def after_update(self, concentrations: Mapping[int, float]) -> None: ...
+
+    def end_epoch(self, feedback: EpochFeedback) -> None: ...
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

@@ -1,6 +1,6 @@
 """Difficulty pools: prompts fall into hard, normal and easy by their last pass rate, and each pool has a weight.
 
-The thresholds and weights are those of prime-rl. With ``easy_threshold`` = 0.9 and ``easy_weight`` = 0 prompts retire
+The thresholds and weights are prime-rl's. With ``easy_threshold`` = 0.9 and ``easy_weight`` = 0 prompts retire
 for good once their pass rate is 0.9 or more, the no-positive-resampling of ScaleRL (arXiv 2510.13786).
 """
 
@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import proportional
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts
 from gainrl.functional.streams import generator
 from gainrl.types import SignalScores

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import candidates
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_prompts, need_signal
 from gainrl.functional.rounding import ceil_quotient, floor_product
 from gainrl.functional.streams import generator

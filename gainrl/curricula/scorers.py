@@ -1,4 +1,4 @@
-"""From what is known of a prompt to a number to select by. Pass rates ``p`` are shares in [0, 1]."""
+"""Scores to select prompts by, from their history. Pass rates ``p`` are shares in [0, 1]."""
 
 from __future__ import annotations
 

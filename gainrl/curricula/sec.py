@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
 from gainrl.curricula.pickers import ClassWalk
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
 from gainrl.curricula.scorers import mean_absolute_advantage, softmax
 from gainrl.curricula.step_means import StepMeans

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gainrl.curricula.defaults import CurriculumDefaults
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import need_prompts
 from gainrl.functional.streams import generator
 from gainrl.types import SignalScores

@@ -45,7 +45,7 @@ def arithmetic(
 
     A training question that differs from a held-out one in its signs only is left out as well.
     ``equal_length``: shorter questions end in dots, three for each missing term, which is as many tokens of the
-    embedded model, so that length tells nothing of the level.
+    embedded model, so that length says nothing about the level.
     ``skew``: which end most of the training pool comes from, see `level_sizes`; held-out problems are the same for all,
     and so are those of a warm start, which learns from the flat pool.
     Raises ValueError for sizes below 1, terms that do not grow, or a level without a training problem.

@@ -80,7 +80,7 @@ class ArrowProblems:
     def column(self, name: str) -> np.ndarray | None:
         """``[N]`` values of ``id``, ``level``, ``difficulty`` or ``source``; see `gainrl.types.ProblemSet`."""
         if name not in _COLUMNS:
-            raise ValueError(f"{name!r} is no column of a problem set; use one of {', '.join(_COLUMNS)}")
+            raise ValueError(f"{name!r} is not a column of a problem set; use one of {', '.join(_COLUMNS)}")
         values = self.arrow(name)
         if values.null_count == len(values):
             return None

@@ -1,4 +1,4 @@
-"""A prompt template on one tokenizer: every prompt rendered, tokenised, and its segments found.
+"""A prompt template on one tokenizer: every prompt rendered, tokenised, and its segments located.
 
 Conventions:
 
@@ -142,7 +142,7 @@ class BoundTemplate:
         return before, after
 
     def _check_thinking(self) -> None:
-        """Raises ValueError where the judges would be told something else than what the prompt shows."""
+        """Raises ValueError where the settings of the judges contradict the prompt."""
         declared, shown = self.template.thinking.opened, opens_thinking(self.closing_text)
         if shown and not declared:
             advice = (
@@ -194,7 +194,7 @@ def _common_start(texts: Sequence[str]) -> str:
 
 
 def _first(flags: np.ndarray, start: int) -> int:
-    """Index of the first True at or after ``start``; the length if there is none."""
+    """Index of the first True at or after ``start``; the length if all are False."""
     hits = np.flatnonzero(flags[start:])
     return start + int(hits[0]) if hits.size else len(flags)
 
@@ -203,7 +203,7 @@ def _fingerprint(template: PromptTemplate, tokenizer: Any, prefix_text: str, clo
     definition = json.loads(tokenizer.backend_tokenizer.to_str())
     for state in ("padding", "truncation"):  # changed by every call of the tokenizer; no part of its definition
         definition.pop(state, None)
-    # How completions are read is no part of the prompt: signals and warm starts stay as they are.
+    # How completions are read is not part of the prompt: signals and warm starts stay as they are.
     texts = {name: value for name, value in vars(template).items() if name != "thinking"}
     parts = [texts, tokenizer.chat_template, prefix_text, closing_text, definition]
     text = json.dumps(parts, sort_keys=True, default=str)

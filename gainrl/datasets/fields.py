@@ -12,14 +12,14 @@ _KINDS = {dict: "an object", list: "a list", tuple: "a list", bool: "true or fal
 
 
 def text(value: Any, line: Line, field: str | None, advice: str = "give a text or a number") -> str:
-    """A text or a number as text without space around it; empty where there is none."""
+    """A text or a number as text without space around it; empty where the field is missing."""
     if value is None:
         return ""
     if isinstance(value, (dict, list, tuple)):
         raise line.fault(f"field {field!r} is {_kind(value)} ({_shown(value)}); {advice}")
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise line.fault(f"field {field!r} is {value}, which is no finite number; {advice}")
+            raise line.fault(f"field {field!r} is {value}, which is not a finite number; {advice}")
         return str(int(value)) if value.is_integer() else str(value)
     return str(value).strip()
 
@@ -38,8 +38,8 @@ def level(value: Any, line: Line, field: str | None) -> int | None:
     number = _number(value)
     if not (number.is_integer() and 1 <= number <= _LARGEST_LEVEL):
         raise line.fault(
-            f"field {field!r} is {_shown(value)}, which is no level: give whole numbers from 1, the easiest, or name "
-            "another field with dataset.level=<field> (null for none)"
+            f"field {field!r} is {_shown(value)}, which is not a level: give whole numbers from 1, the easiest, or "
+            "name another field with dataset.level=<field> (null for none)"
         )
     return int(number)
 
@@ -51,14 +51,14 @@ def difficulty(value: Any, line: Line, field: str | None) -> float | None:
     number = _number(value)
     if not math.isfinite(number):
         raise line.fault(
-            f"field {field!r} is {_shown(value)}, which is no number: correct it, or name another field with "
+            f"field {field!r} is {_shown(value)}, which is not a number: correct it, or name another field with "
             "dataset.difficulty=<field> (null for none)"
         )
     return number
 
 
 def _number(value: Any) -> float:
-    """A number, or the number that a text writes; NaN where there is none."""
+    """A number, or the number that a text writes; NaN where the field is missing."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return math.nan
     try:

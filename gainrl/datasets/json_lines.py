@@ -61,17 +61,17 @@ def read_lines(path: Path) -> Iterator[Record]:
 def numbered_lines(path: Path) -> Iterator[tuple[Line, Record]]:
     """The objects of a JSON Lines file, gzip or not, and where they stand; blank lines are skipped.
 
-    Raises ValueError with the file, the line and what to do for a file that is no UTF-8, is cut off, is of another
+    Raises ValueError with the file, the line and what to do for a file that is not UTF-8, is cut off, is of another
     format or holds nothing, and for a line that is not one JSON object with each name once and whole characters.
     """
-    number, found = 0, False
+    number, has_rows = 0, False
     try:
         with _opened(path) as file:
             for number, raw in enumerate(file, start=1):
                 line = Line(str(path), number)
                 text = _decoded(raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw, line)
                 if text.strip():
-                    found = True
+                    has_rows = True
                     yield line, _record(text, line)
     except (EOFError, gzip.BadGzipFile, zlib.error) as fault:
         raise ValueError(
@@ -79,7 +79,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[Line, Record]]:
         ) from None
     except OSError as fault:
         raise ValueError(f"{path} cannot be read: {fault.strerror or fault}") from None
-    if not found:
+    if not has_rows:
         raise ValueError(f"{path} is empty: give a file with one problem a line")
 
 
@@ -140,7 +140,7 @@ def _record(text: str, line: Line) -> Record:
 
 
 def _guess(text: str, line: Line, fault: json.JSONDecodeError) -> str:
-    """What probably happened to a line that is no JSON."""
+    """What probably happened to a line that is not JSON."""
     if line.number == 1 and text.strip() in ("[", "{", "[{"):
         return f"; give one object a line, without breaks inside (jq -c '.[]? // .' {line.file} > new.jsonl)"
     if fault.msg == "Extra data":
@@ -160,7 +160,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Record:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value; use null or a finite number")
+    raise ValueError(f"{name} is not a JSON value; use null or a finite number")
 
 
 def _check_surrogates(record: Record, line: Line) -> None:

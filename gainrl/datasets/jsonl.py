@@ -99,5 +99,5 @@ def _problems(path: Path, name: str, names: dict[str, str | None]) -> Iterator[P
     if names["answer"] and not answered:
         raise ValueError(
             f"no problem of {path} has an answer under {names['answer']!r}; give the right field with "
-            "dataset.answer=<field>, or dataset.answer=null if your reward needs none"
+            "dataset.answer=<field>, or dataset.answer=null if your reward does not need it"
         )

@@ -28,11 +28,11 @@ def check_growing(name: str, counts: Sequence[int], least: int, most: int) -> No
 
 def distinct(draws: Iterable[Item], wanted: int, key: Callable[[Item], Hashable]) -> list[Item]:
     """Up to ``wanted`` (at least 1) draws with different keys, in their order; fewer once nothing new comes."""
-    found: dict[Hashable, Item] = {}
+    distinct: dict[Hashable, Item] = {}
     since_new = 0
     for item in draws:
-        since_new = 0 if key(item) not in found else since_new + 1
-        found.setdefault(key(item), item)
-        if len(found) == wanted or since_new == _PATIENCE:
+        since_new = 0 if key(item) not in distinct else since_new + 1
+        distinct.setdefault(key(item), item)
+        if len(distinct) == wanted or since_new == _PATIENCE:
             break
-    return list(found.values())
+    return list(distinct.values())

@@ -33,7 +33,7 @@ def math(
 
 
 def last_boxed(text: str) -> str:
-    r"""What the last complete ``\boxed{}`` (or ``\fbox{}``) of a text holds; empty if there is none."""
+    r"""What the last complete ``\boxed{}`` (or ``\fbox{}``) of a text holds; empty if it has neither."""
     start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
     while start >= 0:
         brace = text.find("{", start)

@@ -43,7 +43,7 @@ def _records(rows: Iterable[Mapping[str, Any]], *, split: str) -> Iterator[Recor
 
 
 def entry_point(test: str, solution: str) -> str:
-    """The function of ``solution`` that an assertion calls first; the first name called where none is defined there."""
+    """The function of ``solution`` that an assertion calls first, else the first name that one calls."""
     called = [
         node.func.id
         for node in ast.walk(ast.parse(test))

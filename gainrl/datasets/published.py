@@ -58,7 +58,7 @@ def published(
 ) -> Loader:
     """The loader of a data set whose splits share one repository on the hub.
 
-    ``held_out_only`` is what the loader does unless told otherwise: an evaluation set leaves its training split alone.
+    ``held_out_only``, the default: an evaluation set leaves its training split alone.
     """
     repository, only = hub, held_out_only
 

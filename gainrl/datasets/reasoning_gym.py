@@ -77,11 +77,11 @@ def _part(plans: list[_Plan], size: int, held_out_size: int, seed: int, part: st
 
 
 def require_task(name: str) -> None:
-    """Raises ValueError for a name that is no task of reasoning-gym: which it may be, and which there are."""
+    """Raises ValueError for a name that is not a task of reasoning-gym: which it may be, and which there are."""
     if name not in DATASETS:
         near = get_close_matches(name, DATASETS, n=1)
         raise ValueError(
-            f"{name!r} is no task of reasoning-gym{f'; did you mean {near[0]!r}?' if near else ''} "
+            f"{name!r} is not a task of reasoning-gym{f'; did you mean {near[0]!r}?' if near else ''} "
             f"It knows {', '.join(sorted(DATASETS))}"
         )
 

@@ -57,13 +57,13 @@ def small_programs(
     def problems(part: str) -> ArrowProblems:
         def build() -> Iterator[Problem]:
             for level, count in enumerate(steps, start=1):
-                found = _distinct(count, held_out_per_level + train_per_level, seed)
-                if len(found) <= held_out_per_level:
+                questions = _distinct(count, held_out_per_level + train_per_level, seed)
+                if len(questions) <= held_out_per_level:
                     raise ValueError(
-                        f"level {level} has only {len(found)} different questions and all are held out; type "
-                        f"dataset.held_out_per_level={max(1, len(found) // 3)}"
+                        f"level {level} has only {len(questions)} different questions and all are held out; type "
+                        f"dataset.held_out_per_level={max(1, len(questions) // 3)}"
                     )
-                chosen = found[held_out_per_level:] if part == "train" else found[:held_out_per_level]
+                chosen = questions[held_out_per_level:] if part == "train" else questions[:held_out_per_level]
                 for number, chain in enumerate(chosen):
                     yield _problem(chain, level, f"{part.replace('_', '-')}-{level}-{number:04d}")
 

@@ -29,7 +29,7 @@ class DataSplits:
 
 
 def training_problems(splits: DataSplits, *, prompts_per_step: int = 1) -> ProblemSet:
-    """``splits.train``; raises ValueError if there is none or it cannot fill a step."""
+    """``splits.train``; raises ValueError if it is missing or cannot fill a step."""
     train = splits.train
     if train is None:
         raise ValueError("this data set has no training problems; choose another with dataset=")

@@ -34,7 +34,7 @@ class PromptTemplate:
     from here, so that prompt and judge cannot disagree.
 
     Raises ValueError for an unknown ``chat`` or ``thinking``, an incomplete ``example``, a ``plain_form`` without
-    ``{question}``, and a prompt that opens a thinking part where completions have none.
+    ``{question}``, and a prompt that opens a thinking part where ``thinking`` is ``none``.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ For a group with valid rewards ``r_1..r_n``, mean ``m`` and standard deviation `
     scale     none            A_i = a_i                            Dr. GRPO, arXiv 2503.20783
               group           A_i = a_i / (s + eps)                GRPO
               batch           A_i = a_i / (s_all + eps)            s_all over all valid rewards of the step
-              tokens          A_i = a_i here; `returns.step_advantages` whitens over all tokens of the step
+              tokens          A_i = a_i here; `step_advantages` whitens over all tokens of the step
                                                                    REINFORCE++, arXiv 2501.03262
 
 Departures from the papers:
@@ -19,6 +19,9 @@ Departures from the papers:
    blows up to an advantage of up to ``sqrt((n - 1) / n)`` with the same sign for the whole group.
 2. A group with fewer than two valid completions has no baseline and gets exact zeros.
 3. Completions whose judge failed (``valid`` False) leave mean, deviation and ``n``, and get exact zeros.
+
+A KL in the reward: where advantages belong to whole completions, the penalties of a completion are summed first (RLOO,
+arXiv 2402.14740); where they belong to tokens, they enter the return-to-go (REINFORCE++, arXiv 2501.03262).
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from gainrl.functional.aggregation import zero_outside
+from gainrl.functional.returns import returns_to_go, token_rewards, whiten
+
 Baseline = Literal["mean", "leave_one_out", "none"]
 Scale = Literal["group", "batch", "tokens", "none"]
 
@@ -37,7 +43,7 @@ Scale = Literal["group", "batch", "tokens", "none"]
 class AdvantageSettings:
     """How rewards become advantages; formulas in the module docstring.
 
-    ``ddof``: 1 for the sample standard deviation (TRL, verl), 0 for that of the population. ``eps`` is added to it.
+    ``ddof``: 1 for the sample standard deviation (TRL, verl), 0 for the population's. ``eps`` is added to it.
     Raises ValueError where a value is unknown or a combination has no meaning.
     """
 
@@ -114,3 +120,40 @@ def group_advantages(rewards_PG: Tensor, valid_PG: Tensor, settings: AdvantageSe
         deviation = _deviation(flat, flat_valid, flat_valid.sum().double().reshape(1), settings.ddof) + settings.eps
         advantages = torch.where(spread > 0, advantages / torch.where(spread > 0, deviation, 1.0), 0.0)
     return torch.where(informative & valid, advantages, 0.0).to(rewards_PG.dtype)
+
+
+def step_advantages(
+    *,
+    rewards_PG: Tensor,
+    valid_PG: Tensor,
+    mask_BT: Tensor,
+    settings: AdvantageSettings,
+    kl_BT: Tensor | None = None,
+    beta: float = 0.0,
+    scored_BT: Tensor | None = None,
+) -> Tensor:
+    """Advantages ``[B, T]`` of the whole step, ``B = P * G`` prompt-major, zero where ``mask_BT`` is False.
+
+    ``kl_BT``: per-token KL estimates of the *sampling* policy against the reference, for a KL in the reward with weight
+    ``beta``; leave it out where the KL is in the loss. With ``settings.scale="tokens"`` the (centred) reward and the
+    penalties enter returns-to-go, which are whitened over the tokens of all valid completions; otherwise the penalties
+    of a completion are summed into its reward before the group's baseline: over ``scored_BT``, the tokens of all
+    completions that are compared, where some of them do not train (None: ``mask_BT``).
+    """
+    valid_B = valid_PG.bool().reshape(-1)
+    mask_BT = mask_BT.bool()
+    if mask_BT.shape[0] != valid_B.shape[0]:
+        raise ValueError(f"mask has {mask_BT.shape[0]} rows, rewards {valid_B.shape[0]} (prompts x group size)")
+    if beta != 0 and kl_BT is None:
+        raise ValueError(f"a KL in the reward with beta={beta} needs kl_BT, the per-token KL of the sampling policy")
+    if settings.scale == "tokens":
+        centred_B = group_advantages(rewards_PG, valid_PG, settings).reshape(-1)
+        real_BT = mask_BT & valid_B[:, None]
+        returns_BT = returns_to_go(token_rewards(centred_B, real_BT, kl_BT, beta), real_BT)
+        return whiten(returns_BT, real_BT, ddof=settings.ddof, eps=settings.eps)
+    if kl_BT is not None and beta != 0:
+        scored_BT = mask_BT if scored_BT is None else scored_BT.bool()
+        penalties_B = beta * zero_outside(kl_BT.detach().to(rewards_PG.dtype), scored_BT).sum(dim=1)
+        rewards_PG = rewards_PG - penalties_B.reshape(rewards_PG.shape)
+    advantages_B = group_advantages(rewards_PG, valid_PG, settings).reshape(-1)
+    return zero_outside(advantages_B[:, None].expand(mask_BT.shape).contiguous(), mask_BT)

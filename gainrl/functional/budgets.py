@@ -1,4 +1,4 @@
-"""Accuracy against what was spent: area under a curve, budget to reach a target, medians that keep censored runs."""
+"""Accuracy against spending: area under a curve, budget to reach a target, medians that keep censored runs."""
 
 from __future__ import annotations
 

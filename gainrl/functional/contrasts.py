@@ -57,7 +57,7 @@ class Estimate:
         return 1.0 if math.isinf(self.error) else 2 * student_tail(abs(self.value) / self.error, self.freedom)
 
     def with_variance(self, variance: float, freedom: float) -> Estimate:
-        """The same with an independent source of error more, such as that of the held-out problems."""
+        """The same with one more independent source of error, such as the choice of held-out problems."""
         if math.isinf(self.error) or variance <= 0:
             return self
         total = self.error**2 + variance

@@ -1,9 +1,7 @@
-"""From rewards to per-token advantages: KL inside the reward, returns, whitening, and GAE.
+"""Rewards and advantages of single tokens: KL inside the reward, returns, whitening, and GAE.
 
 The reward of a completion arrives with its last token; a KL placed in the reward costs ``beta * kl_t`` at every token
-(Ziegler et al., arXiv 1909.08593). Where advantages belong to whole completions the penalties of a completion are
-summed first (RLOO, arXiv 2402.14740); where they belong to tokens they enter the return-to-go (REINFORCE++, arXiv
-2501.03262).
+(Ziegler et al., arXiv 1909.08593).
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gainrl.functional.advantages import AdvantageSettings, group_advantages
-from gainrl.functional.masks import zero_outside
+from gainrl.functional.aggregation import zero_outside
 
 
 def token_rewards(rewards_B: Tensor, mask_BT: Tensor, kl_BT: Tensor | None = None, beta: float = 0.0) -> Tensor:
@@ -85,43 +82,6 @@ def whiten(values_BT: Tensor, mask_BT: Tensor, *, ddof: int = 1, eps: float = 1e
         return torch.zeros_like(values_BT)
     scaled = (zero_outside(values_BT.double(), mask_BT) - chosen.mean()) / (chosen.std(correction=ddof) + eps)
     return zero_outside(scaled, mask_BT).to(values_BT.dtype)
-
-
-def step_advantages(
-    *,
-    rewards_PG: Tensor,
-    valid_PG: Tensor,
-    mask_BT: Tensor,
-    settings: AdvantageSettings,
-    kl_BT: Tensor | None = None,
-    beta: float = 0.0,
-    scored_BT: Tensor | None = None,
-) -> Tensor:
-    """Advantages ``[B, T]`` of the whole step, ``B = P * G`` prompt-major, zero where ``mask_BT`` is False.
-
-    ``kl_BT``: per-token KL estimates of the *sampling* policy against the reference, for a KL in the reward with weight
-    ``beta``; leave it out where the KL is in the loss. With ``settings.scale="tokens"`` the (centred) reward and the
-    penalties enter returns-to-go, which are whitened over the tokens of all valid completions; otherwise the penalties
-    of a completion are summed into its reward before the group's baseline: over ``scored_BT``, the tokens of all
-    completions that are compared, where some of them do not train (None: ``mask_BT``).
-    """
-    valid_B = valid_PG.bool().reshape(-1)
-    mask_BT = mask_BT.bool()
-    if mask_BT.shape[0] != valid_B.shape[0]:
-        raise ValueError(f"mask has {mask_BT.shape[0]} rows, rewards {valid_B.shape[0]} (prompts x group size)")
-    if beta != 0 and kl_BT is None:
-        raise ValueError(f"a KL in the reward with beta={beta} needs kl_BT, the per-token KL of the sampling policy")
-    if settings.scale == "tokens":
-        centred_B = group_advantages(rewards_PG, valid_PG, settings).reshape(-1)
-        real_BT = mask_BT & valid_B[:, None]
-        returns_BT = returns_to_go(token_rewards(centred_B, real_BT, kl_BT, beta), real_BT)
-        return whiten(returns_BT, real_BT, ddof=settings.ddof, eps=settings.eps)
-    if kl_BT is not None and beta != 0:
-        scored_BT = mask_BT if scored_BT is None else scored_BT.bool()
-        penalties_B = beta * zero_outside(kl_BT.detach().to(rewards_PG.dtype), scored_BT).sum(dim=1)
-        rewards_PG = rewards_PG - penalties_B.reshape(rewards_PG.shape)
-    advantages_B = group_advantages(rewards_PG, valid_PG, settings).reshape(-1)
-    return zero_outside(advantages_B[:, None].expand(mask_BT.shape).contiguous(), mask_BT)
 
 
 def overlong_penalty(lengths_B: Tensor, max_tokens: int, buffer: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Student's t, intervals, Holm's correction, probability of improvement: what comparisons of runs are made of."""
+"""Student's t, intervals, Holm's correction, probability of improvement: the tools for comparing runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def student_tail(quantile: float, freedom: float) -> float:
     # tails keep their digits, however far out they lie.
     end = math.pi / 2 - math.atan(abs(quantile) / math.sqrt(freedom))
     begin = 0.0
-    if freedom > 30:  # below this the integrand is less than 1e-16 of what it is at the end
+    if freedom > 30:  # below this the integrand is less than 1e-16 of its value at the end
         begin = max(begin, end - 12 / math.sqrt(freedom - 1))
     shares = ((_NODES + 1) / 2) ** 4  # nodes crowd where the density has no derivative: φ = 0, if freedom is not whole
     slopes = 4 * ((_NODES + 1) / 2) ** 3

@@ -5,7 +5,7 @@
     unclipped   1/2 (V - R)**2
     clipped     1/2 max( (V - R)**2, (clip(V, V_old - epsilon, V_old + epsilon) - R)**2 )
 
-Clipping is that of the PPO authors' code (described in Engstrom et al., arXiv 2005.12729); the paper (arXiv 1707.06347)
+Clipping follows the PPO authors' code (described in Engstrom et al., arXiv 2005.12729); the paper (arXiv 1707.06347)
 has none. Its width is in units of the reward.
 """
 
@@ -16,16 +16,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gainrl.functional.aggregation import Aggregation, Normalizer, aggregate
-from gainrl.functional.masks import zero_outside
+from gainrl.functional.aggregation import Aggregation, Normalizer, aggregate, zero_outside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValueSettings:
     """How values become advantages, and what their loss weighs.
 
-    ``gamma`` and ``lam``: see `returns.gae`. ``epsilon``: width of the value clip in units of the reward, None for
-    none. ``coefficient``: weight of the value loss beside the policy's. Raises ValueError for values out of range.
+    ``gamma`` and ``lam``: see `returns.gae`. ``epsilon``: width of the value clip in units of the reward, None for no
+    clipping. ``coefficient``: weight of the value loss beside the policy's. Raises ValueError for values out of range.
     """
 
     gamma: float = 1.0
@@ -42,7 +41,7 @@ class ValueSettings:
         if not 0 < self.coefficient < float("inf"):
             raise ValueError(
                 f"critic.value.coefficient={self.coefficient!r} must be a finite number > 0, such as 0.1: a value "
-                "head that does not learn is no critic; for none at all type algorithm=reinforce_pp"
+                "head that does not learn is no critic; to train without one type algorithm=reinforce_pp"
             )
 
 

@@ -29,7 +29,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 class HubModel:
-    """A causal language model of a hub or of this machine, and what can be said before its weights are loaded.
+    """A causal language model of a hub or of this machine, and checks that need no weights.
 
     ``source`` is a hub id, a folder, a ``.gguf`` file (`models.gguf`) or a file inside a package of the package index
     (`models.packaged`). ``warm_start``: settings of a supervised phase before anything else (`training.warm_start`), or
@@ -104,7 +104,7 @@ class HubModel:
         place = self._place()
         try:
             tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
-        except Exception as fault:  # of any type, by what is damaged
+        except Exception as fault:  # of any type, depending on the damage
             reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
             raise ValueError(
                 f"the tokenizer of model.source={self.source} cannot be read ({reason}); fetch its files again"

@@ -48,7 +48,7 @@ class PackagedFile:
         return _folder() / f"{self.package}-{self.version}" / Path(self.member).name
 
     def find(self) -> Path:
-        """The fetched file. Raises ValueError that says what to type where it is missing."""
+        """The fetched file. Raises ValueError, with the command to type, where it is missing."""
         if not self.path.is_file():
             raise ValueError(
                 f"the model inside {self.package} {self.version} is not in the cache ({self.path}); type make lm, or "

@@ -1,4 +1,4 @@
-"""Is a model there, and can it be used? Answered before any weight is loaded, with what to type where it is not."""
+"""Checks, before any weight is loaded, that a model exists and can be used; errors say what to type instead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_model_source(source: str, *, revision: str | None = None, chat_templat
         _check_cache(source, revision)
     try:
         config = AutoConfig.from_pretrained(str(path) if path.is_dir() else source, revision=revision)
-    except Exception as fault:  # of any type, by what is damaged
+    except Exception as fault:  # of any type, depending on the damage
         raise ValueError(f"model.source={source} cannot be read: {_first_line(fault)} {_how_to_get(source)}") from fault
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(

@@ -101,9 +101,9 @@ def completion_scores(
     logits that exist at a time (None: `chunk_entries`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
     all of a completion are wanted; the others are zero and spare the head.
 
-    The log-probability of a token is that of ``softmax(logits / temperature)`` after all tokens before it. Its value
-    is ``value_head`` (``[N, D]`` to ``[N]``) of the same hidden state, i.e. of the state in which it is chosen. Raises
-    ValueError where the shapes do not belong together.
+    The log-probability of a token is taken under ``softmax(logits / temperature)`` after all tokens before it. Its
+    value is ``value_head`` (``[N, D]`` to ``[N]``) of the same hidden state, i.e. of the state in which it is chosen.
+    Raises ValueError where the shapes do not belong together.
     """
     if completion_ids_BT.shape[0] != len(prompts) * group_size or lengths_B.shape != completion_ids_BT.shape[:1]:
         raise ValueError(
@@ -139,10 +139,10 @@ def completion_scores(
     if scored_BT is not None:
         chosen = scored_BT[members, :used_width].to(device)
         hidden_ND, real = hidden_ND[chosen[real]], real & chosen
-    found: list[Tensor | None] = [None, None]
+    scores: list[Tensor | None] = [None, None]
     if with_logprobs:
         head = _Head.of(policy.model)
-        found = list(
+        scores = list(
             chunked_logprobs(
                 hidden_ND,
                 head.weight,
@@ -153,9 +153,9 @@ def completion_scores(
                 softcap=head.softcap,
             )
         )
-    found.append(value_head(hidden_ND) if value_head is not None else None)
+    scores.append(value_head(hidden_ND) if value_head is not None else None)
     return Scored(
-        *(_scatter(v, real, width) if each and v is not None else None for v, each in zip(found, wanted, strict=True))
+        *(_scatter(v, real, width) if each and v is not None else None for v, each in zip(scores, wanted, strict=True))
     )
 
 

@@ -30,20 +30,20 @@ class Choice:
 
 
 def read_choice(text: str) -> Choice | None:
-    """The choice that a cleaned answer names, or None. Two letters are no choice."""
+    """The choice that a cleaned answer names, or None. Two letters are not a choice."""
     if bare := _LETTER.fullmatch(text):
         return Choice(bare["letter"].upper()) if text.count("(") == text.count(")") or "(" not in text else None
-    found = _WITH_TEXT.fullmatch(text)
-    if found is None or (found["mark"] != ")" and text.startswith("(") and ")" not in found["text"]):
+    match = _WITH_TEXT.fullmatch(text)
+    if match is None or (match["mark"] != ")" and text.startswith("(") and ")" not in match["text"]):
         return None
-    chosen = found["text"].strip()
-    if found["style"].rstrip().endswith("{") and not found["close"] and chosen.endswith("}"):  # \text{C) about 5}
+    chosen = match["text"].strip()
+    if match["style"].rstrip().endswith("{") and not match["close"] and chosen.endswith("}"):  # \text{C) about 5}
         chosen = chosen[:-1].strip()
     if not chosen or _SECOND.search(chosen) or re.match(r"[+*/^_=<>,]", chosen):
         return None
-    mark = found["mark"].strip()
-    if mark == ")" and not found["style"] and text.startswith("(") and chosen.startswith(("(", "-")):
+    mark = match["mark"].strip()
+    if mark == ")" and not match["style"] and text.startswith("(") and chosen.startswith(("(", "-")):
         return None  # (A)(B), (A) - 5
     if mark in (".", ":", "-") and not _PROSE.search(chosen):
         return None  # A:B is a ratio, E - m a difference
-    return Choice(found["letter"].upper(), chosen)
+    return Choice(match["letter"].upper(), chosen)

@@ -1,6 +1,6 @@
 """A user's own reward, named by its import path.
 
-The function is three lines at least::
+The function may be as short as three lines::
 
     def score(completion: str, problem: Problem) -> float | Verdict:
         value = 1.0 if problem.reference_answer in completion else 0.0
@@ -33,7 +33,7 @@ class CustomReward:
 
     An exception, a value that cannot train (`verdicts.checked`) or another type is an error verdict: the completion
     leaves its group and is counted in ``failures``; the first one is logged with its traceback. Raises ValueError for
-    a path that leads to no function of two arguments, a file that cannot be run, and a threshold that is no number.
+    a path that leads to no function of two arguments, a file that cannot be run, and a threshold that is not a number.
     """
 
     def __init__(self, *, path: str, correct_at: float = 1.0) -> None:
@@ -58,12 +58,12 @@ class CustomReward:
         self.failures += verdict.judgement is Judgement.ERROR
         return verdict
 
-    def _verdict(self, found: Any) -> Verdict:
-        if isinstance(found, Verdict):
-            return found
-        value = number(found)
+    def _verdict(self, result: Any) -> Verdict:
+        if isinstance(result, Verdict):
+            return result
+        value = number(result)
         if value is None:
-            return Verdict(Judgement.ERROR, 0.0, detail=value_fault(self.path, found))
+            return Verdict(Judgement.ERROR, 0.0, detail=value_fault(self.path, result))
         return Verdict(Judgement.CORRECT if value >= self.correct_at else Judgement.WRONG, value)
 
     def _log(self, verdict: Verdict, problem: Problem, fault: BaseException | None) -> None:
@@ -72,7 +72,7 @@ class CustomReward:
 
 
 def load_function(path: str) -> Callable[[str, Problem], Any]:
-    """The function at ``package.module:name`` or ``file.py:name``. Raises ValueError where there is none that fits."""
+    """The function at ``package.module:name`` or ``file.py:name``. Raises ValueError where no function fits."""
     place, separator, name = path.rpartition(":")
     if not separator or not place or not name:
         raise ValueError(f"path={path!r} names no function. Write package.module:function or my_rewards.py:function.")

@@ -37,10 +37,10 @@ from gainrl.rewards.statements import (
     same_equation,
 )
 from gainrl.rewards.structure import read_group, split_items
-from gainrl.rewards.units import size_ratio, split_unit
+from gainrl.rewards.units import Unit, size_ratio, split_unit
 from gainrl.rewards.words import read_words, remarks_agree, split_remark
 
-# A bound in words is no unit.
+# A bound in words is not a unit.
 _BOUND = re.compile(
     r"\b(?:or (?:more|less|fewer|greater|higher|above)|at (?:least|most)|(?:more|less|fewer|greater) than)\b"
 )
@@ -142,7 +142,9 @@ def _same_item(answer: str, reference: str, tolerance: float | None) -> bool:
     if not same_name(given.name, expected.name):
         return same_equation(answer, reference)
     spellings = expected.sides if expected.is_numeric else (expected.value,)
-    return any(_same_single(given.value, spelling, tolerance) for spelling in spellings)
+    # Beside a chain of numbers every side of a chain counts: 2/4 = 0.67 is not 2/3 = 0.67.
+    sides = given.sides if given.is_numeric and len(spellings) > 1 and all(given.sides) else (given.value,)
+    return all(any(_same_single(side, spelling, tolerance) for spelling in spellings) for side in sides)
 
 
 def _same_statement(given: Chain, expected: Chain, answer: str, reference: str) -> bool:
@@ -170,7 +172,7 @@ def _same_single(answer: str, reference: str, tolerance: float | None) -> bool:
     if (group is None) != (expected is None):
         several, single = (group, reference) if group is not None else (expected, answer)
         if several is not None and len(several[1]) > 1 and not _SETS.search(single):
-            return False  # a group of several items is no single value
+            return False  # a group of several items is not a single value
     if group is not None and group[0] == "{}" and len(group[1]) == 1:
         answer = group[1][0]
     if expected is not None and expected[0] == "{}" and len(expected[1]) == 1:
@@ -228,19 +230,27 @@ def _same_with_units(answer: str, reference: str, tolerance: float | None) -> bo
     """Whether two expressions agree, their units converted where both have one."""
     head, unit = split_unit(answer)
     expected_head, expected_unit = split_unit(reference)
-    if unit is not None and unit.ambiguous:
-        head, unit = answer, None
-    if expected_unit is not None and expected_unit.ambiguous:
-        expected_head, expected_unit = reference, None
+    if not (_is_written_out(unit, expected_unit) or _is_written_out(expected_unit, unit)):
+        if unit is not None and unit.ambiguous:
+            head, unit = answer, None
+        if expected_unit is not None and expected_unit.ambiguous:
+            expected_head, expected_unit = reference, None
     ratio = size_ratio(unit, expected_unit)
     if ratio is None:
         return False
-    for found, sign in ((unit, 1), (expected_unit, -1)):
-        ratio *= found.factor**sign if found is not None else 1
+    for each, sign in ((unit, 1), (expected_unit, -1)):
+        ratio *= each.factor**sign if each is not None else 1
     head, expected_head = (_TRAILING_PERCENT.sub("", text) for text in (head, expected_head))
     if ratio != 1:
         head = rf"\frac{{{ratio.numerator}}}{{{ratio.denominator}}} \cdot ({head})"
     return same_expression(head, expected_head, tolerance)
+
+
+def _is_written_out(unit: Unit | None, letters: Unit | None) -> bool:
+    r"""Whether a unit says that letters are a unit too: ``5\text{ m/s}`` beside ``5 m/s``."""
+    if unit is None or letters is None or unit.ambiguous or not letters.ambiguous:
+        return False
+    return unit.dimensions is not None and unit.dimensions == letters.dimensions
 
 
 def _match_in_order(items: Sequence[str], expected: Sequence[str], tolerance: float | None) -> bool:
@@ -254,8 +264,8 @@ def _match_any_order(items: Sequence[str], expected: Sequence[str], tolerance: f
         return False
     left = list(items)
     for reference in expected:
-        found = next((index for index, item in enumerate(left) if _same_item(item, reference, tolerance)), None)
-        if found is None:
+        place = next((index for index, item in enumerate(left) if _same_item(item, reference, tolerance)), None)
+        if place is None:
             return False
-        left.pop(found)
+        left.pop(place)
     return True

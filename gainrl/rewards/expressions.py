@@ -44,10 +44,10 @@ class Unsupported(Exception):
 def parse_expression(text: str) -> sympy.Expr:
     """The value of an ordinary expression, spelt as by `latex.rewrite`. Raises `Unsupported` for anything else."""
     parser = _Parser(text)
-    found = parser.sum()
+    value = parser.sum()
     if parser.place < len(parser.tokens):
         raise Unsupported(parser.tokens[parser.place])
-    return found
+    return value
 
 
 def _is_digits(token: str) -> bool:

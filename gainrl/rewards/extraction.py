@@ -5,7 +5,7 @@ Rules, in this order:
 1. Only what `functional.thinking` leaves of the completion counts: nothing inside a thinking part, and nothing at all
    where a part that the prompt opened is never closed.
 2. The last complete ``\boxed{...}`` or ``\fbox{...}`` wins; of two nested boxes the inner one. A box that is never
-   closed is no box, so that a completion cut at its token limit falls back on the box before it.
+   closed is not a box, so that a completion cut at its token limit falls back on the box before it.
 3. Without a box, the rest of the line after the last ``####`` (the mark of GSM8K, arXiv 2110.14168).
 4. Without either, the fallback: ``none``, or ``last_number`` for base models that have not learnt the format yet.
 
@@ -38,7 +38,7 @@ _DECORATION = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])|\$|\\(?:left|right|display
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """An answer and the rule that found it."""
+    """An answer and the rule by which it was read."""
 
     text: str
     rule: Literal["box", "hashes", "last_number"]
@@ -46,31 +46,37 @@ class Extraction:
 
 def last_box(text: str) -> str | None:
     r"""The content of the complete ``\boxed{}`` or ``\fbox{}`` that starts last, or None. ``\boxed 5`` is read too."""
+    starts = [place for name in ("boxed", "fbox") if (place := text.find(name)) >= 0]
+    if not starts:
+        return None
+    start = min(starts)  # braces before the first box close nothing of it
+    while start and text[start - 1] == "\\":
+        start -= 1
     open_braces: list[int] = []  # where the content of a box starts; -1 for any other brace
-    found: tuple[int, int] | None = None
-    for token in _BRACE.finditer(text):
+    last: tuple[int, int] | None = None
+    for token in _BRACE.finditer(text, start):
         mark = token.group()
         if token["bare"]:
-            if found is None or token.start("bare") > found[0]:
-                found = token.span("bare")
+            if last is None or token.start("bare") > last[0]:
+                last = token.span("bare")
         elif mark == "{":
             open_braces.append(-1)
         elif mark == "}":
             if open_braces:
                 content = open_braces.pop()
-                if content >= 0 and (found is None or content > found[0]):
-                    found = content, token.start()
+                if content >= 0 and (last is None or content > last[0]):
+                    last = content, token.start()
         elif mark.endswith("{") and len(mark) > 2:
             open_braces.append(token.end())
-    return None if found is None else text[found[0] : found[1]]
+    return None if last is None else text[last[0] : last[1]]
 
 
 def final_answer(
     completion: str, *, fallback: Fallback = "none", thinking: Thinking = DEFAULT_THINKING
 ) -> Extraction | None:
-    """The final answer of a completion by the rules of this module, stripped; None where there is none.
+    """The final answer of a completion by the rules of this module, stripped; None where there is no answer.
 
-    An empty box is no answer either.
+    An empty box is not an answer either.
     """
     text = thinking.answer_part(completion)[-MAX_VISIBLE_CHARACTERS:]
     box = last_box(text)

@@ -10,7 +10,7 @@ from gainrl.types import Judgement, Problem, Verdict
 
 
 class FormatReward:
-    r"""1 for a completion in the wanted format, else 0; says nothing of whether the answer is right.
+    r"""1 for a completion in the wanted format, else 0; says nothing about whether the answer is right.
 
     ``box``: a complete ``\boxed{}`` with something in it must stand outside the thinking part. ``thinking``: whether
     one thinking part (``<think>...</think>``) at the start is forbidden (``none``), ``optional`` or ``required``; a
@@ -40,7 +40,7 @@ class FormatReward:
         if not tags and not self.thinking.opened:
             return "no thinking part" if self.thinking.mode == "required" else ""
         if self.thinking.mode == "none":
-            return "a thinking part where none is allowed"
+            return "a thinking part, which is not allowed"
         if not self.thinking.opened:
             if tags[0].group(1) or completion[: tags[0].start()].strip():
                 return "not exactly one thinking part at the start"
@@ -56,5 +56,5 @@ class FormatReward:
     def _box_fault(self, completion: str) -> str:
         if not self.box:
             return ""
-        found = final_answer(completion, thinking=self.thinking)
-        return "" if found is not None and found.rule == "box" else "no boxed answer"
+        answer = final_answer(completion, thinking=self.thinking)
+        return "" if answer is not None and answer.rule == "box" else "no boxed answer"

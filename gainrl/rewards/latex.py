@@ -23,7 +23,7 @@ _TEXTS = _commands("text textrm textbf textit textsf texttt textsc textnormal te
 _DROPPED = _commands(
     "left right middle displaystyle textstyle scriptstyle limits nolimits big Big bigg Bigg bigl bigr Bigl Bigr biggl "
     "biggr Biggl Biggr ensuremath underline boxed fbox emph boldsymbol bm mathbf mathsf mathit mathtt bf it sf tt "
-    "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small"
+    "boldmath unboldmath cancel mathstrut strut hfill allowbreak nonumber large Large small checkmark"
 )
 # The first argument goes, what follows stays: \textcolor{blue}{7}.
 _DROPPED_WITH_ARGUMENT = _commands("textcolor color phantom hphantom vphantom hspace vspace label tag")
@@ -40,7 +40,8 @@ _SYNONYMS = {
     r"\wedge": r"\text{ and }", r"\backslash": r"\setminus", r"\smallsetminus": r"\setminus", r"\imath": "i",
     r"\textpi": r"\pi", r"\textdollar": r"\$", r"\pounds": "£", r"\euro": "€", r"\texteuro": "€", r"\cent": "¢",
     r"\textcent": "¢", r"\ohm": r"\Omega", r"\micro": r"\mu", r"\celsius": r"^\circ C", r"\percent": r"\%",
-    r"\implies": r"\to", r"\R": r"\mathbb{R}", r"\Z": r"\mathbb{Z}", r"\N": r"\mathbb{N}", r"\Q": r"\mathbb{Q}",
+    r"\implies": r"\to", r"\overrightarrow": r"\vec",
+    r"\R": r"\mathbb{R}", r"\Z": r"\mathbb{Z}", r"\N": r"\mathbb{N}", r"\Q": r"\mathbb{Q}",
     r"\C": r"\mathbb{C}", r"\reals": r"\mathbb{R}", r"\arcsec": r"\operatorname{arcsec}",
 }  # fmt: skip
 _DEGREE = {r"\circ", r"\degree", r"\textdegree", r"\deg"}
@@ -110,24 +111,24 @@ def _rewritten(tokens: list[str], depth: int) -> list[str]:
         elif token in _DROPPED_WITH_ARGUMENT:
             place = skipped[1] if (skipped := argument(tokens, place)) else place
         elif token in _TEXTS or token == r"\operatorname":
-            found = argument(tokens, place)
-            if found is None:
+            parsed = argument(tokens, place)
+            if parsed is None:
                 continue
-            out.append(_text("".join(found[0]), token))
-            place = found[1]
-        elif token == "^" and (found := argument(list(tokens), place)) and set(found[0]) == {r"\prime"}:
-            out.append("'" * len(found[0]))
-            place = (argument(tokens, place) or found)[1]
-        elif token == "_" and tokens[place : place + 1] != ["{"] and (found := argument(tokens, place)):
-            out += ["_{", *found[0], "}"]
-            place = found[1]
+            out.append(_text("".join(parsed[0]), token))
+            place = parsed[1]
+        elif token == "^" and (parsed := argument(list(tokens), place)) and set(parsed[0]) == {r"\prime"}:
+            out.append("'" * len(parsed[0]))
+            place = (argument(tokens, place) or parsed)[1]
+        elif token == "_" and tokens[place : place + 1] != ["{"] and (parsed := argument(tokens, place)):
+            out += ["_{", *parsed[0], "}"]
+            place = parsed[1]
         elif token in _DEGREE or (token == "^" and _is_degree(tokens, place)):
             if token == "^":
                 place = (argument(tokens, place) or ([], place))[1]
             out.append(r"^\circ ")
-        elif token in (r"\bar", r"\dot") and (found := argument(tokens, place)) and "".join(found[0]).isdigit():
-            out.append(rf"\overline{{{''.join(found[0])}}}")
-            place = found[1]
+        elif token in (r"\bar", r"\dot") and (parsed := argument(tokens, place)) and "".join(parsed[0]).isdigit():
+            out.append(rf"\overline{{{''.join(parsed[0])}}}")
+            place = parsed[1]
         elif token in _WITH_ARGUMENTS or (token in ("sqrt", "frac") and tokens[place : place + 1] == ["("]):
             command = token if token.startswith("\\") else "\\" + token
             place = _append_arguments(out, command, tokens, place, depth)
@@ -148,12 +149,12 @@ def _append_arguments(out: list[str], command: str, tokens: list[str], place: in
         place = index[1]
     for _ in range(_WITH_ARGUMENTS[command]):
         if command == r"\sqrt" and tokens[place : place + 1] == ["("]:
-            found = inside(tokens, place, "()")
+            parsed = inside(tokens, place, "()")
         else:
-            found = argument(tokens, place)
-        if found is None:
+            parsed = argument(tokens, place)
+        if parsed is None:
             break
-        content, place = found
+        content, place = parsed
         if len(content) == 1 and content[0] in _WITH_ARGUMENTS:  # \frac\sqrt{2}2
             inner: list[str] = []
             place = _append_arguments(inner, content[0], tokens, place, depth + 1)
@@ -169,6 +170,8 @@ def _text(content: str, command: str) -> str:
         return _UPRIGHT[name]
     if name in _FUNCTIONS and (command == r"\operatorname" or name not in ("min", "max", "sec")):
         return rf"\{name} "
+    if not name:
+        return " "
     if command == r"\operatorname":
         return rf"\operatorname{{{name}}}"
     for mark in (r"\,", r"\ ", r"\;", r"\:", r"\!", r"\quad", "~", "$"):
@@ -177,5 +180,5 @@ def _text(content: str, command: str) -> str:
 
 
 def _is_degree(tokens: list[str], place: int) -> bool:
-    found = argument(tokens.copy() if place < len(tokens) and len(tokens[place]) > 1 else tokens, place)
-    return found is not None and "".join(found[0]).strip() in _DEGREE
+    parsed = argument(tokens.copy() if place < len(tokens) and len(tokens[place]) > 1 else tokens, place)
+    return parsed is not None and "".join(parsed[0]).strip() in _DEGREE

@@ -18,21 +18,21 @@ class LengthReward:
         -1                       if length > L
 
     ``unit``: ``tokens`` (the trainer passes ``lengths``, stop token included) or ``characters`` (counted here).
-    The judgement is correct where nothing is deducted, else wrong: it says nothing of the answer.
+    The judgement is correct where nothing is deducted, else wrong: it says nothing about the answer.
     Raises ValueError unless ``0 < soft_zone <= max_length``.
     """
 
     def __init__(self, *, max_length: int, soft_zone: int, unit: Literal["tokens", "characters"] = "tokens") -> None:
         for name, value in (("max_length", max_length), ("soft_zone", soft_zone)):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name}={value} is no number of tokens or characters. Give a whole number.")
+                raise ValueError(f"{name}={value} is not a number of tokens or characters. Give a whole number.")
         if not 0 < soft_zone <= max_length:
             raise ValueError(
                 f"soft_zone={soft_zone} must lie in 1..max_length={max_length}: it is the part of max_length over "
                 "which the penalty grows. DAPO uses max_length=20480 and soft_zone=4096."
             )
         if unit not in ("tokens", "characters"):
-            raise ValueError(f"unit={unit!r} is no unit of length. Use unit=tokens or unit=characters.")
+            raise ValueError(f"unit={unit!r} is not a unit of length. Use unit=tokens or unit=characters.")
         self.max_length = max_length
         self.soft_zone = soft_zone
         self.unit = unit
@@ -52,7 +52,7 @@ class LengthReward:
         if self.unit == "characters":
             lengths = [len(completion) for completion in completions]
         elif lengths is None:
-            raise ValueError("LengthReward counts tokens, and none were passed. Pass lengths, or use unit=characters.")
+            raise ValueError("LengthReward counts tokens, but got no lengths. Pass lengths, or use unit=characters.")
         return [self._judge(int(length)) for _, length in zip(completions, lengths, strict=True)]
 
     def _judge(self, length: int) -> Verdict:

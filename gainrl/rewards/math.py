@@ -46,7 +46,7 @@ class MathReward:
     ``alternatives``: whether ``alt_answers`` count. ``thinking`` and ``prompt_opens_thinking``: see
     `functional.thinking.Thinking`. The three values are what trains for a correct, a wrong (or timed out) and an
     unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown fallback, settings of
-    thinking that contradict each other, values that are no finite numbers, and limits that are not positive.
+    thinking that contradict each other, values that are not finite numbers, and limits that are not positive.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class MathReward:
     ) -> None:
         check_fallback(fallback)
         if isinstance(cache_size, bool) or not isinstance(cache_size, int) or cache_size < 0:
-            raise ValueError(f"cache_size={cache_size} is no number of verdicts. Give 0 to remember none.")
+            raise ValueError(
+                f"cache_size={cache_size} is not a number of verdicts. Give 0, or a whole number above it."
+            )
         self.fallback = fallback
         self.alternatives = alternatives
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
@@ -94,8 +96,8 @@ class MathReward:
         questions: list[Question | None] = []
         known: dict[Question, tuple[Judgement, str]] = {}
         unknown: dict[Question, None] = {}  # ordered, each once: the completions of a group often agree
-        found = [final_answer(text, fallback=self.fallback, thinking=self.thinking) for text in completions]
-        for answer, problem in zip(found, problems, strict=True):
+        answers = [final_answer(text, fallback=self.fallback, thinking=self.thinking) for text in completions]
+        for answer, problem in zip(answers, problems, strict=True):
             question = self._question(answer, problem)
             questions.append(question)
             if question is None or question in known or question in unknown:
@@ -111,7 +113,7 @@ class MathReward:
             self._remember(question, known[question])
         return [
             self._verdict(*(known[question] if question is not None else _unreadable(answer)), answer)
-            for question, answer in zip(questions, found, strict=True)
+            for question, answer in zip(questions, answers, strict=True)
         ]
 
     def judge(self, completion: str, reference_answer: str) -> Verdict:
@@ -132,8 +134,8 @@ class MathReward:
 
     def answer_key(self, completion: str) -> str | None:
         """What the completion votes for in a majority vote; None where it gives no answer."""
-        found = final_answer(completion, fallback=self.fallback, thinking=self.thinking)
-        return None if found is None else answer_key(found.text)
+        answer = final_answer(completion, fallback=self.fallback, thinking=self.thinking)
+        return None if answer is None else answer_key(answer.text)
 
     def close(self) -> None:
         """Ends the worker processes; a later call starts new ones. They also end with the program."""

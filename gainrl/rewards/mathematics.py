@@ -70,10 +70,10 @@ def read_expression(text: str) -> Any | None:
 
 
 def _read_with_latex2sympy(text: str) -> Any | None:
-    text = _TAKEN.sub(lambda found: _STAND_INS.get(found.group(), found.group()), re.sub(r"\s+!", "!", text))
+    text = _TAKEN.sub(lambda match: _STAND_INS.get(match.group(), match.group()), re.sub(r"\s+!", "!", text))
     text = _DEGREES.sub(r"\1 \\cdot \\frac{\\pi}{180} ", text)
     try:
-        found = latex2sympy(
+        parsed = latex2sympy(
             normalize_latex(text, _NORMALISATION),
             is_real=True,
             normalization_config=None,
@@ -83,7 +83,7 @@ def _read_with_latex2sympy(text: str) -> Any | None:
         raise
     except Exception:  # latex2sympy has no exception of its own
         return None
-    return _with_constants(found)
+    return _with_constants(parsed)
 
 
 def same_expression(answer: str, reference: str, tolerance: float | None = None) -> bool:
@@ -154,7 +154,7 @@ def _close(given: Any, expected: Any, rounded: bool, tolerance: float | None) ->
 
 
 def _number(expression: sympy.Expr, at: dict[sympy.Symbol, sympy.Rational]) -> Any | None:
-    """The value at a place; None where it is no finite number."""
+    """The value at a place; None where it is not a finite number."""
     try:
         value = expression.evalf(DIGITS, subs=at) if at else expression.evalf(DIGITS)
     except (MemoryError, RecursionError):

@@ -48,7 +48,7 @@ _LABEL = re.compile(
 _PLUS_OR_MINUS = re.compile(r"^\+\s*-(?=\s*[0-9\\A-Za-z])|\+\s*/\s*-")
 _VECTOR = re.compile(r"\\langle((?:(?!\\[lr]angle).)*)\\rangle")
 _TRANSPOSED = re.compile(r"[(\[](?P<entries>[^()\[\]]*,[^()\[\]]*)[)\]]\s*\^\s*\{?\s*(?:T|\\top|\\intercal)\s*\}?")
-# ]0,1[ as French and German books write it, told by a bracket that opens the wrong way.
+# ]0,1[ as French and German books write it, recognised by a bracket that opens the wrong way.
 _OUTWARD = re.compile(r"([\[\]])([^\[\]()]*,[^\[\]()]*)([\[\]])")
 _PERCENT_OF = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:\\?%|percent)\s*(?:\\text\{\s*of\s*\}|of\s)\s*(?=[0-9$])")
 _COMBINATIONS = re.compile(r"(?:\{?\}?_?\{?\^?)([0-9]+)\}?\s*(?:\\text\{\s*C\s*\}|C)\s*_?\{?([0-9]+)\}?")
@@ -109,11 +109,11 @@ def _one_notation(text: str) -> str:
     if "of" in text:
         text = _PERCENT_OF.sub(r"\\frac{\1}{100} \\cdot ", text)
     if r"\langle" in text:
-        text = _VECTOR.sub(lambda found: f"({found[1].strip()})" if "," in found[1] else found.group(), text)
+        text = _VECTOR.sub(lambda match: f"({match[1].strip()})" if "," in match[1] else match.group(), text)
     if column := _TRANSPOSED.fullmatch(text):
         text = r"\begin{pmatrix}" + column["entries"].replace(",", r"\\") + r"\end{pmatrix}"
     if text.startswith("]") or text.endswith("["):
-        text = _OUTWARD.sub(lambda found: "(["[found[1] == "["] + found[2] + ")]"[found[3] == "]"], text)
+        text = _OUTWARD.sub(lambda match: "(["[match[1] == "["] + match[2] + ")]"[match[3] == "]"], text)
     if "C" in text and (chosen := _COMBINATIONS.fullmatch(text)):
         text = rf"\binom{{{chosen[1]}}}{{{chosen[2]}}}"
     return text

@@ -69,17 +69,17 @@ def read_number(text: str, is_reference: bool = False) -> PlainNumber | None:
     if currency := _CURRENCY_BEFORE.match(text):
         text = currency[1] + text[currency.end() :]
         unit = read_unit(currency[2])
-    found = _read_value(_PERCENT.sub("", _ORDINAL.sub("", text)))
-    if found is not None:
-        return PlainNumber(*found, percent=bool(_PERCENT.search(text)), unit=unit)
+    reading = _read_value(_PERCENT.sub("", _ORDINAL.sub("", text)))
+    if reading is not None:
+        return PlainNumber(*reading, percent=bool(_PERCENT.search(text)), unit=unit)
     head, tail = split_unit(text)
     if tail is None or (is_reference and tail.ambiguous):
         return None
     bare = _PERCENT.sub("", head)
-    found = _read_value(bare)
-    if found is None:
+    reading = _read_value(bare)
+    if reading is None:
         return None
-    value, decimal = found
+    value, decimal = reading
     return PlainNumber(value * tail.factor, decimal, percent=bare != head, unit=unit or tail)
 
 
@@ -134,10 +134,10 @@ def _with_dots(number: str) -> tuple[Fraction, bool]:
 
 def _from_words(text: str) -> Fraction | None:
     """The whole number that words spell: ``twenty-five``, ``three hundred and five``."""
-    found = _WORDS.fullmatch(text)
-    if found is None:
+    match = _WORDS.fullmatch(text)
+    if match is None:
         return None
-    words = (found[1] or found[2]).lower().replace("-", " ").split()
+    words = (match[1] or match[2]).lower().replace("-", " ").split()
     negative = bool(words) and words[0] in ("negative", "minus")
     words = [word for word in words[negative:] if word != "and"]
     if not words or words[0] not in CARDINALS:

@@ -105,8 +105,8 @@ class ProceduralReward:
     def _read(self, completion: str) -> str | None:
         if self.extract == "full":
             return self.thinking.answer_part(completion).strip() or None
-        found = final_answer(completion, thinking=self.thinking)
-        return found.text if found is not None and found.rule == "box" else None
+        answer = final_answer(completion, thinking=self.thinking)
+        return answer.text if answer is not None and answer.rule == "box" else None
 
     def _verdict(self, outcome: Outcome, answer: str) -> Verdict:
         if outcome.status in ("timeout", "exhausted"):

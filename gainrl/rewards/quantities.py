@@ -11,7 +11,8 @@ from gainrl.rewards.vocabulary import CARDINALS, Dimensions
 
 _PART = re.compile(
     r"(?P<number>-?[0-9]+(?:\.[0-9]+)?(?:\s*/\s*[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})\s*"
-    r"(?P<unit>\\text\s*\{\s*[A-Za-z.]+\s*\}|[A-Za-z]+\.?|\^\\circ|\\?\$)\s*(?:(?:,|\\text\s*\{\s*,?\s*(?:and)?\s*\}|and(?![A-Za-z]))\s*)*"
+    r"(?P<unit>\\text\s*\{\s*[A-Za-z.]+\s*\}|[A-Za-z]+\.?|\^\\circ|\\?\$)\s*"
+    r"(?P<sign>\+(?=\s*[0-9\\]))?\s*(?:(?:,|\\text\s*\{\s*,?\s*(?:and)?\s*\}|and(?![A-Za-z]))\s*)*"
 )
 _INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _CLOCK = re.compile(
@@ -34,9 +35,9 @@ class Quantity:
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """A quantity of one or more parts with units of one dimension, each smaller than the one before."""
+    """A quantity of several parts with units of one dimension, each smaller than the one before or added by a sign."""
     plain = _INSIDE_TEXT.sub(r" \1 ", text).strip()
-    place, total, sizes, dimensions = 0, Fraction(0), list[Fraction](), None
+    place, total, sizes, dimensions, added = 0, Fraction(0), list[Fraction](), None, False
     while place < len(plain):
         part = _PART.match(plain, place)
         if part is None:
@@ -44,12 +45,12 @@ def read_quantity(text: str) -> Quantity | None:
         number = read_number(f"{part['number']} {part['unit']}")
         if number is None or number.unit is None or number.unit.dimensions is None:
             return None
-        if dimensions not in (None, number.unit.dimensions) or (sizes and number.unit.size >= sizes[-1]):
+        if dimensions not in (None, number.unit.dimensions) or (sizes and number.unit.size >= sizes[-1] and not added):
             return None
         dimensions = number.unit.dimensions
         total += number.value * number.unit.size
         sizes.append(number.unit.size)
-        place = part.end()
+        place, added = part.end(), part["sign"] is not None
     return Quantity(total, dimensions) if dimensions is not None and len(sizes) > 1 else None
 
 
@@ -71,11 +72,11 @@ def _single(text: str) -> Quantity | None:
 
 def read_clock(text: str) -> frozenset[int] | None:
     """The seconds since midnight that a time of day may mean: two where a.m. or p.m. is left out."""
-    found = _CLOCK.fullmatch(_INSIDE_TEXT.sub(r"\1", text).replace("{", "").replace("}", "").strip())
-    if found is None or (found[2] is None and found[4] is None):
+    match = _CLOCK.fullmatch(_INSIDE_TEXT.sub(r"\1", text).replace("{", "").replace("}", "").strip())
+    if match is None or (match[2] is None and match[4] is None):
         return None
-    hour, half = int(found[1]), (found[4] or "")[:1].lower()
-    seconds = 60 * int(found[2] or 0) + int(found[3] or 0)
+    hour, half = int(match[1]), (match[4] or "")[:1].lower()
+    seconds = 60 * int(match[2] or 0) + int(match[3] or 0)
     if half in ("a", "p", "n", "m") and not 1 <= hour <= 12:
         return None
     hours = {hour % 12 + 12 * (half in ("p", "n"))} if half and half != "o" else {hour % 24}
@@ -85,14 +86,14 @@ def read_clock(text: str) -> frozenset[int] | None:
 
 
 def same_clock(answer: str, reference: str) -> bool | None:
-    """Whether two times of day agree; None where not both are one."""
+    """Whether two times of day agree; None unless both are times."""
     expected = read_clock(reference)
     given = read_clock(answer) if expected else None
     return None if given is None or expected is None else bool(given & expected)
 
 
 def read_ratio(text: str) -> list[str] | None:
-    """The parts of a ratio, ``1:2`` or ``1 to 2``; None where a text is none."""
+    """The parts of a ratio, ``1:2`` or ``1 to 2``; None where a text is not a ratio."""
     parts = _TO.split(text)
     if (
         len(parts) < 2
@@ -110,7 +111,7 @@ def read_ratio(text: str) -> list[str] | None:
 
 
 def same_ratio(answer: list[str], reference: list[str]) -> bool | None:
-    """Whether two ratios of plain numbers are proportional; None where a part is no plain number."""
+    """Whether two ratios of plain numbers are proportional; None where a part is not a plain number."""
     if len(answer) != len(reference):
         return False
     pairs = [(read_number(one), read_number(other)) for one, other in zip(answer, reference, strict=True)]
@@ -124,11 +125,11 @@ def same_ratio(answer: list[str], reference: list[str]) -> bool | None:
 def read_based(text: str) -> tuple[str, int] | None:
     """The digits and the base of a number such as ``1010_2`` or ``1010 (base two)``."""
     text = _INSIDE_TEXT.sub(r" \1 ", text).strip()
-    found = _BASED.fullmatch(text) or _BASE_IN_WORDS.fullmatch(text)
-    if found is None:
+    match = _BASED.fullmatch(text) or _BASE_IN_WORDS.fullmatch(text)
+    if match is None:
         return None
-    base = int(found[2]) if found[2].isdigit() else CARDINALS.get(found[2])
-    digits = found[1].upper()
+    base = int(match[2]) if match[2].isdigit() else CARDINALS.get(match[2])
+    digits = match[1].upper()
     bare = digits.lstrip("-")
     if base is None or not 2 <= base <= 36 or not any(digit.isdigit() for digit in bare):
         return None

@@ -29,8 +29,8 @@ def final_part(reference: str) -> str | None:
     if boxes > 1 and not is_prose(text, many=WORDS_OF_SENTENCES):  # several answers, each in a box of its own
         return text
     if boxes or "####" in text:
-        found = final_answer(text, thinking=_WHOLE)
-        return text if found is None else found.text
+        answer = final_answer(text, thinking=_WHOLE)
+        return text if answer is None else answer.text
     return None if is_prose(text) else text
 
 

@@ -41,7 +41,7 @@ _POINTS = r"[A-Z](?:_\{?[0-9]\}?|')*(?:\s*[A-Z](?:_\{?[0-9]\}?|')*)"
 _DIFFERENTIAL = rf"(?:d|\\partial)\s*(?:\^\s*\{{?[0-9]\}}?\s*)?{_SIMPLE}\s*(?:\^\s*\{{?[0-9]\}}?\s*)?"
 _NAMES = (
     _SIMPLE,
-    rf"{_SIMPLE}\s*\({_ARGUMENT}(?:,{_ARGUMENT})*\)",  # f(3); a product such as x(x + 5) is none
+    rf"{_SIMPLE}\s*\({_ARGUMENT}(?:,{_ARGUMENT})*\)",  # f(3); a product such as x(x + 5) is not a call
     rf"(?:P|E|\\Pr|{_BRACED_NAME})\s*[(\[].*[)\]]",  # P(X = 3)
     rf"{_POINTS}+|\|\s*{_POINTS}+\s*\||\[\s*{_POINTS}{{2,}}\s*\]",  # AB, |AB|, [ABC]
     rf"(?:m\s*)?\\(?:angle|triangle|measuredangle)\s*(?:[A-Z]|{_POINTS}+|{_SIMPLE})",
@@ -130,7 +130,7 @@ def is_name(text: str) -> bool:
 
 
 def is_numeric(text: str) -> bool:
-    """Whether a side holds digits and no letters but those of units and of functions."""
+    """Whether a side holds digits and no letters but units and functions."""
     bare = _OF_NUMBERS.sub("", text)
     return any(character.isdigit() for character in bare) and not any(character.isalpha() for character in bare)
 

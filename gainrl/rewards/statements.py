@@ -1,6 +1,6 @@
-r"""Equations and inequalities: what solutions they have, as far as one may tell without solving them.
+r"""Equations and inequalities, compared by their solutions as far as that goes without solving them.
 
-1. Two equations agree if one is the other times a number: ``2x + 2y = 4`` and ``x + y = 2``. Fractions are cleared
+1. Two equations agree if one is a multiple of the other: ``2x + 2y = 4`` and ``x + y = 2``. Fractions are cleared
    where no solution comes or goes with it; ``\pm`` stands for both equations at once.
 2. A linear inequality in one letter is an interval, a chain of them or ``and`` is an intersection, ``or`` a union.
    Other inequalities agree like equations do, the sign included.
@@ -42,8 +42,8 @@ def same_equation(answer: str, reference: str) -> bool:
 
 def set_builder(text: str) -> str:
     """The condition of a set that is written by its condition; any other text as it is."""
-    found = _BUILDER.fullmatch(text)
-    return found["condition"].strip() if found and _has_inequality(found["condition"]) else text
+    match = _BUILDER.fullmatch(text)
+    return match["condition"].strip() if match and _has_inequality(match["condition"]) else text
 
 
 def is_condition(text: str) -> bool:
@@ -63,11 +63,11 @@ def solution_set(text: str) -> tuple[sympy.Symbol, sympy.Set] | None:
     for pieces in _alternatives(text):
         intervals = []
         for inequality in (one for piece in pieces for one in _inequalities(piece) or (None,)):
-            found = None if inequality is None else _interval(inequality)
-            if found is None:
+            interval = None if inequality is None else _interval(inequality)
+            if interval is None:
                 return None
-            names.add(found[0])
-            intervals.append(found[1])
+            names.add(interval[0])
+            intervals.append(interval[1])
         solutions = sympy.Intersection(*intervals)
         if solutions is sympy.S.EmptySet and len(pieces) > 1 and not _AND.search(text):  # x < 2, x > 5
             solutions = sympy.Union(*intervals)
@@ -96,7 +96,7 @@ def interval_answers(interval: str, condition: str) -> bool:
 
 
 def same_congruence(answer: str, reference: str) -> bool | None:
-    """Whether two congruences agree in letter, modulus and remainders; None where not both are one."""
+    """Whether two congruences agree in letter, modulus and remainders; None unless both are congruences."""
     given, expected = _CONGRUENCE.fullmatch(answer), _CONGRUENCE.fullmatch(reference)
     if given is None or expected is None:
         return None

@@ -1,7 +1,7 @@
 r"""Reads the unit at the end of an answer: ``\text{ cm}^2``, ``km/h``, ``\text{m}\cdot\text{s}^{-1}``, ``apples``.
 
 A unit is a product of factors: words, powers, ``/`` and ``per``, ``\cdot``. Every word must be the name of a unit or
-read as a noun; a word that says something of the value (``hundredths``, ``negative``, ``or more``) is no unit, and
+read as a noun; a word that says something of the value (``hundredths``, ``negative``, ``or more``) is not a unit, and
 neither are plain letters that may be variables (``5 xy``).
 """
 
@@ -38,9 +38,10 @@ _TEXT_TOKEN = re.compile(
 )
 # Where a unit may begin: after a number, a closing bracket, a letter or \pi.
 _START = re.compile(
-    r"(?<=[0-9A-Za-z.)}\]%!])\s*(?=\\text\s*\{)|(?<=[0-9A-Za-z)}])\s*(?=\^\\circ)|(?<=[0-9.)}%!A-Za-z])\s+(?=[A-Za-zµμΩ$€£¥₹¢\\])"
+    r"(?<=[0-9A-Za-z.)}\]%!])\s*(?=(?:\\frac\s*\{\s*)?\\text\s*\{)|(?<=[0-9A-Za-z)}])\s*(?=\^\\circ)|(?<=[0-9.)}%!A-Za-z])\s+(?=[A-Za-zµμΩ$€£¥₹¢\\])"
     r"|(?<=[0-9])(?=[A-Za-zµμΩ])|(?<=[0-9])\s*(?=[^\x00-\x7f]|\\(?:mu|Omega|AA|\$)|[$'\"])"
 )
+_FRACTION = re.compile(r"\\frac\s*\{((?:\s*\\text\s*\{[^{}]*\}|[^{}])*)\}\s*\{((?:\s*\\text\s*\{[^{}]*\}|[^{}])*)\}")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _LONE_LETTER = re.compile(r"[A-Za-z](?![A-Za-z])")
 _GREEK = {r"\mu": "μ", r"\Omega": "Ω", r"\AA": "Å"}
@@ -71,9 +72,9 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
         if tail.startswith(r"^\circ") and _TRIGONOMETRIC.search(head):
             continue  # the degrees belong to the argument
         if len(tail) <= MAX_UNIT_CHARACTERS and head and not head.endswith((r"\text", "\\", "_", "^")):
-            found = read_unit(tail)
-            if found is not None and head.count("{") == head.count("}"):
-                return head, found
+            unit = read_unit(tail)
+            if unit is not None and head.count("{") == head.count("}"):
+                return head, unit
     return text, None
 
 
@@ -96,7 +97,7 @@ def size_ratio(left: Unit | None, right: Unit | None) -> Fraction | None:
 
 def read_unit(tail: str) -> Unit | None:
     """The unit that a whole text spells, or None."""
-    words = _words(tail)
+    words = _words(_FRACTION.sub(r"\1/\2", tail) if tail.startswith(r"\frac") else tail)
     if not words or words[0] in (("a", False), ("an", False), ("the", False)):
         return None
     factor = Fraction(1)
@@ -122,14 +123,14 @@ def read_unit(tail: str) -> Unit | None:
         if lower in SQUARES:
             pending = SQUARES[lower]
             continue
-        found = UNITS.get(word) or UNITS.get(lower if len(word) > 2 else word)
-        if found is not None and (
+        entry = UNITS.get(word) or UNITS.get(lower if len(word) > 2 else word)
+        if entry is not None and (
             marked or len(word) > 1 or word in LETTERS or not (word.isascii() and word.isalpha())
         ):
             ambiguous |= not marked and (word in LETTERS or word in PRODUCTS)
-            last = found
-            size *= found[0] ** (sign * pending)
-            for kind, power in found[1]:
+            last = entry
+            size *= entry[0] ** (sign * pending)
+            for kind, power in entry[1]:
                 powers[kind] = powers.get(kind, 0) + sign * power * pending
             pending = 1
         elif lower in POWERS and last is not None:

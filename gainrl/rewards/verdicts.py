@@ -1,4 +1,4 @@
-"""Checks what a reward returned, so that no reward of any make can end a run with a number that cannot train."""
+"""Checks what a reward returned, so that no reward can end a run with a number that cannot train."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_VALUE = 1e6  # float32 keeps seven digits: beyond it, differences of 1 b
 def checked(verdicts: Sequence[Any], count: int, source: str) -> list[Verdict]:
     """The verdicts of ``source`` on ``count`` completions, each of them fit to train on.
 
-    One that is no `Verdict`, or has an unknown judgement or a value that is not a number from ``-LARGEST_VALUE`` to
+    One that is not a `Verdict`, or has an unknown judgement or a value that is not a number from ``-LARGEST_VALUE`` to
     ``LARGEST_VALUE``, becomes an error verdict with the reason: its completion leaves its group and is counted.
     Components that are not finite numbers are dropped, since they are only logged.
     Raises ValueError if there is not one verdict for each completion.
@@ -50,10 +50,10 @@ def number(value: Any) -> float | None:
     if isinstance(value, (str, bytes)):
         return None
     try:
-        found = float(value)
+        converted = float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return None
-    return found if math.isfinite(found) and abs(found) <= LARGEST_VALUE else None
+    return converted if math.isfinite(converted) and abs(converted) <= LARGEST_VALUE else None
 
 
 def value_fault(source: str, value: Any) -> str:
@@ -66,12 +66,12 @@ def value_fault(source: str, value: Any) -> str:
 
 def check_setting(name: str, value: Any) -> float:
     """A setting that becomes a reward's value or its weight. Raises ValueError unless it can train."""
-    found = number(value)
-    if found is None:
+    checked = number(value)
+    if checked is None:
         raise ValueError(
             f"{name}={value} cannot train. Give a finite number from {-LARGEST_VALUE:g} to {LARGEST_VALUE:g}."
         )
-    return found
+    return checked
 
 
 def _error(detail: str) -> Verdict:

@@ -1,4 +1,4 @@
-"""The words and signs of quantities: units and their sizes, words that scale a number, and words that are no unit."""
+"""The words and signs of quantities: units and their sizes, words that scale a number, and words that are not units."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ _PARTS = {
 SCALES |= {f"{word}s": scale for word, scale in SCALES.items() if word.isascii()}
 SCALES |= {word: Fraction(1, size) for word, size in _PARTS.items()} | {"halves": Fraction(1, 2)}
 SCALES |= {f"{word}s": Fraction(1, size) for word, size in _PARTS.items() if word != "half"}
+SCALES |= {"permille": Fraction(1, 1000), "per-mille": Fraction(1, 1000), "‰": Fraction(1, 1000)}
 # Words that say something of the value; a number followed by one of these is not that number.
 NO_UNIT = (
     _words(

@@ -17,7 +17,7 @@ class WeightedReward:
 
     A completion that a component with a weight cannot judge leaves its group (an error), since its sum is unknown. A
     component that only logs (weight 0) may fail without consequence. Raises ValueError for names that do not match,
-    weights that are no finite numbers, and an empty sum.
+    weights that are not finite numbers, and an empty sum.
     """
 
     def __init__(self, *, components: Mapping[str, Reward], weights: Mapping[str, float], verdict_from: str) -> None:

@@ -44,10 +44,10 @@ def read_words(text: str) -> str | None:
 
 def split_remark(text: str) -> tuple[str, str]:
     """The answer, and the remark after it (``where n > 0``, ``for any real c``) or ''."""
-    found = _REMARK.search(text)
-    if found is None or not text[: found.start()].strip():
+    match = _REMARK.search(text)
+    if match is None or not text[: match.start()].strip():
         return text, ""
-    return text[: found.start()].strip().rstrip(",").strip(), found.group().strip(" ,")
+    return text[: match.start()].strip().rstrip(",").strip(), match.group().strip(" ,")
 
 
 def remarks_agree(answer: str, reference: str) -> bool:

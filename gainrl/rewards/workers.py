@@ -61,7 +61,7 @@ class WorkerPool:
     ) -> None:
         size = automatic_workers() if workers == "auto" else workers
         if not isinstance(size, int):
-            raise ValueError(f"workers={workers!r} is no number of processes. Give a number above 0, or auto.")
+            raise ValueError(f"workers={workers!r} is not a number of processes. Give a number above 0, or auto.")
         limits = {
             "workers": size,
             "time_limit_seconds": time_limit_seconds,

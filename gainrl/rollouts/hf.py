@@ -18,16 +18,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache
 
 from gainrl.functional.memory import out_of_memory, release_cached_memory
-from gainrl.functional.streams import completion_keys, uniforms
-from gainrl.rollouts.autocast import weights_cast_once
-from gainrl.rollouts.decoding import CopiedPrompts, Memory, SharedPrompts, can_attend_to_shared_prompts
-from gainrl.rollouts.prefix_cache import PrefixCache, can_share, expand_rows, growing_cache, shared_prefix
-from gainrl.rollouts.requests import check_request
-from gainrl.rollouts.sampling import draw_tokens
+from gainrl.functional.streams import completion_keys
+from gainrl.rollouts.caches import (
+    FilledPrompts,
+    PrefixCache,
+    autocast_dtype,
+    can_share,
+    expand_rows,
+    growing_cache,
+    shared_prefix,
+)
+from gainrl.rollouts.sampling import Decoded, check_request, decode
 from gainrl.types import FinishReason, Policy, PromptTokens, Rollout, SamplingParams
 
 
@@ -62,7 +67,7 @@ class HFEngine:
             self._warn_once(type(model).__name__)
             sharing = False
         row_keys = completion_keys(keys.to(device), group_size).view(len(prompts), group_size)
-        parts: list[_Decoded] = []
+        parts: list[Decoded] = []
         version = policy.version  # before the weights are swapped for others
         with generation_mode(model), weights_cast_once(model, device):
             prefix = _Prefix.of(self._prefixes, policy, prompts, version) if sharing else _Prefix(0, None, shared=False)
@@ -75,7 +80,7 @@ class HFEngine:
                 batch_keys = row_keys[torch.tensor(chosen, device=device)].reshape(-1)
                 ids = [prompts[index].ids for index in chosen]
                 try:
-                    parts.append(_decode(policy, prefix.fill(policy, ids), sampling, batch_keys))
+                    parts.append(decode(policy, prefix.fill(policy, ids), sampling, batch_keys))
                     start += len(chosen)
                     continue
                 except (RuntimeError, MemoryError) as fault:
@@ -119,20 +124,6 @@ def generation_mode(model: Any) -> Iterator[None]:
 
 
 @dataclass(slots=True)
-class _Filled:
-    """Distinct prompts after their forward pass: cache, mask ``[R, L]``, lengths ``[R]``, last logits ``[R, V]``.
-
-    ``rows[p]`` is the row of prompt ``p``, since equal prompts share one.
-    """
-
-    cache: Cache
-    mask: Tensor
-    lengths: Tensor
-    logits: Tensor
-    rows: list[int]
-
-
-@dataclass(slots=True)
 class _Prefix:
     """Tokens that all prompts begin with, and their keys and values (None where nothing is shared)."""
 
@@ -145,7 +136,7 @@ class _Prefix:
         ids = shared_prefix(prompts)
         return cls(len(ids), prefixes.filled(policy, ids, version), shared=True)
 
-    def fill(self, policy: Policy, prompts: list[tuple[int, ...]]) -> _Filled:
+    def fill(self, policy: Policy, prompts: list[tuple[int, ...]]) -> FilledPrompts:
         """Runs what follows the prefix, left-padded: columns are prefix, padding, rest of the prompt."""
         model, device = policy.model, policy.device
         distinct = list(dict.fromkeys(prompts))
@@ -171,73 +162,10 @@ class _Prefix:
             logits_to_keep=1,
         )
         lengths = rest_lengths + self.length
-        return _Filled(cache, mask, lengths, output.logits[:, -1], [index[ids] for ids in prompts])
+        return FilledPrompts(cache, mask, lengths, output.logits[:, -1], [index[ids] for ids in prompts])
 
 
-@dataclass(slots=True)
-class _Decoded:
-    ids: Tensor
-    lengths: Tensor
-    stopped: Tensor
-    logprobs: Tensor
-
-
-# Rows leave the batch when this share of it has finished; copying the cache more often costs more than it saves.
-_COMPACT_AT = 0.25
-# Steps between two looks at how many rows still run. A look makes a GPU wait for the host, which otherwise queues the
-# next steps; a CPU waits for nothing.
-_LOOK_EVERY = {"cpu": 1}
-_LOOK_EVERY_ON_GPU = 16
-
-
-def _decode(policy: Policy, filled: _Filled, sampling: SamplingParams, keys: Tensor) -> _Decoded:
-    """The decoding loop over one batch of completions (``keys``: ``[B]``, prompt-major)."""
-    model, device = policy.model, policy.device
-    count, room = len(keys), sampling.max_new_tokens
-    stop_ids = torch.tensor(policy.stop_ids, dtype=torch.int64, device=device)
-    draws = uniforms(keys, 0, room)
-    rows = torch.tensor(filled.rows, device=device).repeat_interleave(sampling.group_size)
-    logits, positions = filled.logits[rows], filled.lengths[rows]
-    shares = can_attend_to_shared_prompts(model, filled.mask.shape[1] + room)
-    memory: Memory = (SharedPrompts if shares else CopiedPrompts)(filled.cache, filled.mask, rows, room)
-
-    ids = torch.full((count, room), policy.pad_id, dtype=torch.int64, device=device)
-    logprobs = torch.zeros(count, room, dtype=torch.float32, device=device)
-    lengths = torch.full((count,), room, dtype=torch.int64, device=device)
-    stopped = torch.zeros(count, dtype=torch.bool, device=device)
-    members = torch.arange(count, device=device)  # which completion each row of the batch is
-    running = torch.ones(count, dtype=torch.bool, device=device)
-    look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ON_GPU)
-    for step in range(room):
-        new_ids, new_logprobs = draw_tokens(
-            logits,
-            draws[members, step],
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-        )
-        ids[members, step] = torch.where(running, new_ids, policy.pad_id)
-        logprobs[members, step] = torch.where(running, new_logprobs, 0.0)
-        ended = running & torch.isin(new_ids, stop_ids)
-        lengths[members] = torch.where(ended, step + 1, lengths[members])
-        stopped[members] |= ended
-        running = running & ~ended
-        if step + 1 == room:
-            break
-        if (step + 1) % look_every == 0:
-            left = int(running.sum())
-            if left == 0:
-                break
-            if left <= (1 - _COMPACT_AT) * len(members):
-                keep = running.nonzero().squeeze(1)
-                memory.keep_rows(keep)
-                members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
-        logits = memory.advance(model, new_ids, positions)
-        positions = positions + 1
-    return _Decoded(ids, lengths, stopped, logprobs)
-
-
-def _assemble(prompts: list[PromptTokens], group_size: int, order: list[int], parts: list[_Decoded]) -> Rollout:
+def _assemble(prompts: list[PromptTokens], group_size: int, order: list[int], parts: list[Decoded]) -> Rollout:
     """Puts the batches back into the order of the prompts and cuts the padding that no completion needs."""
     device = parts[0].ids.device
     source = torch.empty(len(order), dtype=torch.int64)
@@ -254,3 +182,29 @@ def _assemble(prompts: list[PromptTokens], group_size: int, order: list[int], pa
         finish_reasons=[FinishReason.STOP if stop else FinishReason.LENGTH for stop in stopped.tolist()],
         sampling_logprobs=torch.cat([part.logprobs for part in parts])[rows, :width],
     )
+
+
+@contextmanager
+def weights_cast_once(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside, linear layers hold their weights in autocast's precision; afterwards they have their own again.
+
+    The products are the same bit for bit, since autocast casts these weights itself, at every call. What autocast
+    leaves in float32 (embeddings, norms) stays so, also where an output layer is tied to the embeddings. Without
+    autocast this does nothing. Forwards inside must not need gradients.
+    """
+    dtype = autocast_dtype(device)
+    held: list[tuple[nn.Module, str, nn.Parameter]] = []
+    try:
+        if dtype is not None:
+            with torch.no_grad():
+                for module in model.modules():
+                    if isinstance(module, nn.Linear):
+                        for name, weight in module._parameters.items():
+                            if weight is not None and weight.dtype == torch.float32:
+                                held.append((module, name, weight))
+                for module, name, weight in held:
+                    module._parameters[name] = nn.Parameter(weight.to(dtype), requires_grad=False)
+        yield
+    finally:
+        for module, name, weight in held:
+            module._parameters[name] = weight

@@ -23,7 +23,7 @@ from transformers import GenerationConfig
 from transformers.generation import configuration_utils
 
 from gainrl.rollouts.hf import generation_mode
-from gainrl.rollouts.requests import assemble_rollout, check_request, tempered_only
+from gainrl.rollouts.sampling import assemble_rollout, check_request, tempered_only
 from gainrl.types import Policy, PromptTokens, Rollout, SamplingParams
 
 _NEEDED = ("page_size", "num_blocks", "max_batch_tokens", "max_requests_per_batch", "return_logprobs", "seed")

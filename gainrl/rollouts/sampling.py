@@ -4,17 +4,40 @@ The settings act in this order: the logits are divided by ``temperature``; ``top
 (those that tie with the k-th are kept as well); ``top_p`` keeps the most probable tokens up to and including the one
 with which their share of what ``top_k`` left reaches ``top_p``; the rest is renormalised.
 
-The log-probability returned is that of the tempered but *untruncated* softmax: it is the quantity that the training
+The log-probability returned belongs to the tempered but *untruncated* softmax: it is the quantity that the training
 forward computes, so that the two can be compared. With ``top_k`` or ``top_p`` on, it is not the log-density of the
 draw. Greedy decoding (``temperature=0``) reports log-probabilities at temperature 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from gainrl.types import SamplingParams
+from gainrl.functional.streams import uniforms
+from gainrl.rollouts.caches import (
+    CopiedPrompts,
+    FilledPrompts,
+    Memory,
+    SharedPrompts,
+    can_attend_to_shared_prompts,
+)
+from gainrl.types import FinishReason, Policy, PromptTokens, Rollout, SamplingParams
+
+
+def check_request(prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor) -> None:
+    """Raises ValueError for settings out of range, no prompts, an empty prompt, or keys that do not match."""
+    validate_sampling(sampling)
+    if not prompts:
+        raise ValueError("no prompts were given: a rollout needs at least one")
+    if keys.shape != (len(prompts),):
+        raise ValueError(f"keys has shape {tuple(keys.shape)} for {len(prompts)} prompts: give one key per prompt")
+    for index, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise ValueError(f"prompt {index} has no tokens: a model needs at least one to continue from")
 
 
 def validate_sampling(sampling: SamplingParams) -> None:
@@ -70,3 +93,116 @@ def _truncate(weights: Tensor, top_k: int, top_p: float) -> Tensor:
         ordered = torch.where(before < top_p * ordered.sum(-1, keepdim=True), ordered, 0.0)
         weights = torch.zeros_like(weights).scatter_(1, indices, ordered)
     return weights
+
+
+def tempered_only(sampling: SamplingParams) -> bool:
+    """Whether tokens are drawn from the tempered softmax itself, whose density the training forward computes."""
+    return sampling.top_p == 1 and sampling.top_k == 0
+
+
+def assemble_rollout(
+    policy: Policy,
+    prompts: Sequence[PromptTokens],
+    group_size: int,
+    completions: Sequence[Sequence[int]],
+    logprobs: Sequence[Sequence[float]] | None = None,
+    version: int | None = None,
+) -> Rollout:
+    """A `Rollout` of ``B`` prompt-major completions given as lists of ids; one that ends with a stop id was stopped.
+
+    ``logprobs``: one number per token, or None. Raises RuntimeError where the lists do not have these sizes.
+    """
+    rows = len(prompts) * group_size
+    if len(completions) != rows or not all(completions):
+        raise RuntimeError(
+            f"the engine gave {sum(map(bool, completions))} completions with tokens for {len(prompts)} prompts of "
+            f"group_size={group_size}; {rows} were asked for"
+        )
+    lengths = torch.tensor([len(ids) for ids in completions])
+    width = int(lengths.max())
+    ids_BT = torch.full((rows, width), policy.pad_id, dtype=torch.int64)
+    logprobs_BT = None if logprobs is None else torch.zeros(rows, width, dtype=torch.float32)
+    for row, ids in enumerate(completions):
+        ids_BT[row, : len(ids)] = torch.tensor(list(ids))
+        if logprobs_BT is not None and logprobs is not None:
+            if len(logprobs[row]) != len(ids):
+                raise RuntimeError(f"completion {row}: {len(logprobs[row])} log-probs for {len(ids)} tokens")
+            logprobs_BT[row, : len(ids)] = torch.tensor(list(logprobs[row]))
+    device = policy.device
+    stops = set(policy.stop_ids)
+    return Rollout(
+        prompts=list(prompts),
+        group_size=group_size,
+        completion_ids=ids_BT.to(device),
+        lengths=lengths.to(device),
+        finish_reasons=[FinishReason.STOP if ids[-1] in stops else FinishReason.LENGTH for ids in completions],
+        sampling_logprobs=None if logprobs_BT is None else logprobs_BT.to(device),
+        version=version,
+    )
+
+
+# Rows leave the batch when this share of it has finished; copying the cache more often costs more than it saves.
+_COMPACT_AT = 0.25
+
+
+# Steps between two looks at how many rows still run. A look makes a GPU wait for the host, which otherwise queues the
+# next steps; a CPU waits for nothing.
+_LOOK_EVERY = {"cpu": 1}
+
+
+_LOOK_EVERY_ON_GPU = 16
+
+
+@dataclass(slots=True)
+class Decoded:
+    ids: Tensor
+    lengths: Tensor
+    stopped: Tensor
+    logprobs: Tensor
+
+
+def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys: Tensor) -> Decoded:
+    """The decoding loop over one batch of completions (``keys``: ``[B]``, prompt-major)."""
+    model, device = policy.model, policy.device
+    count, room = len(keys), sampling.max_new_tokens
+    stop_ids = torch.tensor(policy.stop_ids, dtype=torch.int64, device=device)
+    draws = uniforms(keys, 0, room)
+    rows = torch.tensor(filled.rows, device=device).repeat_interleave(sampling.group_size)
+    logits, positions = filled.logits[rows], filled.lengths[rows]
+    shares = can_attend_to_shared_prompts(model, filled.mask.shape[1] + room)
+    memory: Memory = (SharedPrompts if shares else CopiedPrompts)(filled.cache, filled.mask, rows, room)
+
+    ids = torch.full((count, room), policy.pad_id, dtype=torch.int64, device=device)
+    logprobs = torch.zeros(count, room, dtype=torch.float32, device=device)
+    lengths = torch.full((count,), room, dtype=torch.int64, device=device)
+    stopped = torch.zeros(count, dtype=torch.bool, device=device)
+    members = torch.arange(count, device=device)  # which completion each row of the batch is
+    running = torch.ones(count, dtype=torch.bool, device=device)
+    look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ON_GPU)
+    for step in range(room):
+        new_ids, new_logprobs = draw_tokens(
+            logits,
+            draws[members, step],
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+        )
+        ids[members, step] = torch.where(running, new_ids, policy.pad_id)
+        logprobs[members, step] = torch.where(running, new_logprobs, 0.0)
+        ended = running & torch.isin(new_ids, stop_ids)
+        lengths[members] = torch.where(ended, step + 1, lengths[members])
+        stopped[members] |= ended
+        running = running & ~ended
+        if step + 1 == room:
+            break
+        if (step + 1) % look_every == 0:
+            left = int(running.sum())
+            if left == 0:
+                break
+            if left <= (1 - _COMPACT_AT) * len(members):
+                keep = running.nonzero().squeeze(1)
+                memory.keep_rows(keep)
+                members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
+        logits = memory.advance(model, new_ids, positions)
+        positions = positions + 1
+    return Decoded(ids, lengths, stopped, logprobs)

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from gainrl.functional.streams import completion_keys
-from gainrl.rollouts.autocast import autocast_dtype
-from gainrl.rollouts.requests import assemble_rollout, check_request, tempered_only
+from gainrl.rollouts.caches import autocast_dtype
+from gainrl.rollouts.sampling import assemble_rollout, check_request, tempered_only
 from gainrl.rollouts.vllm_remote import connect_server
 from gainrl.rollouts.vllm_server import Server, start_server
 from gainrl.rollouts.vllm_weights import policy_weights

@@ -1,4 +1,4 @@
-"""Gradient norm of the last block, one backward pass per problem: what angle concentration is meant to stand for."""
+"""Gradient norm of the last block, one backward pass per problem: the quantity that the angle is meant to predict."""
 
 from __future__ import annotations
 

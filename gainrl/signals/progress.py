@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far this rank is with what it has to measure now. ``tokens``: prompt tokens measured, of ``all_tokens``."""
+    """This rank's progress in the current measurement: ``tokens`` of ``all_tokens`` prompt tokens are measured."""
 
     signals: tuple[str, ...]
     prompts: int

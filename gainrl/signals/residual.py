@@ -1,4 +1,4 @@
-"""A signal with question length taken out, so that what is left is the model's own."""
+"""A signal with question length regressed out, so that only the model's own part remains."""
 
 from __future__ import annotations
 

@@ -1,25 +1,26 @@
-"""From verdicts to what the update learns from: advantages, the tokens that train, and the reference's log-probs."""
+"""Per-token advantages and training mask of a step, and what corrects them for an engine that samples differently."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gainrl.functional.kl import kl_estimate
-from gainrl.functional.masks import training_masks
-from gainrl.functional.returns import step_advantages
+from gainrl.functional.advantages import step_advantages
+from gainrl.functional.aggregation import training_masks
+from gainrl.functional.policy_loss import importance_weights, kl_estimate, logprob_difference, with_advantage
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.clock import PhaseClock
+from gainrl.training.collection import Experience
 from gainrl.training.critic import Critic, Estimates
-from gainrl.training.experience import Experience
-from gainrl.training.reference import Reference
-from gainrl.training.scorer import Scorer
-from gainrl.types import Admission
+from gainrl.training.runtime import PhaseClock
+from gainrl.training.scorer import Reference, Scorer
+from gainrl.types import Admission, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class AdvantageEstimator:
     clock: PhaseClock
 
     def estimate(self, experience: Experience, kept: Sequence[int]) -> TokenAdvantages:
-        """The advantages of the step's completions, of which those of the prompts ``kept`` train.
+        """The advantages of the step's completions; the prompts ``kept`` train.
 
         Completions that admission does not select leave the statistics of their group (PODS, arXiv 2504.13818).
         """
@@ -132,3 +133,92 @@ class AdvantageEstimator:
                     sampled_BT = scorer.in_parts(experience, rows, partial(scorer.logprobs, scorer.policy))
                 kl_BT = kl_estimate(sampled_BT, reference_BT, objective.kl_estimator)
         return reference_BT, kl_BT
+
+
+OnAlarm = Literal["warn", "stop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """Watches the difference between the engine's log-probs and the training forward's, and corrects for it.
+
+    ``alarm``: mean absolute difference (nats per token) above which ``on_alarm`` happens, or None. ``importance_cap``:
+    cap of the truncated importance weights (`functional.policy_loss`) that multiply the policy term, or None for no
+    weights. Raises ValueError for values out of range.
+    """
+
+    alarm: float | None = None
+    on_alarm: OnAlarm = "warn"
+    importance_cap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.alarm is not None and not self.alarm > 0:
+            raise ValueError(f"rollout.mismatch.alarm={self.alarm!r} must be a number > 0, such as 0.1, or null")
+        if self.on_alarm not in get_args(OnAlarm):
+            raise ValueError(f"rollout.mismatch.on_alarm={self.on_alarm!r} is unknown; use warn or stop")
+        if self.importance_cap is not None and not 1 <= self.importance_cap < float("inf"):
+            raise ValueError(
+                f"rollout.mismatch.importance_cap={self.importance_cap!r} must be a finite number, 1 or more, such as "
+                "2.0, or null"
+            )
+
+    def check(self, sampling: SamplingParams) -> None:
+        """Raises ValueError where the weights would compare two different distributions."""
+        if self.importance_cap is not None and (sampling.top_p < 1 or sampling.top_k > 0):
+            raise ValueError(
+                "rollout.mismatch.importance_cap weighs the tempered softmax, but top_p and top_k cut it; type "
+                "rollout.top_p=1 rollout.top_k=0, or rollout.mismatch.importance_cap=null"
+            )
+
+    def weigh(
+        self, advantages_BT: Tensor, training_BT: Tensor, engine_BT: Tensor | None, mask_BT: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Advantages times the importance weights, and additive sums of the difference (empty without ``engine_BT``).
+
+        The sums are over the tokens of completions with an advantage, the only ones that run under every setting.
+
+        The policy term is proportional to the advantage under every clip, so that this weighs the term itself.
+        Raises RuntimeError where weights are wanted and the engine gave no log-probs.
+        """
+        if engine_BT is None:
+            if self.importance_cap is not None:
+                raise RuntimeError(
+                    "rollout.mismatch.importance_cap needs the engine's log-probs, and this engine returned none; "
+                    "type rollout.mismatch.importance_cap=null"
+                )
+            return advantages_BT, {}
+        engine_BT = engine_BT.to(training_BT.device)
+        informative_BT = with_advantage(advantages_BT, mask_BT)
+        sums = logprob_difference(training_BT, engine_BT, informative_BT)
+        if self.importance_cap is not None:
+            weights_BT = importance_weights(training_BT, engine_BT, mask_BT, self.importance_cap)
+            advantages_BT = advantages_BT * weights_BT
+            sums["weight"] = (weights_BT * informative_BT).sum()
+        return advantages_BT, {f"{_SUMS}{name}": value for name, value in sums.items()}
+
+    def metrics(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """Metrics of a step from its added-up sums; warns, or raises RuntimeError, where the mean passes ``alarm``."""
+        totals = {name.removeprefix(_SUMS): float(value) for name, value in sums.items() if name.startswith(_SUMS)}
+        if not totals:
+            return {}
+        tokens = max(totals["tokens"], 1.0)
+        row = {
+            "rollout/logprob_difference_mean": totals["sum"] / tokens,
+            "rollout/logprob_difference_max": totals["max"],
+        }
+        if "weight" in totals:
+            row["rollout/importance_weight_mean"] = totals["weight"] / tokens
+        mean = row["rollout/logprob_difference_mean"]
+        if self.alarm is not None and not mean <= self.alarm:  # NaN alarms as well
+            text = (
+                f"the engine's log-probs differ from the training forward's by {mean:.3g} nats per token, more than "
+                f"rollout.mismatch.alarm={self.alarm:g}: it samples from another policy than the one that learns. "
+                "Use rollout.engine.dtype=float32 or rollout=hf, or correct with rollout.mismatch.importance_cap=2.0"
+            )
+            if self.on_alarm == "stop":
+                raise RuntimeError(text)
+            warnings.warn(text, stacklevel=2)
+        return row
+
+
+_SUMS = "logprob_difference/"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from gainrl.functional.advantages import AdvantageSettings
+from gainrl.functional.aggregation import TruncatedRule
 from gainrl.functional.batch_sizes import check_group_size, minibatch_size
-from gainrl.functional.masks import TruncatedRule
 from gainrl.functional.objectives import Objective
 from gainrl.training.critic import CriticSettings
 

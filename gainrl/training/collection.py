@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
-from gainrl.admission.metrics import admission_metrics
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.functional.thinking import TAG
 from gainrl.rewards.verdicts import checked
 from gainrl.training.algorithm import Algorithm
+from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.shares import Judged, in_shares
-from gainrl.training.experience import Experience, outcomes
 from gainrl.training.runtime import Runtime
 from gainrl.types import (
     Admission,
+    AdmissionDecision,
+    FinishReason,
     GroupOutcome,
+    Judgement,
     Policy,
     Problem,
     PromptBatch,
+    PromptTokens,
     Reward,
     Rollout,
     RolloutEngine,
@@ -34,21 +40,91 @@ from gainrl.types import (
 )
 
 
-class PromptSource(Protocol):
-    """All that a step asks of the data module (`training.datamodule.PromptDataModule`)."""
+@dataclass(slots=True)
+class Experience:
+    """``P`` prompts and their groups of completions; completion ``g`` of prompt ``p`` is row ``p * G + g``.
 
-    @property
-    def left(self) -> int:
-        """Rows of the pool that the current step has not drawn."""
-        ...
+    ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, ``B = P * G``, right-padded with
+    ``pad_id``; ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each.
+    ``engine_logprobs``: ``[B, T]`` of the engine that sampled, None where it has none.
+    """
 
-    def refill(self, count: int) -> PromptBatch:
-        """``count`` more prompts for the current step, from the same curriculum."""
-        ...
+    group_size: int
+    pad_id: int
+    pool_rows: list[int] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    prompts: list[PromptTokens] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    groups: list[GroupOutcome] = field(default_factory=list)
+    completion_ids: Tensor = field(default_factory=lambda: _empty(0, 0))
+    lengths: Tensor = field(default_factory=lambda: _empty(0))
+    truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
+    engine_logprobs: Tensor | None = None
 
-    def observe(self, groups: Sequence[GroupOutcome]) -> None:
-        """Shows history and curriculum the groups of a rollout round."""
-        ...
+    def add(
+        self,
+        batch: PromptBatch,
+        rollout: Rollout,
+        texts: Sequence[str],
+        verdicts: Sequence[Verdict],
+        groups: Sequence[GroupOutcome],
+    ) -> None:
+        """Appends one round; completions of rounds of different width are padded to the widest."""
+        self.pool_rows.extend(int(row) for row in batch.rows)
+        self.problems.extend(batch.problems)
+        self.prompts.extend(batch.prompts)
+        self.texts.extend(texts)
+        self.verdicts.extend(verdicts)
+        self.groups.extend(groups)
+        self.completion_ids = _stacked(self.completion_ids, rollout.completion_ids, self.pad_id)
+        if rollout.sampling_logprobs is not None:
+            known = _empty(0, 0, dtype=torch.float32) if self.engine_logprobs is None else self.engine_logprobs
+            self.engine_logprobs = _stacked(known, rollout.sampling_logprobs, 0)
+        self.lengths = torch.cat([self.lengths.to(rollout.lengths.device), rollout.lengths])
+        self.truncated = torch.cat([self.truncated.to(rollout.truncated.device), rollout.truncated])
+
+
+def _stacked(known_BT: Tensor, new_BT: Tensor, fill: int) -> Tensor:
+    """Rows of both, the narrower ones filled up on the right."""
+    width = max(known_BT.shape[1], new_BT.shape[1])
+    rows = known_BT.to(new_BT.device), new_BT
+    return torch.cat([pad(row, (0, width - row.shape[1]), value=fill) for row in rows])
+
+
+def _empty(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    return torch.zeros(*shape, dtype=dtype)
+
+
+def outcomes(
+    batch: PromptBatch,
+    rollout: Rollout,
+    verdicts: Sequence[Verdict],
+    rewards: np.ndarray,
+    *,
+    step: int,
+) -> list[GroupOutcome]:
+    """One `GroupOutcome` per prompt; ``rewards``: ``[P * G]``, shaping included.
+
+    A completion that was cut keeps its verdict here, whatever the rule that decides whether it trains.
+    """
+    size = rollout.group_size
+    correct = np.array([verdict.correct for verdict in verdicts])
+    valid = ~np.array([verdict.excluded for verdict in verdicts])
+    truncated = np.array([reason is FinishReason.LENGTH for reason in rollout.finish_reasons])
+    lengths = rollout.lengths.cpu().numpy()
+    return [
+        GroupOutcome(
+            row=int(row),
+            step=step,
+            rewards=rewards[place : place + size],
+            correct=correct[place : place + size],
+            lengths=lengths[place : place + size],
+            truncated=truncated[place : place + size],
+            valid=valid[place : place + size],
+        )
+        for row, place in zip(batch.rows, range(0, len(batch) * size, size), strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +140,22 @@ class Collector:
     prompts_per_step: int
     runtime: Runtime
 
-    def collect(self, batch: PromptBatch, source: PromptSource) -> tuple[Experience, list[int], dict[str, float]]:
-        """The experience of the next step, the indices of the prompts that train, and admission's metrics."""
+    def collect(self, batch: PromptBatch, data: PromptDataModule) -> tuple[Experience, AdmissionDecision]:
+        """The experience of the next step, and the decision which of its prompts train."""
         experience = Experience(self.sampling.group_size, self.policy.pad_id)
         round_ = 0
         while True:
             self.roll_out(batch, experience)
-            source.observe(experience.groups[-len(batch) :] if len(batch) else [])
+            data.observe(experience.groups[-len(batch) :] if len(batch) else [])
             decision = self.admission.admit(experience.groups, self.prompts_per_step, round_)
-            missing = min(decision.missing, source.left)
+            missing = min(decision.missing, data.left)
             if decision.missing and not missing:  # the pool has no other prompt: the rule for exhaustion decides
                 decision = self.admission.admit(experience.groups, self.prompts_per_step, sys.maxsize)
             if not missing:
                 break
             round_ += 1
-            batch = source.refill(missing)
-        counts = admission_metrics(self.admission, experience.groups, decision)
-        return experience, sorted(decision.kept), {f"admission/{name}": value for name, value in counts.items()}
+            batch = data.refill(missing)
+        return experience, decision
 
     def roll_out(self, batch: PromptBatch, experience: Experience) -> None:
         """Adds one round of completions, verdicts and groups to ``experience``."""
@@ -146,3 +221,61 @@ def judge(
     scorer: Any = reward
     lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
     return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)
+
+
+WINDOW = 200
+
+
+class RewardFailures:
+    """Counts completions that could not be judged (`Judgement.ERROR`), over all rewards given to `watched`.
+
+    ``max_rate``: share of the last ``window`` completions, beyond which ``give_up`` is called with the reason; in a
+    run that is younger than that, as many failures. 1 for never. Raises ValueError for values out of range.
+    """
+
+    def __init__(self, *, max_rate: float, give_up: Callable[[str], None], window: int = WINDOW) -> None:
+        if not 0 <= max_rate <= 1:
+            raise ValueError(
+                f"faults.reward_failure_rate={max_rate} is no share; type a number from 0 (the first failure stops "
+                "the run) to 1 (no failure does)"
+            )
+        self.max_rate, self.window = max_rate, window
+        self.total = 0
+        self._give_up = give_up
+        self._recent: deque[bool] = deque(maxlen=window)
+
+    def watched(self, reward: Reward) -> Reward:
+        """The same reward, watched; one that raises has failed for all its completions."""
+        return _Watched(reward, self)
+
+    def note(self, verdicts: Sequence[Verdict]) -> None:
+        failed = [verdict.judgement is Judgement.ERROR for verdict in verdicts]
+        self.total += sum(failed)
+        self._recent.extend(failed)
+        count = sum(self._recent)
+        if any(failed) and count > self.max_rate * self.window:
+            last = verdicts[max(index for index, one in enumerate(failed) if one)]
+            self._give_up(
+                f"{count} of the last {len(self._recent)} completions could not be judged, which is more than "
+                f"faults.reward_failure_rate={self.max_rate} of {self.window}; the last one: {last.detail}"
+            )
+
+
+class _Watched:
+    """The reward within, whose verdicts are checked and whose failures are counted."""
+
+    def __init__(self, reward: Reward, failures: RewardFailures) -> None:
+        self._reward, self._failures = reward, failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reward, name)
+
+    def score(self, completions: Sequence[str], problems: Sequence[Problem], **options: Any) -> list[Verdict]:
+        try:
+            verdicts = checked(
+                self._reward.score(completions, problems, **options), len(completions), type(self._reward).__name__
+            )
+        except Exception as fault:
+            verdicts = [Verdict(Judgement.ERROR, 0.0, detail=f"{type(fault).__name__}: {fault}")] * len(completions)
+        self._failures.note(verdicts)
+        return verdicts

@@ -25,19 +25,19 @@ import numpy as np
 import torch
 
 from gainrl.rollouts.vllm_weights import policy_weights
-from gainrl.training.advantages import AdvantageEstimator
+from gainrl.training.advantages import AdvantageEstimator, Mismatch
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.collection import Collector
-from gainrl.training.concentration import Concentration, PromptWatch, by_row
+from gainrl.training.batching import MicroBatchLimits
+from gainrl.training.collection import Collector, Experience
+from gainrl.training.concentration import PromptWatch, by_row
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
-from gainrl.training.experience import Experience, experience_metrics
 from gainrl.training.learner import Learner
-from gainrl.training.mismatch import Mismatch
-from gainrl.training.reference import Reference
+from gainrl.training.metrics import admission_metrics, experience_metrics
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
-from gainrl.training.scorer import MicroBatchLimits, Scorer
+from gainrl.training.scorer import Reference, Scorer
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
@@ -48,9 +48,9 @@ class GRPOModule(lightning.LightningModule):
     """Trains ``policy`` on the verdicts of its own completions.
 
     ``algorithm`` holds the formula and its batches, ``optimization`` optimizer, schedule and clipping. ``sampling``:
-    how completions are drawn. ``concentration``: what is measured of the prompts that train, off the update's own
-    forward (None: nothing). ``guard`` decides what follows an update that is not finite, ``mismatch`` what follows
-    where the log-probs of the engine differ from those of the training forward.
+    how completions are drawn. ``concentration``: which concentration of the training prompts the update's own forward
+    measures (None: no measurement). ``guard`` decides what follows an update that is not finite, ``mismatch`` what
+    follows where the log-probs of the engine differ from those of the training forward.
 
     ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
 
@@ -82,7 +82,7 @@ class GRPOModule(lightning.LightningModule):
             )
         self.policy = policy
         self.model = policy.model  # registered, so that Lightning moves and checkpoints it
-        self.trained = replace(policy)  # what learns: the policy, or a copy of it in shards
+        self.trained = replace(policy)  # the model that learns: the policy, or a copy of it in shards
         self.engine, self.reward, self.sampling = engine, reward, sampling
         self.algorithm, self.optimization, self.prompts_per_step = algorithm, optimization, prompts_per_step
         self.runtime = runtime = runtime or Runtime()
@@ -124,7 +124,8 @@ class GRPOModule(lightning.LightningModule):
     def training_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         with self.rolling_out():
-            self.experience, kept, metrics = self.collector.collect(batch, data)
+            self.experience, decision = self.collector.collect(batch, data)
+        kept = sorted(decision.kept)
         if self.whole is not None:
             self.whole.release()
         advantages = self.advantage_estimator.estimate(self.experience, kept)
@@ -137,7 +138,8 @@ class GRPOModule(lightning.LightningModule):
         self.count_step()
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
-        # A KL in the reward is that of the sampling policy, over all tokens that train: it wins over the update's.
+        metrics = admission_metrics(self.collector.admission, self.experience.groups, decision)
+        # A KL in the reward is the sampling policy's, over all tokens that train, and wins over the update's.
         metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
         self.log_step(metrics)
@@ -154,7 +156,7 @@ class GRPOModule(lightning.LightningModule):
         counters.generated_tokens += int(self.experience.lengths.sum())
 
     def upkeep_metrics(self) -> dict[str, float]:
-        """What went wrong with updates so far, and the learning rate after the step."""
+        """Updates refused or retried so far, and the learning rate after the step."""
         counters = self.counters
         return {
             "nonfinite_updates": float(counters.nonfinite_updates),
@@ -184,8 +186,8 @@ class GRPOModule(lightning.LightningModule):
     def rolling_out(self) -> Iterator[None]:
         """Inside, the engine has the policy's weights; afterwards it gives back what it can. Every rank must enter it.
 
-        An engine with weights of its own takes them here, from the shards where there are shards: each rank rolls out
-        as many prompts as it is given, which may be none, and could not meet the others then.
+        An engine with weights of its own takes them here, from the shards where there are shards: a rank rolls out
+        the prompts it is given, which may be zero, and could not meet the others then.
         """
         engine: Any = self.engine
         if self._engine_takes_weights:
@@ -245,7 +247,7 @@ class GRPOModule(lightning.LightningModule):
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.counters.step + 1
 
     def on_train_end(self) -> None:
-        if self.whole is not None:  # what is exported are the weights that trained, not what rollouts read of them
+        if self.whole is not None:  # export the weights that trained, not the copy that rollouts read
             self.whole.take_masters(keep=self.ranks.leads)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

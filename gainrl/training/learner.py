@@ -12,19 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gainrl.functional.objectives import ObjectiveResult, add_sums, policy_objective, step_metrics
-from gainrl.signals.live import ConcentrationWatch
-from gainrl.training.advantages import TokenAdvantages
+from gainrl.functional.aggregation import add_sums
+from gainrl.functional.policy_loss import ObjectiveResult, policy_objective, step_metrics
+from gainrl.training.advantages import Mismatch, TokenAdvantages
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.concentration import PromptWatch
+from gainrl.training.batching import MiniBatch, plan_minibatches, within_memory
+from gainrl.training.collection import Experience
+from gainrl.training.concentration import ConcentrationWatch, PromptWatch
 from gainrl.training.critic import Critic
-from gainrl.training.distributed.sharding import is_sharded, passes, sum_over_ranks, whole
-from gainrl.training.experience import Experience
-from gainrl.training.mismatch import Mismatch
+from gainrl.training.distributed.ranks import is_sharded, passes, sum_over_ranks, whole
 from gainrl.training.runtime import Runtime
 from gainrl.training.scorer import Scorer
-from gainrl.training.update import MiniBatch, Update, plan_minibatches
-from gainrl.training.upkeep.memory import within_memory
+from gainrl.training.update import Update
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 
 
@@ -83,8 +82,8 @@ class Learner:
         first_pass_BT = torch.zeros_like(advantages.advantages_BT) if keeps else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
-        applied: list[dict[str, float]] = []  # gradient norms and the like of each optimizer step that was not refused
-        tokens = 0  # that train in those steps, whether they went through the model or not
+        applied: list[dict[str, float]] = []  # metrics of each applied optimizer step
+        tokens = 0  # that trained in those steps, whether or not they went through the model
         with self.clock("update"):
             for epoch in range(self.inner_epochs):
                 for plan in plans:

@@ -1,30 +1,24 @@
-"""Log-probabilities, entropies and values of a step's completions, from the one forward that training uses."""
+"""Scores a step's completions with the one forward that training uses: under the policy, a reference, or a critic."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gainrl.functional.batching import pack_by_tokens
-from gainrl.models.scoring import Scored, completion_scores
-from gainrl.signals.live import ConcentrationWatch
+from gainrl.models.scoring import HiddenObserver, Scored, completion_scores
+from gainrl.training.batching import MicroBatchLimits, pack_by_tokens
+from gainrl.training.collection import Experience
 from gainrl.training.critic import Critic
-from gainrl.training.distributed.ranks import Ranks
-from gainrl.training.distributed.sharding import inside, is_sharded, passes
-from gainrl.training.experience import Experience
+from gainrl.training.distributed.ranks import Ranks, inside, is_sharded, local_part, passes, reshard, whole
+from gainrl.training.distributed.sharding import lower_linear, shard
 from gainrl.types import Policy
-
-
-@dataclass(slots=True)
-class MicroBatchLimits:
-    """What goes through the model at once; ``tokens`` shrinks where memory ran out."""
-
-    tokens: int
-    completions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +43,10 @@ class Scorer:
         *,
         with_logprobs: bool = True,
         with_entropy: bool = False,
-        watch: ConcentrationWatch | None = None,
+        watch: HiddenObserver | None = None,
         value_head: Critic | None = None,
     ) -> Scored:
-        """What one forward of a policy says of the experience's rows, with the policy's gradients."""
+        """Scores of the experience's rows from one forward of a policy, with the policy's gradients."""
         score = partial(
             completion_scores,
             policy,
@@ -73,20 +67,20 @@ class Scorer:
 
     def logprobs(self, policy: Policy, experience: Experience, rows: Tensor) -> Tensor:
         """Log-probabilities ``[R, T]`` of the experience's rows under a policy, with its gradients."""
-        found = self.scored(policy, experience, rows).logprobs
-        assert found is not None
-        return found
+        logprobs_RT = self.scored(policy, experience, rows).logprobs
+        assert logprobs_RT is not None
+        return logprobs_RT
 
     def values(self, experience: Experience, rows: Tensor) -> Tensor:
         """Values ``[R, T]`` of the states of the experience's rows, with the critic's gradients."""
         assert self.critic is not None
         policy = self.critic.policy_of_trunk(self.policy)
-        found = self.scored(policy, experience, rows, with_logprobs=False, value_head=self.critic).values
-        assert found is not None
-        return found
+        values_RT = self.scored(policy, experience, rows, with_logprobs=False, value_head=self.critic).values
+        assert values_RT is not None
+        return values_RT
 
     def in_parts(self, experience: Experience, rows: Tensor, score: Callable[[Experience, Tensor], Tensor]) -> Tensor:
-        """``[B, T]`` of what ``score`` gives for ``rows``, zero for other rows, within the limits of a micro-batch.
+        """``score`` of ``rows`` as ``[B, T]``, zero in other rows, computed within the limits of a micro-batch.
 
         Every rank scores the groups of some prompts, and all get the whole.
         """
@@ -111,3 +105,76 @@ class Scorer:
             experience.lengths.cpu()[rows], self.limits.tokens, rows // experience.group_size, prompt_lengths
         )
         return [part for pack in packs for part in rows[pack].split(self.limits.completions or len(pack))]
+
+
+class Reference:
+    """The policy as it was at the start, or, for a model with LoRA adapters, the model with its adapters off.
+
+    It is no `torch.nn.Module`, so that neither checkpoints nor optimizers see it. ``policy`` is the one that learns.
+    The copy is made at once, or, if ``deferred``, by `keep` or in `put_in_shards`: call one of them before the weights
+    change. ``mixing`` in `sync` moves the copy towards the policy: ``reference = (1 - mixing) * reference + mixing *
+    policy``.
+    """
+
+    def __init__(self, policy: Policy, *, deferred: bool = False) -> None:
+        self._policy = policy
+        self._adapters = hasattr(policy.model, "disable_adapter")
+        self._model: Any = None
+        if not deferred:
+            self.keep()
+
+    def keep(self, lower_to: torch.dtype | None = None) -> None:
+        """Copies the policy as it is now, once. ``lower_to``: as of `sharding.lower_linear`."""
+        if self._adapters:
+            return
+        if self._model is None:
+            self._model = copy.deepcopy(self._policy.model).eval().requires_grad_(False)
+        if lower_to is not None:
+            lower_linear(self._model, lower_to)
+
+    def put_in_shards(self, model: nn.Module, mesh: Any, mixed: torch.dtype | None) -> None:
+        """Keeps a share of the copy on every rank; ``model``: the policy as it is now, where no copy was made."""
+        if not self._adapters:
+            self._model = shard(self._model or model, mesh, mixed=mixed, trains=False).eval()
+
+    @contextmanager
+    def active(self) -> Iterator[Policy]:
+        """The reference as a policy, inside this context and without gradients."""
+        if self._adapters:
+            trained = [weight for weight in self._policy.model.parameters() if weight.requires_grad]
+            with torch.no_grad(), self._policy.model.disable_adapter():
+                for weight in trained:
+                    # peft takes them for frozen in here, and shards would remember that from their first forward.
+                    weight.requires_grad_(True)
+                yield self._policy
+            return
+        self.keep()
+        if not is_sharded(self._model):
+            self._model.to(self._policy.device)
+        with torch.no_grad():
+            yield Policy(self._model, self._policy.tokenizer, self._policy.stop_ids, self._policy.pad_id)
+        reshard(self._model)
+
+    @torch.no_grad()
+    def sync(self, mixing: float) -> None:
+        if self._adapters:
+            raise ValueError(
+                "algorithm.reference_sync moves a copy of the weights, and a model with LoRA adapters has none; "
+                "type algorithm.reference_sync=null"
+            )
+        if is_sharded(self._model):
+            reshard(self._model)
+            reshard(self._policy.model)
+        for frozen, current in zip(self._model.parameters(), self._policy.model.parameters(), strict=True):
+            local = local_part(frozen)
+            local.lerp_(local_part(current).detach().to(local), mixing)
+
+    def state_dict(self, *, keep: bool = True) -> dict[str, Tensor]:
+        """The weights of the copy; of one in shards whole tensors, which every rank must ask for, where ``keep``."""
+        return {} if self._adapters else whole(self._model.state_dict(), keep=keep)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Before `put_in_shards`."""
+        if not self._adapters:
+            self.keep()
+            self._model.load_state_dict(state)

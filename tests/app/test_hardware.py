@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gainrl.app.hardware import check_hardware, print_expectations
 from gainrl.app.identity import RunRecord
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.upkeep.peak import Plan
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts

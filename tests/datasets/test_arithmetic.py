@@ -61,7 +61,7 @@ def test_the_same_settings_give_the_same_problems(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"terms": [3, 2]}, "growing numbers of terms"),
         ({"terms": [1, 2]}, "from 2 to 26"),
@@ -69,7 +69,7 @@ def test_the_same_settings_give_the_same_problems(tmp_path):
         ({"held_out_per_level": 400}, "all are held out"),
     ],
 )
-def test_impossible_sizes_are_named(changes, said, tmp_path):
+def test_impossible_sizes_are_named(changes, message, tmp_path):
     settings = {"terms": [2, 3], "train_per_level": 5, "held_out_per_level": 5, "cache_dir": str(tmp_path)} | changes
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         arithmetic(**settings)

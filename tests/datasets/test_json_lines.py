@@ -60,7 +60,7 @@ def test_what_is_harmless_is_read(tmp_path, content, name):
         (b'[{"problem": "1?"}]', r"line 1 of .*: not a JSON object .*jq -c '\.\[\]'"),
         (b'{"problem": "1?"} {"problem": "2?"}\n', "line 1 of .*: not JSON: Extra data at character 19; give one"),
         (b"problem,answer\n1?,1\n", "line 1 of .*: not JSON: Expecting value at character 1"),
-        (b'{"problem": "1?", "answer": NaN}\n', "line 1 of .*: NaN is no JSON value; use null"),
+        (b'{"problem": "1?", "answer": NaN}\n', "line 1 of .*: NaN is not a JSON value; use null"),
         (b'{"problem": "1?", "problem": "2?"}\n', "line 1 of .*: field 'problem' is given twice"),
         (b'{"problem": "1 \\ud83d", "answer": "1"}\n', r"line 1 of .*: field 'problem' holds \\ud83d, one half of"),
         (b'{"problem": "1?", "tests": {"a": ["\\udc00"]}}\n', r"field 'tests' holds \\udc00"),
@@ -81,16 +81,16 @@ def test_a_file_that_cannot_be_read_is_named_with_the_line_and_what_to_do(tmp_pa
         ({"solution": 5}, "field 'solution' is a int"),
         ({"answer": {"value": 5}}, r"field 'answer' is an object \({'value': 5}\); .*dataset\.answer=<field>"),
         ({"answer": [5]}, "field 'answer' is a list"),
-        ({"answer": 1e999}, "field 'answer' is inf, which is no finite number"),
-        ({"level": 2.7}, r"field 'level' is 2\.7, which is no level: give whole numbers .*dataset\.level=<field>"),
-        ({"level": 0}, "field 'level' is 0, which is no level"),
-        ({"level": -3}, "field 'level' is -3, which is no level"),
-        ({"level": "hard"}, "field 'level' is 'hard', which is no level"),
-        ({"level": True}, "field 'level' is True, which is no level"),
-        ({"level": 2**40}, "field 'level' is 1099511627776, which is no level"),
-        ({"difficulty": "hard"}, "field 'difficulty' is 'hard', which is no number"),
-        ({"difficulty": "nan"}, "field 'difficulty' is 'nan', which is no number"),
-        ({"difficulty": False}, "field 'difficulty' is False, which is no number"),
+        ({"answer": 1e999}, "field 'answer' is inf, which is not a finite number"),
+        ({"level": 2.7}, r"field 'level' is 2\.7, which is not a level: give whole numbers .*dataset\.level=<field>"),
+        ({"level": 0}, "field 'level' is 0, which is not a level"),
+        ({"level": -3}, "field 'level' is -3, which is not a level"),
+        ({"level": "hard"}, "field 'level' is 'hard', which is not a level"),
+        ({"level": True}, "field 'level' is True, which is not a level"),
+        ({"level": 2**40}, "field 'level' is 1099511627776, which is not a level"),
+        ({"difficulty": "hard"}, "field 'difficulty' is 'hard', which is not a number"),
+        ({"difficulty": "nan"}, "field 'difficulty' is 'nan', which is not a number"),
+        ({"difficulty": False}, "field 'difficulty' is False, which is not a number"),
         ({"difficulty": 10**400}, "field 'difficulty' is 1000"),
         ({"id": {"a": 1}}, "field 'id' is an object"),
         ({"source": ["a"]}, "field 'source' is a list"),
@@ -153,7 +153,7 @@ def test_problems_made_in_python_are_checked_when_they_are_stored():
 
 
 def refusal(read):
-    """What is said of a file that cannot be read; None for one that can be."""
+    """The message for a file that cannot be read; None for one that can."""
     try:
         read()
     except ValueError as fault:

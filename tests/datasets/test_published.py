@@ -26,11 +26,11 @@ def records(name):
 def same(left, right, *, but=frozenset()):
     """Whole problems are equal in all fields but the named ones, and those do differ."""
     assert len(left) == len(right)
-    found = set()
+    differing = set()
     for a, b in zip(left, right, strict=True):
         a, b = asdict(a), asdict(b)
-        found |= {field for field in a if a[field] != b[field]}
-    assert found == but
+        differing |= {field for field in a if a[field] != b[field]}
+    assert differing == but
 
 
 @needs_data

@@ -69,7 +69,7 @@ def test_levels_have_the_steps_and_the_sizes_that_were_asked_for(splits):
     assert len(splits.held_out) == 30
 
 
-def test_no_training_question_is_held_out_and_none_comes_twice(splits):
+def test_no_training_question_is_held_out_and_no_question_comes_twice(splits):
     train = [problem.question for problem in splits.train]
     held_out = [problem.question for problem in splits.held_out]
     assert len({*train, *held_out}) == len(train) + len(held_out)

@@ -8,7 +8,7 @@ import types
 import pytest
 import yaml
 
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration_settings import Concentration
 from gainrl.types import Curriculum
 from tests.curricula import test_contract
 from tests.training.rig import data_of, fit, module_of

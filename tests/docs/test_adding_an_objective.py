@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "adding_an_objective.md").read_text(encoding="utf-8")
 (TEST,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 PRESET = yaml.safe_load(re.search(r"```yaml\n(.*?)```", TEXT, re.S)[1])
-IN_ORDER = ("clipping", "objectives", "formulas")  # each imports those before it
+IN_ORDER = ("objectives", "policy_loss", "formulas")  # each imports those before it
 
 
 def edits(name: str) -> list[tuple[str, str]]:

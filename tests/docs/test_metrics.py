@@ -13,13 +13,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
 def documented() -> list[re.Pattern[str]]:
-    """One pattern per name in the tables; names of curricula get their prefix."""
+    """One pattern per name in the lists; names of curricula get their prefix."""
     patterns = []
     for section in PAGE.split("\n## ")[1:]:
         prefix = "curriculum/" if section.startswith("Curriculum") else ""
-        for row in re.findall(r"^\|(.*)\|$", section, re.MULTILINE):
-            cells = row.split("|")
-            for name in re.findall(r"`([^`]+)`", cells[1] if prefix else cells[0]):
+        for item in re.findall(r"^- (.*(?:\n  .*)*)", section, re.MULTILINE):
+            names, _, meaning = item.partition(": ")
+            for name in re.findall(r"`([^`]+)`", meaning if prefix else names):
                 parts = [re.escape(part) for part in re.split(r"<\w+>", name)]
                 patterns.append(re.compile(re.escape(prefix) + "[^/]+".join(parts)))
     return patterns

@@ -41,7 +41,7 @@ TINY = (
 # Name: where the process dies, and whether before the call, after it, or with half of its file written.
 POINTS: dict[str, tuple[str, str]] = {
     "rollout": ("gainrl.rollouts.hf:HFEngine.generate", "before"),
-    "token": ("gainrl.rollouts.hf:draw_tokens", "before"),
+    "token": ("gainrl.rollouts.sampling:draw_tokens", "before"),
     "reward": ("gainrl.training.collection:judge", "before"),
     "after reward": ("gainrl.training.collection:judge", "after"),
     "forward": ("gainrl.training.learner:Learner.micro_batch_loss", "before"),

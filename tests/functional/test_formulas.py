@@ -8,7 +8,8 @@ import torch
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.aggregation import Normalizer
 from gainrl.functional.formulas import describe, ineffective_knobs
-from gainrl.functional.objectives import Objective, policy_objective
+from gainrl.functional.objectives import Objective
+from gainrl.functional.policy_loss import policy_objective
 
 
 def test_the_formula_of_grpo():

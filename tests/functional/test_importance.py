@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainrl.functional.importance import importance_weights, logprob_difference
+from gainrl.functional.policy_loss import importance_weights, logprob_difference
 
 
 def loop_weights(training, engine, mask, cap):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gainrl.functional.aggregation import Normalizer
-from gainrl.functional.kl import kl_estimate
-from gainrl.functional.objectives import Objective, policy_objective
+from gainrl.functional.objectives import Objective
+from gainrl.functional.policy_loss import kl_estimate, policy_objective
 
 LOGITS = torch.tensor([0.3, -1.2, 0.9, 0.1, -0.4], dtype=torch.float64)
 REFERENCE = torch.tensor([-0.5, 0.4, 0.2, 1.1, -0.9], dtype=torch.float64)

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainrl.functional.aggregation import Normalizer
-from gainrl.functional.objectives import Objective, add_sums, policy_objective, step_metrics
+from gainrl.functional.aggregation import Normalizer, add_sums
+from gainrl.functional.objectives import Objective
+from gainrl.functional.policy_loss import policy_objective, step_metrics
 from tests.functional.objective_reference import slow_objective
 
 CLIPS = {

@@ -6,7 +6,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from gainrl.functional.aggregation import Normalizer
-from gainrl.functional.objectives import Objective, policy_objective
+from gainrl.functional.objectives import Objective
+from gainrl.functional.policy_loss import policy_objective
 
 RANKS = 2
 

@@ -5,15 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainrl.functional.advantages import AdvantageSettings, group_advantages
-from gainrl.functional.returns import (
-    gae,
-    overlong_penalty,
-    returns_to_go,
-    step_advantages,
-    token_rewards,
-    whiten,
-)
+from gainrl.functional.advantages import AdvantageSettings, group_advantages, step_advantages
+from gainrl.functional.returns import gae, overlong_penalty, returns_to_go, token_rewards, whiten
 
 MASK = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from gainrl.functional.advantages import AdvantageSettings, group_advantages
+from gainrl.functional.advantages import AdvantageSettings, group_advantages, step_advantages
 from gainrl.functional.aggregation import Normalizer
-from gainrl.functional.objectives import Objective, policy_objective, step_metrics
-from gainrl.functional.returns import step_advantages
+from gainrl.functional.objectives import Objective
+from gainrl.functional.policy_loss import policy_objective, step_metrics
 
 pytestmark = pytest.mark.oracle
 pytest.importorskip(

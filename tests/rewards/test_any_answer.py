@@ -71,7 +71,7 @@ def test_any_tests_are_a_suite_or_refused_with_the_name_of_their_problem(tests, 
             assert "p17" in message
 
 
-def test_any_answers_are_judged_and_none_trains_that_could_not_be(tmp_path):
+def test_any_answers_are_judged_and_failures_do_not_train(tmp_path):
     reward = MathReward(workers=1, time_limit_seconds=20.0)
     rows = [
         (r"\boxed{\ud800}", "5"),

@@ -22,16 +22,16 @@ from gainrl.rewards.extraction import MAX_VISIBLE_CHARACTERS, final_answer, last
     ],
 )
 def test_the_rules_apply_in_their_order(completion: str, answer: str, rule: str) -> None:
-    found = final_answer(completion, fallback="last_number")
-    assert found is not None
-    assert (found.text, found.rule) == (answer, rule)
+    extraction = final_answer(completion, fallback="last_number")
+    assert extraction is not None
+    assert (extraction.text, extraction.rule) == (answer, rule)
 
 
-def test_without_a_fallback_a_bare_number_is_no_answer() -> None:
+def test_without_a_fallback_a_bare_number_is_not_an_answer() -> None:
     assert final_answer("the answer is 5") is None
 
 
-def test_an_empty_box_is_no_answer_even_where_a_fallback_would_find_one() -> None:
+def test_an_empty_box_is_not_an_answer_even_where_a_fallback_would_find_one() -> None:
     assert final_answer(r"5 \boxed{}", fallback="last_number") is None
 
 
@@ -42,8 +42,8 @@ def test_a_box_at_the_end_is_found_whatever_comes_before_it(before: str, inside:
 
 def test_ten_megabytes_are_cut_to_the_visible_end() -> None:
     flood = "{" * 10_000_000 + r"\boxed{5}"
-    found = final_answer(flood)
-    assert found is not None
-    assert found.text == "5"
+    extraction = final_answer(flood)
+    assert extraction is not None
+    assert extraction.text == "5"
     assert final_answer(r"\boxed{5}" + "x" * MAX_VISIBLE_CHARACTERS) is None
     assert final_answer("<think>" * 1_400_000 + r"\boxed{5}") is None

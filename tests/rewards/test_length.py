@@ -26,9 +26,9 @@ def test_the_penalty_grows_over_the_soft_zone_and_stops_at_the_maximum() -> None
 
 @given(st.integers(1, 50), st.integers(0, 50), st.lists(st.integers(0, 200), min_size=2))
 def test_longer_is_never_better(soft_zone: int, rest: int, lengths: list[int]) -> None:
-    found = penalties(sorted(lengths), max_length=soft_zone + rest, soft_zone=soft_zone)
-    assert found == sorted(found, reverse=True)
-    assert all(-1.0 <= value <= 0.0 for value in found)
+    values = penalties(sorted(lengths), max_length=soft_zone + rest, soft_zone=soft_zone)
+    assert values == sorted(values, reverse=True)
+    assert all(-1.0 <= value <= 0.0 for value in values)
 
 
 def test_tokens_must_be_passed_and_characters_are_counted() -> None:

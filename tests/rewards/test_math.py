@@ -136,7 +136,7 @@ def test_a_hostile_answer_costs_one_worker_and_nothing_else(hostile: str) -> Non
         "x < i",
     ],
 )
-def test_an_answer_without_a_value_is_no_fault_of_the_judge(answer: str) -> None:
+def test_an_answer_without_a_value_is_not_a_fault_of_the_judge(answer: str) -> None:
     assert compare(answer, [r"2\pi + x"])[0] in ("unparsable", "wrong")
     assert compare(answer, ["3 < x < 4"])[0] in ("unparsable", "wrong")
 
@@ -149,10 +149,10 @@ def test_ten_megabytes_are_judged_without_a_worker(reward: MathReward) -> None:
 
 
 def test_threads_may_share_one_reward(reward: MathReward) -> None:
-    found: dict[int, list[bool]] = {}
+    correct: dict[int, list[bool]] = {}
 
     def judge(number: int) -> None:
-        found[number] = [
+        correct[number] = [
             reward.judge(rf"\boxed{{\frac{{{number}}}{{7}}}}", rf"\frac{{{k}}}{{7}}").correct for k in range(4)
         ]
 
@@ -161,7 +161,7 @@ def test_threads_may_share_one_reward(reward: MathReward) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {number: [k == number for k in range(4)] for number in range(4)}
+    assert correct == {number: [k == number for k in range(4)] for number in range(4)}
 
 
 def test_values_follow_the_judgement() -> None:

@@ -29,13 +29,13 @@ from gainrl.rewards.numerals import fast_number, read_number, same_number
     ],
 )
 def test_spellings_of_numbers(text: str, value: Fraction) -> None:
-    found = read_number(clean(text))
-    assert found is not None
-    assert found.value == value
+    number = read_number(clean(text))
+    assert number is not None
+    assert number.value == value
 
 
 @pytest.mark.parametrize("text", ["", "x", "5x", "5 x", "1/0", "1e99999", "5 or 6", "2^3", "(1,2)", "9" * 500])
-def test_anything_else_is_no_plain_number(text: str) -> None:
+def test_anything_else_is_not_a_plain_number(text: str) -> None:
     assert read_number(text) is None
 
 

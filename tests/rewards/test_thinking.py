@@ -57,7 +57,7 @@ def test_a_generated_task_inside_unfinished_thinking_earns_nothing(extract):
     assert (verdict.judgement, verdict.value) == (Judgement.UNPARSABLE, 0.0)
 
 
-def test_a_program_inside_unfinished_thinking_is_none():
+def test_a_program_inside_unfinished_thinking_is_ignored():
     opened = Thinking(mode="required", opened=True)
     draft = "Try\n```python\ndef f(): return 1\n```\nhm"
     assert assemble(draft, PROBLEM, opened) is None
@@ -88,7 +88,7 @@ def test_the_sets_of_an_evaluation_follow_too():
     assert (node.reward.thinking, node.reward.prompt_opens_thinking) == ("required", True)
 
 
-def test_a_reward_of_its_own_mind_is_refused_when_it_is_built():
+def test_a_reward_that_contradicts_the_template_is_refused_when_it_is_built():
     config = composed("reward=math", "reward.thinking=none", *TYPED_ONCE)
     with pytest.raises(InstantiationException, match="contradicts a prompt that opens a thinking part"):
         instantiate(config.reward)
@@ -98,7 +98,7 @@ def bound(chat_template, **settings):
     return PromptTemplate(**settings).bind(byte_tokenizer(chat_template))
 
 
-def test_a_prompt_that_opens_thinking_must_be_said_to():
+def test_a_prompt_that_opens_thinking_needs_the_setting_that_says_so():
     with pytest.raises(ValueError, match=r"template\.opens_thinking=true template\.thinking=required"):
         bound(R1)
     assert bound(R1, opens_thinking=True, thinking="required").closing_text.endswith("<think>\n")
@@ -118,7 +118,7 @@ def test_a_plain_prompt_may_open_thinking():
     assert bound(None, chat="plain", plain_form=form, opens_thinking=True).closing_text == "\nAnswer: <think>\n"
 
 
-def test_how_completions_are_read_is_no_part_of_the_prompt():
+def test_how_completions_are_read_is_not_part_of_the_prompt():
     prints = {bound(QWEN3, thinking=mode).fingerprint for mode in ("none", "optional", "required")}
     assert len(prints) == 1
 

@@ -10,7 +10,7 @@ from gainrl.rewards.custom import CustomReward
 from gainrl.rewards.math import MathReward
 from gainrl.rewards.verdicts import LARGEST_VALUE, checked
 from gainrl.rewards.weighted import WeightedReward
-from gainrl.training.upkeep.failures import RewardFailures
+from gainrl.training.collection import RewardFailures
 from gainrl.types import Judgement, Problem, Verdict
 
 PROBLEM = Problem("p", "?", "5")
@@ -61,12 +61,12 @@ def test_a_judgement_given_as_text_counts_and_an_unknown_one_is_an_error():
     assert "use one of: correct, wrong" in odd.detail
 
 
-def test_the_value_of_an_excluded_completion_is_no_matter_but_finite():
+def test_the_value_of_an_excluded_completion_is_finite_and_does_not_matter():
     [verdict] = checked([Verdict(Judgement.ERROR, math.nan, detail="no scorer")], 1, "Mine")
     assert (verdict.value, verdict.detail) == (0.0, "no scorer")
 
 
-def test_what_is_no_verdict_is_an_error_and_a_wrong_number_of_them_is_refused():
+def test_anything_but_a_verdict_is_an_error_and_a_wrong_number_of_verdicts_is_refused():
     assert checked([1.0], 1, "Mine")[0].detail == "Mine returned a float in place of a Verdict"
     with pytest.raises(ValueError, match="returned 1 verdicts for 2 completions"):
         checked([Verdict(Judgement.CORRECT, 1.0)], 2, "Mine")

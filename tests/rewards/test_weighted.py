@@ -24,7 +24,7 @@ HALF = Fixed(Verdict(Judgement.WRONG, 0.5))
 BROKEN = Fixed(Verdict(Judgement.ERROR, 0.0, detail="no scorer"))
 
 
-def test_the_value_is_the_weighted_sum_and_the_judgement_that_of_one_component() -> None:
+def test_the_value_is_the_weighted_sum_and_one_component_gives_the_judgement() -> None:
     reward = WeightedReward(
         components={"math": RIGHT, "format": HALF}, weights={"math": 1.0, "format": 0.2}, verdict_from="math"
     )

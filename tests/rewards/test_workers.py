@@ -60,7 +60,7 @@ def test_the_number_of_workers_follows_the_processors_of_the_task(
     assert make_pool(monkeypatch, workers="auto")._size == expected
 
 
-def test_a_number_of_workers_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_number_of_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="or auto"):
         make_pool(monkeypatch, workers="many")
 
@@ -142,9 +142,9 @@ def test_a_forked_child_starts_workers_of_its_own(pool: WorkerPool) -> None:
     pool.run([("echo", 1)])
     child = os.fork()
     if child == 0:
-        found = pool.run([("echo", 2)]) == [Outcome("done", 2)]
+        answered = pool.run([("echo", 2)]) == [Outcome("done", 2)]
         pool.close()
-        os._exit(0 if found else 1)
+        os._exit(0 if answered else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert pool.run([("echo", 3)]) == [Outcome("done", 3)]

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gainrl.rollouts.caches import can_share, common_prefix_length, shared_prefix
 from gainrl.rollouts.hf import HFEngine
-from gainrl.rollouts.prefix_cache import can_share, common_prefix_length, shared_prefix
 from gainrl.types import PromptTokens, SamplingParams
 from tests.architectures import build_policy, build_prompts
 

@@ -26,7 +26,7 @@ from gainrl.models.tiny import TinyModel
 from gainrl.rollouts.hf import HFEngine
 from gainrl.training import GRPOModule, PromptDataModule
 from gainrl.training.callbacks import Checkpoints, Evaluation, Records, SignalRefresh
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.schedules import warmup_then_constant
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard

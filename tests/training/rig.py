@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
 from gainrl.admission.all import AdmitAll
-from gainrl.curricula.defaults import CurriculumDefaults
+from gainrl.curricula.pool import CurriculumDefaults
 from gainrl.curricula.uniform import UniformCurriculum
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.splits import DataSplits

@@ -5,7 +5,8 @@ import pytest
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.length import LengthSignal
 from gainrl.signals.residual import ResidualSignal
-from gainrl.training.concentration import Concentration, ConcentrationSettings
+from gainrl.training.concentration import probe_of
+from gainrl.training.concentration_settings import Concentration, ConcentrationSettings
 from tests.architectures import build_policy
 
 MOVED = AngleSignal(intra=0.0, inter=2.0, layer=0, activation="block_output", diagonal=False)
@@ -55,10 +56,10 @@ def test_a_model_without_the_activation_is_refused_with_advice_that_works_when_i
     """OPT's blocks have no module named mlp."""
     model = build_policy("opt").model
     with pytest.raises(ValueError, match=rf"use {path}.activation=block_output"):
-        ConcentrationSettings().of(signal).probe(model)
+        probe_of(ConcentrationSettings().of(signal), model)
     advice = {"activation": "block_output"}
     if path == "signal":
         followed = ConcentrationSettings().of(AngleSignal(**advice))
     else:
         followed = ConcentrationSettings(**advice).of(signal)
-    assert followed.probe(model).tap.activation == "block_output"
+    assert probe_of(followed, model).tap.activation == "block_output"

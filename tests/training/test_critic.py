@@ -10,8 +10,8 @@ from gainrl.functional.objectives import Objective
 from gainrl.functional.values import ValueSettings
 from gainrl.models.export import export_policy
 from gainrl.models.tiny import TinyModel
+from gainrl.training.collection import Experience, outcomes
 from gainrl.training.critic import Critic, CriticSettings
-from gainrl.training.experience import Experience, outcomes
 from gainrl.types import FinishReason, Judgement, Problem, PromptBatch, PromptTokens, Rollout, SamplingParams, Verdict
 from tests.training.rig import grpo
 

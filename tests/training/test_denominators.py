@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gainrl.admission.all import AdmitAll
-from gainrl.training.mismatch import Mismatch
+from gainrl.training.advantages import Mismatch
 from tests.training.rig import RuleReward, coin, logged, trained
 
 OF_THE_REFERENCE = {"kl", "kl_loss"}

@@ -10,7 +10,6 @@ from gainrl.datasets.arrow import ArrowProblems
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.rewards.math import MathReward
 from gainrl.training.callbacks.evaluation import Evaluation, set_metrics
-from gainrl.training.clock import PhaseClock
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.evaluation import (
     GREEDY,
@@ -22,6 +21,7 @@ from gainrl.training.evaluation import (
     problems_at_once,
     scores,
 )
+from gainrl.training.runtime import PhaseClock
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
 
 TOKENIZER = tiny_tokenizer(["\\boxed{"])

@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from gainrl.training.experience import Experience, experience_metrics, outcomes
+from gainrl.training.collection import Experience, outcomes
+from gainrl.training.metrics import experience_metrics
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of
 

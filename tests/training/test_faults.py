@@ -10,9 +10,9 @@ import torch
 
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.values import ValueSettings
+from gainrl.training.advantages import Mismatch
+from gainrl.training.batching import MiniBatch
 from gainrl.training.critic import CriticSettings
-from gainrl.training.mismatch import Mismatch
-from gainrl.training.update import MiniBatch
 from gainrl.training.upkeep import interruption
 from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 from gainrl.training.upkeep.nonfinite import Diverged, NonfiniteGuard, read_bundle

@@ -10,8 +10,8 @@ import gainrl.training.learner as learner
 import gainrl.training.scorer as scorer
 from gainrl.admission.refill import AdmitRefill
 from gainrl.functional.advantages import AdvantageSettings
-from gainrl.functional.objectives import policy_objective
-from gainrl.training.concentration import Concentration
+from gainrl.functional.policy_loss import policy_objective
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.schedules import warmup_then_constant
 from gainrl.types import Judgement, SamplingParams, Verdict
 from tests.training.rig import (
@@ -137,7 +137,7 @@ def test_completions_without_an_advantage_add_an_exact_zero(monkeypatch):
     lean = trained(reward=RuleReward(rule), prompts_per_step=8)
     assert 0 < logged(lean)["frac_reward_zero_std"] < 1
     monkeypatch.setattr(
-        "gainrl.training.update.trainable_rows",
+        "gainrl.training.batching.trainable_rows",
         lambda advantages, mask, objective: mask.any(dim=1).nonzero().squeeze(1),
     )
     full = trained(reward=RuleReward(rule), prompts_per_step=8)

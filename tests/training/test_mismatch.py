@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gainrl.rollouts.hf import HFEngine
-from gainrl.training.mismatch import Mismatch
+from gainrl.training.advantages import Mismatch
 from gainrl.types import SamplingParams
 from tests.training.rig import largest_difference, logged, module_of, trained, weights
 

@@ -14,10 +14,10 @@ from gainrl.functional.values import ValueSettings
 from gainrl.rollouts.hf import HFEngine
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.perplexity import PerplexitySignal
+from gainrl.training.advantages import Mismatch
 from gainrl.training.callbacks import Evaluation
-from gainrl.training.concentration import Concentration
+from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import CriticSettings
-from gainrl.training.mismatch import Mismatch
 from gainrl.types import Rollout
 from tests.pretend_gpu import DeviceMismatch, OnGPU, move, pretending
 from tests.training.rig import data_of, module_of

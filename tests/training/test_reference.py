@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gainrl.models.lora import add_adapter
-from gainrl.training.reference import Reference
+from gainrl.training.scorer import Reference
 from gainrl.types import Policy
 from tests.training.rig import tiny_policy
 

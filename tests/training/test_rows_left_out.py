@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import gainrl.training.learner as learner_module
-from gainrl.training.update import plan_minibatches
+from gainrl.training.batching import plan_minibatches
 from tests.training.rig import RuleReward, tiny_policy, trained, weights
 
 

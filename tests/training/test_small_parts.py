@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 
-import gainrl.training.clock as clock_module
+import gainrl.training.runtime as clock_module
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.clock import PhaseClock
 from gainrl.training.collection import judge
+from gainrl.training.runtime import PhaseClock
 from gainrl.training.schedules import Optimization, warmup_then_constant, warmup_then_cosine
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of
@@ -24,16 +24,18 @@ def test_an_inner_phase_is_taken_out_of_the_outer_one(monkeypatch):
     with clock("outer"):  # 0
         clock.count(7)
         assert clock.current == "outer"
+        clock.tell("1/2 parts")
+        assert clock.doing == "outer 1/2 parts"
         with clock("inner"):  # 2 to 5
             clock.count(3)
             clock.count(3)
-            assert clock.current == "inner"
+            assert clock.current == clock.doing == "inner"
     # the outer phase ends at 6
     with pytest.raises(RuntimeError), clock("inner"):  # 10 to 11
         raise RuntimeError
     assert clock.seconds == {"outer": 3.0, "inner": 4.0, "other": 4.0}  # 6 to 10
     assert clock.tokens == {"outer": 7, "inner": 6}
-    assert clock.current is None
+    assert (clock.current, clock.doing) == (None, "other")
 
 
 def rates(make, count, **settings):

@@ -20,18 +20,18 @@ PYTHON = {"python", "py", "python3"}
 
 
 def extract_code(completion: str, thinking: Thinking = DEFAULT_THINKING) -> str | None:
-    """The program in ``completion`` by the rule above; None where there is none."""
+    """The program in ``completion`` by the rule above; None where there is no program."""
     completion = thinking.answer_part(completion)
     blocks = [(language.lower(), body) for _, language, body in FENCE.findall(completion)]
     for wanted in (PYTHON, {""}):
-        found = [body for language, body in blocks if language in wanted and body.strip()]
-        if found:
-            return found[-1]
+        programs = [body for language, body in blocks if language in wanted and body.strip()]
+        if programs:
+            return programs[-1]
     return completion if completion.strip() and not blocks else None
 
 
 def assemble(completion: str, problem: Problem, thinking: Thinking = DEFAULT_THINKING) -> str | None:
-    """The program to run for ``problem``; None where the completion holds none.
+    """The program to run for ``problem``; None where the completion holds no program.
 
     For a problem whose text is the start of a program (HumanEval: a signature with docstring), code that defines
     the entry point gets the text's imports and helpers in front, and code that does not is read as its

@@ -131,7 +131,7 @@ def open_to_all(path: str) -> bool:
 def busy_tasks() -> int:
     """Processes and threads that this user runs already: without a user namespace they count towards the limit.
 
-    Root's programs run as a user of their own, which has none.
+    Root's programs run as a user of their own, which runs nothing else.
     """
     if os.geteuid() == 0:
         return 0

@@ -1,7 +1,7 @@
 """The reward for programs: run against the problem's tests, in a sandbox.
 
 A program earns 1 if it passes every test and 0 otherwise. Which way it failed is `Verdict.outcome`, a
-`CodeOutcome`, and `Verdict.detail` gives the reason. A failure of the sandbox is no verdict on the program
+`CodeOutcome`, and `Verdict.detail` gives the reason. A failure of the sandbox is not a verdict on the program
 (`Judgement.ERROR`).
 """
 
@@ -39,7 +39,7 @@ class CodeReward:
     ``wall_clock_seconds``: None for thrice that and two seconds. ``memory_mb``: address space. ``output_limit_kb``:
     printed or returned by a run. ``disk_mb``: scratch space, gone after the run. ``import_paths``: folders of
     packages that programs may import. ``tolerance``: of decimals, absolute or relative,
-    where the problem states none (`outputs`). ``thinking`` and ``prompt_opens_thinking``: see
+    where the problem has no tolerance of its own (`outputs`). ``thinking`` and ``prompt_opens_thinking``: see
     `functional.thinking.Thinking`. ``cache_size``: programs whose verdict is remembered. ``max_error_rate``:
     share of sandbox failures among the last 200 programs beyond which `score` raises.
 
@@ -78,7 +78,7 @@ class CodeReward:
         if not isinstance(max_error_rate, (int, float)) or not 0 <= max_error_rate <= 1:
             raise ValueError(f"max_error_rate={max_error_rate} is not a share: use a number from 0 to 1")
         if not isinstance(tolerance, (int, float)) or not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ValueError(f"tolerance={tolerance} is no distance: use a number, 0 or more, such as 1e-6")
+            raise ValueError(f"tolerance={tolerance} is not a distance: use a number, 0 or more, such as 1e-6")
         self._tolerance = float(tolerance)
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
         limits = Limits(time_limit_seconds, wall_clock_seconds, memory_mb, output_limit_kb, disk_mb)
@@ -158,7 +158,7 @@ def _check_number(name: str, value: Any, least: float) -> None:
 def contained_runner(
     isolation: Isolation, workers: int | None, limits: Limits, import_paths: Sequence[str]
 ) -> SandboxRunner:
-    """The first runner whose isolation can be had and holds; SandboxUnavailable with the reasons if there is none."""
+    """The first runner whose isolation can be had and holds; SandboxUnavailable with the reasons if no runner does."""
     reasons = []
     for name in ("bubblewrap", "landlock") if isolation == "auto" else (isolation,):
         try:

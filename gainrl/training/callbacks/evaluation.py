@@ -69,7 +69,7 @@ class Evaluation(Callback):
         self.first: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self.measured_at: int | None = None  # the step after which ``latest`` was measured
-        self.right_N: np.ndarray | None = None  # which held-out problems were right then; of this life of the run
+        self.right_N: np.ndarray | None = None  # which held-out problems were right then; None after a restart
 
     def fresh(self, step: int) -> dict[str, float]:
         """The metrics of the evaluation after ``step``; empty if there was none."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from threading import Event, Thread
 from typing import Any
 
 import lightning
@@ -14,22 +14,21 @@ from gainrl.training.callbacks.evaluation import Evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 
-_SECONDS_OF_SILENCE = 15.0
+_EVERY_SECONDS = 15.0
 _NOT_OF_A_STEP = ("evaluation", "refresh")
 
 
 class Heartbeat(Callback):
-    """In a log file says after 15 seconds of silence what goes on: step, phase, seconds a step, and what is left.
+    """In a log file, prints every 15 seconds what the run is doing: step, phase, seconds a step, and the time left.
 
-    A model of millions of parameters takes a minute for what a tiny one does in a tenth of a second; the line is
-    printed at the next change of phase, or batch of an evaluation. A terminal has its live line instead
-    (`callbacks.progress`).
+    A model of millions of parameters takes a minute for what a tiny one does in a tenth of a second. A thread reads
+    the module's clock, so that a line appears in the middle of a long phase as well. A terminal has its live line
+    instead (`callbacks.progress`).
     """
 
-    def __init__(self, *, console: Console, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, *, console: Console) -> None:
         self.console = console
-        self._now = now
-        self._said = now()
+        self._ended = Event()
         self._total = 0
         self._line = ""
 
@@ -38,8 +37,8 @@ class Heartbeat(Callback):
         if not trainer.is_global_zero or self.console.is_terminal:
             return
         data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        self._total, self._said = data.pool.total_steps, self._now()
-        pl_module.clock.listener = lambda doing: self._beat(pl_module, doing)
+        self._total, self._ended = data.pool.total_steps, Event()
+        Thread(target=self._run, args=(pl_module, self._ended), name="gainrl heartbeat", daemon=True).start()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,12 +51,22 @@ class Heartbeat(Callback):
             f"{spoken(left)} left"
         )
 
-    def _beat(self, module: GRPOModule, doing: str) -> None:
-        if self._now() - self._said < _SECONDS_OF_SILENCE:
-            return
-        text = f"step {module.counters.step:>5}/{self._total}  {doing}{self._line}"
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._ended.set()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._ended.set()
+
+    def beat(self, module: GRPOModule) -> None:
+        """Prints one line."""
+        text = f"step {module.counters.step:>5}/{self._total}  {module.clock.doing}{self._line}"
         self.console.print(text, style="dim", highlight=False)
-        self._said = self._now()
+
+    def _run(self, module: GRPOModule, ended: Event) -> None:
+        while not ended.wait(_EVERY_SECONDS):
+            self.beat(module)
 
 
 def remaining(trainer: lightning.Trainer, module: GRPOModule) -> tuple[float, float]:

@@ -8,12 +8,14 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from gainrl.training.callbacks.evaluation import fresh_evaluation
 from gainrl.training.callbacks.heartbeat import remaining, spoken
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.runtime import PhaseClock
 
 
 class ProgressDisplay(Callback):
@@ -39,7 +41,7 @@ class ProgressDisplay(Callback):
         self._tokens, self._since = pl_module.counters.generated_tokens, time.perf_counter()
         if self.console.is_terminal:
             self._progress = Progress(
-                TextColumn("[bold]{task.fields[phase]:<10}[/bold]"),
+                _Doing(pl_module.clock),
                 BarColumn(bar_width=18),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[line]}"),
@@ -48,10 +50,9 @@ class ProgressDisplay(Callback):
                 transient=True,
             )
             self._task = self._progress.add_task(
-                "", total=data.pool.total_steps, completed=pl_module.counters.step, phase="rollout", line="", left="?"
+                "", total=data.pool.total_steps, completed=pl_module.counters.step, line="", left="?"
             )
             self._progress.start()
-            pl_module.clock.listener = self.phase
         self._report(trainer, pl_module)
 
     def on_train_batch_end(
@@ -83,10 +84,6 @@ class ProgressDisplay(Callback):
     ) -> None:
         self._stop()
 
-    def phase(self, name: str) -> None:
-        if self._progress is not None:
-            self._progress.update(self._task, phase=name)
-
     def _stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
@@ -109,3 +106,14 @@ class ProgressDisplay(Callback):
         text += "".join(f"  by {kind} {' '.join(values)}" for kind, values in groups.items() if values)
         seconds = sum(module.clock.seconds.values())
         self.console.print(f"{text}  [dim]{counters.prompts:,} prompts, {seconds:.0f} s[/dim]", highlight=False)
+
+
+class _Doing(ProgressColumn):
+    """What the run is doing when the line is drawn."""
+
+    def __init__(self, clock: PhaseClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{self._clock.doing:<10}", style="bold")

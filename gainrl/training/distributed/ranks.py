@@ -5,17 +5,23 @@ judges and learns from a share of them; what the others found is gathered in the
 (admission, curriculum, advantages, counts that normalise the loss, skipped updates, stopping) thus see the same values
 everywhere. Gradients are summed, not averaged, since the loss is normalised by counts of all ranks.
 
-Alone, every method is the identity.
+Alone, every method is the identity. The functions below do what a step does with a model that may be in shards
+(`distributed.sharding`). A forward through shards meets all ranks at each layer, so that all must make equally many:
+`passes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from gainrl.functional.aggregation import add_sums
+from gainrl.models.scoring import Scored
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -137,3 +143,87 @@ class Ranks:
                 pending.append(dist.all_reduce(parameter.grad, async_op=True))
         for work in pending:
             work.wait()
+
+
+WHOLE_WEIGHTS = "run_with_whole_weights"
+
+
+def is_sharded(model: nn.Module) -> bool:
+    return hasattr(model, WHOLE_WEIGHTS)
+
+
+def inside(model: nn.Module, work: Callable[[], Scored]) -> Scored:
+    """``work()``, which runs a forward of ``model``, sharded or not."""
+    if not is_sharded(model):
+        return work()
+
+    def parts() -> tuple[Tensor | None, ...]:
+        scored = work()
+        return scored.logprobs, scored.entropies, scored.values
+
+    return Scored(*getattr(model, WHOLE_WEIGHTS)(parts))
+
+
+def passes(parts: Sequence[Tensor], ranks: Ranks, model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
+    """``parts``, each with True.
+
+    If ``model`` is in shards, ranks with fewer parts than others also get the first row, with False: it must run, and
+    its result must not count.
+    """
+    idle = max(ranks.gather(len(parts))) - len(parts) if is_sharded(model) else 0  # asked before anybody runs
+    yield from ((part, True) for part in parts)
+    yield from ((torch.zeros(1, dtype=torch.int64), False) for _ in range(idle))
+
+
+def undo_average(model: nn.Module, ranks: Ranks) -> None:
+    """Turns the mean over ranks that a backward through shards leaves into the sum."""
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(ranks.size)
+
+
+def sum_over_ranks(
+    sums: dict[str, Any], loss: float, module: nn.Module, model: nn.Module, ranks: Ranks
+) -> tuple[dict[str, Any], float]:
+    """Additive sums and loss of all ranks, equal everywhere; adds up the gradients of ``module`` in place.
+
+    ``model``: its part that may be in shards.
+    """
+    if ranks.size == 1:
+        return sums, loss
+    if is_sharded(model):
+        undo_average(model, ranks)
+    ranks.sum_gradients(module.parameters())
+    parts = ranks.gather(({name: value.cpu() for name, value in sums.items()}, loss))
+    total: dict[str, Any] = {}
+    for part, _ in parts:
+        total = add_sums(total, part)
+    return total, sum(part for _, part in parts)
+
+
+def reshard(sharded: Any) -> None:
+    """Lets go of whole weights that a forward without a backward has left."""
+    for module in sharded.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """This rank's share of a tensor in shards, or the tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(state: Any, *, keep: bool = True) -> Any:
+    """A state with whole tensors, in memory of the host, in place of shards; every rank must call it.
+
+    They are put together one at a time, so that no device holds more than one of them; without ``keep`` (on ranks that
+    write nothing) each is let go again, and None takes its place.
+    """
+    if isinstance(state, DTensor):
+        full = state.full_tensor()
+        return full.cpu() if keep else None
+    if isinstance(state, Mapping):
+        return {key: whole(value, keep=keep) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(whole(value, keep=keep) for value in state)
+    return state

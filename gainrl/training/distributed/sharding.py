@@ -4,26 +4,20 @@ What trains is a sharded copy of the policy, made layer by layer from the weight
 stays whole on every rank, for rollouts, whose loops end at other lengths on each rank, for signals and for evaluation,
 which wait for nobody. It holds no memory while the step is learned from (`WholeCopy`), and gets the new weights after
 it. In mixed precision its linear layers are kept as autocast reads them, in half the memory.
-
-A forward through shards meets all ranks at each layer, so that all ranks must make equally many: `passes`.
 """
 
 from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gainrl.functional.objectives import add_sums
-from gainrl.models.scoring import Scored
-from gainrl.training.distributed.ranks import Ranks
-
-_INSIDE = "run_with_whole_weights"
+from gainrl.training.distributed.ranks import WHOLE_WEIGHTS, reshard, whole
 
 
 def shard(model: nn.Module, mesh: Any, *, mixed: torch.dtype | None = None, trains: bool = True) -> Any:
@@ -43,8 +37,8 @@ def shard(model: nn.Module, mesh: Any, *, mixed: torch.dtype | None = None, trai
         fully_shard(layer, mesh=mesh, mp_policy=low)
     fully_shard(sharded, mesh=mesh)  # embeddings, the last norm and the head, which autocast reads in float32
     # The scoring forward reads the embedding and the output layer by themselves: whole weights must be there around it.
-    setattr(sharded, _INSIDE, types.MethodType(lambda self, work: work(), sharded))
-    register_fsdp_forward_method(sharded, _INSIDE)
+    setattr(sharded, WHOLE_WEIGHTS, types.MethodType(lambda self, work: work(), sharded))
+    register_fsdp_forward_method(sharded, WHOLE_WEIGHTS)
     return sharded
 
 
@@ -52,59 +46,6 @@ def _alias(model: nn.Module, *, trains: bool) -> nn.Module:
     """A copy of ``model`` whose parameters are new but share its memory."""
     memo = {id(p): nn.Parameter(p.detach(), requires_grad=trains and p.requires_grad) for p in model.parameters()}
     return copy.deepcopy(model, memo)
-
-
-def is_sharded(model: nn.Module) -> bool:
-    return hasattr(model, _INSIDE)
-
-
-def inside(model: nn.Module, work: Callable[[], Scored]) -> Scored:
-    """``work()``, which runs a forward of ``model``, sharded or not."""
-    if not is_sharded(model):
-        return work()
-
-    def parts() -> tuple[Tensor | None, ...]:
-        scored = work()
-        return scored.logprobs, scored.entropies, scored.values
-
-    return Scored(*getattr(model, _INSIDE)(parts))
-
-
-def passes(parts: Sequence[Tensor], ranks: Ranks, model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
-    """``parts``, each with True.
-
-    If ``model`` is in shards, ranks with fewer parts than others also get the first row, with False: it must run, and
-    its result must not count.
-    """
-    idle = max(ranks.gather(len(parts))) - len(parts) if is_sharded(model) else 0  # asked before anybody runs
-    yield from ((part, True) for part in parts)
-    yield from ((torch.zeros(1, dtype=torch.int64), False) for _ in range(idle))
-
-
-def undo_average(model: nn.Module, ranks: Ranks) -> None:
-    """Turns the mean over ranks that a backward through shards leaves into the sum."""
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.mul_(ranks.size)
-
-
-def sum_over_ranks(
-    sums: dict[str, Any], loss: float, module: nn.Module, model: nn.Module, ranks: Ranks
-) -> tuple[dict[str, Any], float]:
-    """Additive sums and loss of all ranks, equal everywhere; adds up the gradients of ``module`` in place.
-
-    ``model``: its part that may be in shards.
-    """
-    if ranks.size == 1:
-        return sums, loss
-    if is_sharded(model):
-        undo_average(model, ranks)
-    ranks.sum_gradients(module.parameters())
-    parts = ranks.gather(({name: value.cpu() for name, value in sums.items()}, loss))
-    total: dict[str, Any] = {}
-    for part, _ in parts:
-        total = add_sums(total, part)
-    return total, sum(part for _, part in parts)
 
 
 class WholeCopy:
@@ -175,34 +116,6 @@ def lower_linear(model: Any, dtype: torch.dtype) -> None:
                     if id(weight) not in low:
                         low[id(weight)] = nn.Parameter(weight.detach().to(dtype), requires_grad=weight.requires_grad)
                     module._parameters[name] = low[id(weight)]
-
-
-def reshard(sharded: Any) -> None:
-    """Lets go of whole weights that a forward without a backward has left."""
-    for module in sharded.modules():
-        if hasattr(module, "reshard"):
-            module.reshard()
-
-
-def local_part(tensor: Tensor) -> Tensor:
-    """This rank's share of a tensor in shards, or the tensor itself."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def whole(state: Any, *, keep: bool = True) -> Any:
-    """A state with whole tensors, in memory of the host, in place of shards; every rank must call it.
-
-    They are put together one at a time, so that no device holds more than one of them; without ``keep`` (on ranks that
-    write nothing) each is let go again, and None takes its place.
-    """
-    if isinstance(state, DTensor):
-        full = state.full_tensor()
-        return full.cpu() if keep else None
-    if isinstance(state, Mapping):
-        return {key: whole(value, keep=keep) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(whole(value, keep=keep) for value in state)
-    return state
 
 
 def in_shards(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:

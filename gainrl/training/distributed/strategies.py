@@ -15,8 +15,8 @@ StrategyName = Literal["single", "ddp", "fsdp"]
 class SummingStrategy(DDPStrategy):
     """Several processes with a whole model each, and without the wrapper of DistributedDataParallel.
 
-    The wrapper averages gradients inside every backward, of which a step has many and each rank another number. Here
-    the module adds up what a mini-batch gave, once (`training.distributed.ranks.Ranks.sum_gradients`).
+    The wrapper averages gradients inside every backward; a step has many backward passes, and ranks differ in how many.
+    Here the module adds up the gradients of a mini-batch once (`training.distributed.ranks.Ranks.sum_gradients`).
     """
 
     def configure_ddp(self) -> None: ...

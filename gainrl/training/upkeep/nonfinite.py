@@ -17,9 +17,10 @@ from torch import Tensor
 
 from gainrl.functional.aggregation import Normalizer
 from gainrl.training.advantages import TokenAdvantages
+from gainrl.training.batching import MiniBatch
+from gainrl.training.collection import Experience
 from gainrl.training.critic import Estimates
-from gainrl.training.experience import Experience
-from gainrl.training.update import MiniBatch, Update
+from gainrl.training.update import Update
 from gainrl.training.upkeep.checkpoints import write_checkpoint
 from gainrl.types import FinishReason, PromptBatch, PromptTokens, Rollout
 

@@ -17,7 +17,8 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from gainrl.training.datamodule import PromptDataModule
-from gainrl.training.distributed.sharding import in_shards, whole
+from gainrl.training.distributed.ranks import whole
+from gainrl.training.distributed.sharding import in_shards
 from gainrl.training.grpo import GRPOModule
 
 

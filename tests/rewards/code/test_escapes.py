@@ -1,7 +1,7 @@
-"""Twelve attacks beside those of the self-test: none gets anything from this machine, and no process stays behind.
+"""Twelve attacks beside the probes of the self-test: they get nothing from this machine and leave no process behind.
 
 Each prints ``ESCAPED`` and how. All carry a name of their own, which their children inherit, so that whatever stays
-behind is found wherever it went.
+behind can be seen wherever it went.
 """
 
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rewards.code.test_sandbox import BRIEF, descendants
+from benchmarks.soak import descendants
+from tests.rewards.code.test_sandbox import BRIEF
 
 START = """
 import ctypes, errno, os, sys
@@ -178,19 +179,19 @@ except (ImportError, OSError):
 
 def named(name):
     """Processes of this machine with that name."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*/comm"):
         try:
             if entry.read_text().strip() == name:
-                found.append(entry.parent.name)
+                pids.append(entry.parent.name)
         except OSError:  # it has ended
             continue
-    return found
+    return pids
 
 
 def settled(before):
     """Waits until no process is below this one that was not there before; a supervisor ends after its answer."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while set(descendants(os.getpid())) - before:
         assert time.monotonic() < deadline, "a process stays behind"
         os.sched_yield()

@@ -169,7 +169,7 @@ def test_the_stamp_names_the_isolation_that_holds(reward):
         ({"time_limit_seconds": 0}, "time_limit_seconds=0 leaves a program no room"),
         ({"memory_mb": 16}, "use a number, at least 128"),
         ({"max_error_rate": 10}, "a number from 0 to 1"),
-        ({"tolerance": -1.0}, "tolerance=-1.0 is no distance"),
+        ({"tolerance": -1.0}, "tolerance=-1.0 is not a distance"),
         ({"thinking": "none", "prompt_opens_thinking": True}, "contradicts"),
     ],
 )

@@ -1,5 +1,6 @@
 """Containment and outcomes under every isolation that this machine has."""
 
+import contextlib
 import os
 import select
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import descendants
 from gainrl.rewards.code import probes, selftest
 from gainrl.rewards.code.inside.confine import Limits
 from gainrl.rewards.code.isolation import SandboxUnavailable
@@ -164,7 +166,7 @@ def test_a_server_that_dies_is_replaced(runner):
     assert runner.run("print(1)", suite).outcome is CodeOutcome.PASS
 
 
-def test_a_sandbox_that_cannot_start_is_no_verdict_on_the_program(runner, monkeypatch):
+def test_a_sandbox_that_cannot_start_is_not_a_verdict_on_the_program(runner, monkeypatch):
     worker = runner._workers[0]
     monkeypatch.setattr(worker, "_command", lambda: [sys.executable, "-c", "raise SystemExit('no such luck')"])
     worker.close()
@@ -173,7 +175,7 @@ def test_a_sandbox_that_cannot_start_is_no_verdict_on_the_program(runner, monkey
     assert "no such luck" in result.detail
 
 
-def test_an_answer_with_another_token_is_no_pass(runner, monkeypatch):
+def test_an_answer_with_another_token_does_not_pass(runner, monkeypatch):
     worker = runner._workers[0]
     monkeypatch.setattr(worker, "_ask", lambda limits, data: {"outcome": "pass", "detail": "", "token": "0" * 32})
     assert runner.run("f = 1", AssertSuite("assert True")).outcome is CodeOutcome.SANDBOX_ERROR
@@ -201,13 +203,6 @@ sys.stdin.read()
 """
 
 
-def descendants(pid):
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return [*children, *(below for child in children for below in descendants(child))]
-
-
 def test_no_process_outlives_a_killed_trainer(runner):
     isolation = runner.stamp["isolation"]
     parent = subprocess.Popen(
@@ -217,11 +212,11 @@ def test_no_process_outlives_a_killed_trainer(runner):
     wanted = 2 * (6 if isolation == "bubblewrap" else 4)  # bwrap and its init; server, supervisor, tests, program
     below = []
     while len(below) < wanted and parent.poll() is None:
-        try:
-            below = descendants(parent.pid)
-        except OSError:  # a process of the list ended while we looked
-            continue
-    handles = [os.pidfd_open(pid) for pid in below]
+        below = descendants(parent.pid)
+    handles = []
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            handles.append(os.pidfd_open(pid))
     parent.kill()
     parent.communicate()
     alive = set(handles)

@@ -1,36 +1,58 @@
 import io
+import re
+import threading
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
 
 from gainrl.training.callbacks import Evaluation, Heartbeat
 from gainrl.training.callbacks.heartbeat import spoken, time_left
-from tests.training.rig import data_of, fit, module_of
+from tests.training.rig import RuleReward, coin, data_of, fit, module_of
 
 
-def shown(*, terminal, seconds):
-    """What is printed where every look at the clock is ``seconds`` after the last one."""
+class BeatingReward(RuleReward):
+    """Lets the heartbeat beat whenever completions are judged, as its thread would in a long phase."""
+
+    def score(self, completions, problems):
+        self.threads = [thread for thread in threading.enumerate() if thread.name == "gainrl heartbeat"]
+        self.beat()
+        return super().score(completions, problems)
+
+
+def run(*, terminal, fault=None):
+    """The reward of a run of three steps, and what was printed."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=160)
-    module = module_of()
-    times = iter(range(10**6))
-    callbacks = [
-        Evaluation(every=2, samples=0, max_new_tokens=2),
-        Heartbeat(console=console, now=lambda: seconds * next(times)),
-    ]
-    fit(module, data_of(module, steps=3), callbacks)
-    return console.file.getvalue().splitlines()
+    heartbeat = Heartbeat(console=console)
+    module = module_of(reward=BeatingReward(fault or coin))
+    module.reward.beat = lambda: None if terminal else heartbeat.beat(module)
+    callbacks = [Evaluation(every=2, samples=0, max_new_tokens=2), heartbeat]
+    with pytest.raises(ZeroDivisionError) if fault else nullcontext():
+        fit(module, data_of(module, steps=3), callbacks)
+    return module.reward, console.file.getvalue().splitlines()
 
 
-def test_a_slow_run_says_what_it_is_at_and_what_is_left():
-    lines = shown(terminal=False, seconds=20)
-    assert any(line.startswith("step     0/3  evaluation") and "problems" in line for line in lines)
-    assert any(line.startswith("step     1/3  rollout") and "s a step, 0 s left" in line for line in lines)
-    assert any(line.startswith("step     1/3  update 1/1 passes  reward") for line in lines)
+def test_a_beat_says_what_the_run_is_doing_and_what_is_left():
+    _, lines = run(terminal=False)
+    assert lines[0] == "step     0/3  evaluation"
+    assert any(line == "step     0/3  reward" for line in lines)
+    assert any(re.match(r"step     1/3  reward  reward \d.*, \d+\.\d s a step, \d+ s left", line) for line in lines)
 
 
-def test_a_fast_run_and_a_terminal_see_nothing_of_it():
-    assert shown(terminal=False, seconds=0.001) == []
-    assert shown(terminal=True, seconds=20) == []
+def test_a_thread_beats_until_the_run_ends_or_fails():
+    def fails(text, problem):
+        return 1 / 0
+
+    for fault in (None, fails):
+        reward, _ = run(terminal=False, fault=fault)
+        assert len(reward.threads) == 1
+        reward.threads[0].join(timeout=60)
+        assert not reward.threads[0].is_alive()
+
+
+def test_a_terminal_has_no_heartbeat():
+    reward, lines = run(terminal=True)
+    assert (reward.threads, lines) == ([], [])
 
 
 def test_the_time_left_counts_evaluations_apart_from_steps():

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gainrl.training.batching import MiniBatch, within_memory
 from gainrl.training.distributed.ranks import OtherRankFailed, Ranks
 from gainrl.training.distributed.shares import in_shares
-from gainrl.training.update import MiniBatch
-from gainrl.training.upkeep.memory import within_memory
 from gainrl.types import FinishReason, Judgement, PromptBatch, PromptTokens, Rollout, Verdict
-from tests.training.test_update import experience_of, plan
+from tests.training.test_batching import experience_of, plan
 from tests.training.threads import meet
 
 

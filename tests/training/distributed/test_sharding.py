@@ -7,7 +7,7 @@ import weakref
 import pytest
 import torch
 
-from gainrl.training.distributed import sharding
+from gainrl.training.distributed import ranks
 
 alive: list[weakref.ref] = []
 
@@ -29,14 +29,14 @@ class Shards:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_state_in_shards_is_made_whole_tensor_by_tensor_and_kept_where_it_is_written(monkeypatch, keep):
-    monkeypatch.setattr(sharding, "DTensor", Shards)
+    monkeypatch.setattr(ranks, "DTensor", Shards)
     monkeypatch.setattr(Shards, "most", 0)
     alive.clear()
     state = {
         "state": {0: {"step": torch.tensor(4.0), "exp_avg": Shards(1.0)}, 1: {"exp_avg": Shards(2.0)}},
         "lr": [0.1],
     }
-    made = sharding.whole(state, keep=keep)
+    made = ranks.whole(state, keep=keep)
     assert len(alive) == 2  # every rank takes part
     assert made["lr"] == [0.1]
     assert made["state"][0]["step"] == 4

@@ -8,9 +8,9 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from gainrl.models.lora import add_adapter
 from gainrl.models.scoring import completion_scores
-from gainrl.training.distributed.ranks import Ranks
-from gainrl.training.distributed.sharding import WholeCopy, inside, local_part, lower_linear, shard, undo_average
-from gainrl.training.reference import Reference
+from gainrl.training.distributed.ranks import Ranks, inside, local_part, undo_average
+from gainrl.training.distributed.sharding import WholeCopy, lower_linear, shard
+from gainrl.training.scorer import Reference
 from gainrl.types import Policy
 from tests.architectures import build_policy, build_prompts
 from tests.training.distributed.forked import forked
@@ -25,7 +25,7 @@ def logprobs(policy):
     return inside(
         policy.model,
         lambda: completion_scores(policy, build_prompts([4, 7]), IDS, LENGTHS, 2, share_prompts=False),
-    ).logprobs.detach()
+    ).logprobs
 
 
 def held(model):
@@ -49,7 +49,7 @@ def test_each_rank_holds_half_of_what_trains_and_scores_as_one_process_does(tmp_
         shared = any(local_part(w).untyped_storage().data_ptr() in own for w in trained.model.parameters())
         share = held(trained.model) / held(policy.model)
         ours, theirs = logprobs(trained), logprobs(policy)
-        return share, shared, float((ours - theirs).abs().max())
+        return share, shared, (ours - theirs).abs().max().item()
 
     for share, shared, difference in forked(work, tmp_path):
         assert share == pytest.approx(0.5, abs=0.05)
@@ -78,7 +78,7 @@ def test_in_mixed_precision_layers_are_gathered_in_bfloat16_and_weights_and_grad
         )
         far = float((found - wanted).norm() / wanted.norm())
         kinds = {a.dtype for a, _ in pairs} | {a.grad.dtype for a, _ in pairs}
-        return seen, [str(kind) for kind in kinds], float((ours - theirs).abs().mean()), far
+        return seen, [str(kind) for kind in kinds], (ours - theirs).abs().mean().item(), far
 
     for seen, kinds, difference, far in forked(work, tmp_path):
         assert seen == {"weight": torch.bfloat16, "states": torch.float32}
@@ -100,7 +100,7 @@ def test_the_whole_copy_holds_nothing_while_the_step_is_learned_from_and_the_new
         logprobs(trained).sum().backward()
         torch.optim.SGD(trained.model.parameters(), lr=0.1).step()
         copied.fill()
-        after = float((logprobs(trained) - logprobs(policy)).abs().max())
+        after = (logprobs(trained) - logprobs(policy)).abs().max().item()
         copied.take_masters(keep=rank == 0)
         whole = [w.full_tensor() for w in trained.model.parameters()]
         kept = [torch.equal(a, b) for a, b in zip(whole, policy.model.parameters(), strict=True) if b.numel()]
@@ -172,10 +172,10 @@ def test_adapters_train_in_shards_and_their_reference_is_the_model_without_them(
         copied.release()
         copied.fill()
         with reference.active() as frozen:
-            before = float((logprobs(frozen) - start).abs().max())
+            before = (logprobs(frozen) - start).abs().max().item()
         adapters = all(".lora_" in name for name in gradients)
-        same = float((logprobs(trained) - logprobs(policy)).abs().max())
-        return adapters, before, same, float((logprobs(policy) - start).abs().max())
+        same = (logprobs(trained) - logprobs(policy)).abs().max().item()
+        return adapters, before, same, (logprobs(policy) - start).abs().max().item()
 
     for adapters, before, same, moved in forked(work, tmp_path):
         assert adapters

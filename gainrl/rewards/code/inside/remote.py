@@ -70,13 +70,13 @@ class Candidate:
 
     def lookup(self, names: list[str]) -> dict[str, Any]:
         """What the tests mean by their free names; a standard module is the tests' own, whatever the candidate did."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for name, entry in zip(names, self.ask("lookup", names=names), strict=True):
             if entry and "value" in entry:
-                found[name] = self.decode(entry["value"])
+                values[name] = self.decode(entry["value"])
             elif name in sys.stdlib_module_names:
-                found[name] = importlib.import_module(name)
-        return found
+                values[name] = importlib.import_module(name)
+        return values
 
 
 def as_argument(value: Any) -> int:

@@ -27,7 +27,7 @@ class FrameTooLong(Exception):
 
 
 class Unencodable(TypeError):
-    """A value that has no plain encoding, met where none but plain values may cross."""
+    """A value without a plain encoding, where only plain values may cross."""
 
 
 def read_exactly(fd: int, size: int) -> bytes:

@@ -1,8 +1,8 @@
 import torch
 
 from gainrl.functional.objectives import Objective
-from gainrl.training.experience import Experience, outcomes
-from gainrl.training.update import plan_minibatches, trainable_rows
+from gainrl.training.batching import plan_minibatches, trainable_rows
+from gainrl.training.collection import Experience, outcomes
 from gainrl.types import Judgement, Verdict
 from tests.training.rig import data_of, module_of, rollout_of
 

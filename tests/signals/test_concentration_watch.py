@@ -7,7 +7,7 @@ import torch
 from gainrl.functional.angles import concentration
 from gainrl.signals.activations import Tap, tapped
 from gainrl.signals.angle import AngleSignal
-from gainrl.signals.live import ConcentrationProbe
+from gainrl.training.concentration import ConcentrationProbe
 from gainrl.types import PromptTokens
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gainrl.functional.masks import row_means, training_masks, zero_outside
+from gainrl.functional.aggregation import row_means, training_masks, zero_outside
 
 
 def test_what_stands_outside_the_mask_reaches_neither_value_nor_gradient():

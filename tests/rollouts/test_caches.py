@@ -5,10 +5,9 @@ import copy
 import pytest
 import torch
 
-from gainrl.rollouts import decoding, hf
-from gainrl.rollouts.autocast import weights_cast_once
-from gainrl.rollouts.decoding import SharedPrompts
-from gainrl.rollouts.hf import HFEngine
+from gainrl.rollouts import caches, hf, sampling
+from gainrl.rollouts.caches import SharedPrompts
+from gainrl.rollouts.hf import HFEngine, weights_cast_once
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
 from tests.rollouts.test_hf import completions, keys_for
@@ -25,14 +24,14 @@ def rollout(policy, *, room=12, engine=None, group_size=2, temperature=1.0):
 def buffers(monkeypatch):
     """Shape and dtype of every buffer of the rows' own tokens, as they are after each step."""
     seen = []
-    update = decoding._OwnTokens.update
+    update = caches._OwnTokens.update
 
     def noted(self, *given, **named):
         found = update(self, *given, **named)
         seen.append((tuple(self._keys.shape), self._keys.dtype, self._values.dtype))
         return found
 
-    monkeypatch.setattr(decoding._OwnTokens, "update", noted)
+    monkeypatch.setattr(caches._OwnTokens, "update", noted)
     return seen
 
 
@@ -47,7 +46,7 @@ def test_completions_that_end_early_never_take_the_memory_of_the_limit(monkeypat
 def test_buffers_that_grow_hold_what_was_written(monkeypatch):
     policy = build_policy("llama", stop_ids=())
     expected = completions(rollout(policy, room=20))
-    monkeypatch.setattr(decoding, "_FIRST_COLUMNS", 3)
+    monkeypatch.setattr(caches, "_FIRST_COLUMNS", 3)
     seen = buffers(monkeypatch)
     assert completions(rollout(policy, room=20)) == expected
     assert sorted({shape[2] for shape, *_ in seen}) == [3, 6, 12, 20]
@@ -87,7 +86,7 @@ def test_weights_cast_once_give_the_bits_of_weights_cast_at_every_call(architect
 
 def test_weights_come_back_from_a_rollout_that_fails(monkeypatch):
     policy = build_policy("llama")
-    monkeypatch.setattr(hf, "_decode", lambda *given: 1 / 0)
+    monkeypatch.setattr(hf, "decode", lambda *given: 1 / 0)
     with torch.autocast(**MIXED), pytest.raises(ZeroDivisionError):
         rollout(policy)
     assert {weight.dtype for weight in policy.model.parameters()} == {torch.float32}
@@ -95,7 +94,7 @@ def test_weights_come_back_from_a_rollout_that_fails(monkeypatch):
 
 def test_a_rollout_that_runs_out_of_memory_goes_on_in_smaller_batches(monkeypatch):
     """Rollouts and evaluation alike: every engine call is bounded, and completions do not depend on the batch."""
-    policy, decode, tried = build_policy("llama"), hf._decode, []
+    policy, decode, tried = build_policy("llama"), hf.decode, []
     expected = completions(rollout(policy))
 
     def small_device(policy, filled, sampling, keys):
@@ -104,7 +103,7 @@ def test_a_rollout_that_runs_out_of_memory_goes_on_in_smaller_batches(monkeypatc
             raise torch.OutOfMemoryError
         return decode(policy, filled, sampling, keys)
 
-    monkeypatch.setattr(hf, "_decode", small_device)
+    monkeypatch.setattr(hf, "decode", small_device)
     engine = HFEngine()
     with pytest.warns(UserWarning, match=r"out of memory.*max_batch_size=4"):
         found = completions(rollout(policy, engine=engine))
@@ -119,7 +118,7 @@ def test_a_single_group_that_does_not_fit_is_an_error(monkeypatch):
     def full(*given):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(hf, "_decode", full)
+    monkeypatch.setattr(hf, "decode", full)
     with pytest.warns(UserWarning, match="out of memory"), pytest.raises(torch.OutOfMemoryError):
         rollout(build_policy("llama"))
 
@@ -130,9 +129,9 @@ def test_looking_at_the_rows_less_often_changes_no_completion(architecture, monk
     expected = rollout(policy, room=40, group_size=6)
     assert expected.lengths.unique().numel() > 3
     steps = []
-    draw = hf.draw_tokens
-    monkeypatch.setattr(hf, "draw_tokens", lambda *given, **named: (steps.append(1), draw(*given, **named))[1])
-    monkeypatch.setattr(hf, "_LOOK_EVERY", {})
+    draw = sampling.draw_tokens
+    monkeypatch.setattr(sampling, "draw_tokens", lambda *given, **named: (steps.append(1), draw(*given, **named))[1])
+    monkeypatch.setattr(sampling, "_LOOK_EVERY", {})
     found = rollout(policy, room=40, group_size=6)
     assert completions(found) == completions(expected)
     assert found.finish_reasons == expected.finish_reasons

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainrl.functional.batching import pack_by_tokens
+from gainrl.training.batching import pack_by_tokens
 
 
 def test_the_longest_rows_share_a_micro_batch():

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gainrl.training.upkeep.failures import RewardFailures
+from gainrl.training.collection import RewardFailures
 from gainrl.training.upkeep.interruption import Stopped, StopRequest
 from gainrl.types import Judgement, Verdict
 from tests.training.resumable import run, same_run, table
