@@ -38,7 +38,8 @@ class MuonWithAdamW(Optimizer):
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.95),
     ) -> None:
-        muon, others = [], []
+        muon: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
         for one in params:
             group = dict(one) if isinstance(one, dict) else {"params": [one]}
             rest = {name: value for name, value in group.items() if name != "params"}
@@ -56,7 +57,7 @@ class MuonWithAdamW(Optimizer):
                 )
             )
         if others:
-            self._parts.append(torch.optim.AdamW(others, lr=lr, betas=tuple(betas), weight_decay=weight_decay))
+            self._parts.append(torch.optim.AdamW(others, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay))
         super().__init__([group for part in self._parts for group in part.param_groups], {"lr": lr})
         self._share_groups()
 
