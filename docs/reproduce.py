@@ -145,7 +145,7 @@ FIGURES = (
         "accuracy of one data set under several models",
         "what is hard depends on the model",
         "`gainrl-rank dataset=gsm8k reward=math template=paper model=qwen2.5_0.5b_instruct "
-        "+signal@others.pass_rate=pass_rate data_dir=DIR`, and again with another `model=`",
+        "signal@others.pass_rate=pass_rate data_dir=DIR`, and again with another `model=`",
     ),
     (
         "training curves of the arms",

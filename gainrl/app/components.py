@@ -162,7 +162,7 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
             raise ConfigError(f"eval.sets.{name} holds out no problems; type '~eval.sets.{name}' to leave it out")
         own = instantiate(node.rewards[name], _convert_="all") if name in node.rewards else common
         if own is None:
-            raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or +eval.reward=...")
+            raise ConfigError(f"nothing judges eval.sets.{name}; type reward=math, or reward@eval.reward=math")
         require_judgeable(own, problems)
         sets.append(EvaluationSet(str(name), problems, own, splits.compare_by))
     return sets

@@ -24,6 +24,7 @@ _LIGHT = (
     "gainrl.rewards.custom.",
 )
 _GROUPS = ("curriculum", "admission", "allocation", "template", "reward")
+NO_RUN = "run={} holds no config.yaml; give a directory that gainrl-train wrote"
 NO_CHECKPOINT = "resume={} is neither a checkpoint nor a run directory with one"
 
 
@@ -65,6 +66,9 @@ def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:
 def _check_files(config: DictConfig) -> None:
     if config.get("resume") is not None and not Path(config.resume).exists():
         raise ConfigError(NO_CHECKPOINT.format(config.resume))
+    run = config.get("run")
+    if isinstance(run, str) and not (Path(run).expanduser() / "config.yaml").is_file():
+        raise ConfigError(NO_RUN.format(run))
     node = config.get("dataset")
     if isinstance(node, DictConfig) and node.get("_target_") == "gainrl.datasets.jsonl.jsonl":
         for name in ("train", "held_out"):

@@ -10,32 +10,30 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import numpy as np
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.build import load_policy
 from gainrl.app.commandline.command import Command, run_command
-from gainrl.app.components import close_parts
 from gainrl.app.errors import ConfigError, RunRefused
-from gainrl.app.evaluation_parts import EvaluationParts, build_evaluation_parts
-from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
 from gainrl.app.identity import RunRecord, open_run, plain_config
 from gainrl.app.paths import config_dir
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.reward_checks import judge_name, stamps
-from gainrl.app.trained import checkpoint_file, load_checkpoint, with_run_settings
 from gainrl.app.validate import validate
-from gainrl.signals.cache import weights_hash
-from gainrl.training.evaluation import Completion, EvaluationSet, chosen_rows, completed, evaluate
-from gainrl.types import Policy
+
+if TYPE_CHECKING:  # what needs torch is imported when it is used, so that a refusal does not wait for it
+    import torch
+
+    from gainrl.app.evaluation_parts import EvaluationParts
+    from gainrl.training.evaluation import Completion, EvaluationSet
+    from gainrl.types import Policy
 
 COMMAND = Command("gainrl-evaluate", "evaluate", "Cannot evaluate")
 
@@ -58,6 +56,11 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
     A finished evaluation with the same settings returns its stored result. Raises ConfigError before any weight is
     loaded if something cannot work.
     """
+    from gainrl.app.components import close_parts
+    from gainrl.app.evaluation_parts import build_evaluation_parts
+    from gainrl.app.evaluation_record import print_result
+    from gainrl.app.trained import with_run_settings
+
     if config.run is not None:
         config = with_run_settings(config, overrides)
     if config.get("model") is None:
@@ -91,6 +94,13 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
 
 
 def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, console: Console) -> dict[str, Any]:
+    import torch
+
+    from gainrl.app.build import load_policy
+    from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
+    from gainrl.app.trained import checkpoint_file, load_checkpoint
+    from gainrl.training.evaluation import chosen_rows, completed, evaluate
+
     begun = time.perf_counter()
     quieten()
     torch.set_num_threads(1)
@@ -164,6 +174,8 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
 
 
 def _device(accelerator: str) -> torch.device:
+    import torch
+
     if accelerator not in ("auto", "cpu", "cuda", "gpu", "mps"):
         raise ConfigError(f"trainer.accelerator={accelerator!r} is unknown; use auto, cpu, cuda or mps")
     if accelerator == "auto":
@@ -173,6 +185,8 @@ def _device(accelerator: str) -> torch.device:
 
 def _require_same_weights(record: RunRecord, policy: Policy) -> None:
     """Completions of two models must not be counted together."""
+    from gainrl.signals.cache import weights_hash
+
     weights = weights_hash(policy.model)
     stored = record.content.get("weights")
     if stored is not None and stored != weights:

@@ -25,6 +25,11 @@ def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
     """Raises ConfigError where the processes that are there, or would be started, cannot train one model together."""
     if trainer.strategy not in _STRATEGIES:
         raise ConfigError(f"trainer.strategy={trainer.strategy!r} is unknown; use {', '.join(_STRATEGIES)}")
+    if not isinstance(trainer.devices, int | list | ListConfig) and trainer.devices != "auto":
+        raise ConfigError(
+            f"trainer.devices={trainer.devices} must be a number, a list such as [0,1], or auto; the kind of "
+            "device is trainer.accelerator, such as trainer.accelerator=gpu"
+        )
     launcher = launched_by()
     if trainer.strategy == "single":
         if not _one_device(trainer.devices) or trainer.num_nodes != 1:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,21 +21,20 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
-from gainrl.app.build import load_policy
 from gainrl.app.commandline.command import Command, run_command
 from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.paths import config_dir
-from gainrl.app.ranking import compare, order_files, published_orders, signal_table
-from gainrl.app.ranking_report import write_report
 from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
-from gainrl.datasets.splits import DataSplits
-from gainrl.datasets.templates import BoundTemplate
 from gainrl.files import cache_dir
-from gainrl.signals.extraction import Extraction, extract
-from gainrl.signals.protocol import Signal
-from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
+
+if TYPE_CHECKING:  # what needs torch is imported when it is used, so that a refusal does not wait for it
+    from gainrl.datasets.splits import DataSplits
+    from gainrl.datasets.templates import BoundTemplate
+    from gainrl.signals.extraction import Extraction
+    from gainrl.signals.protocol import Signal
+    from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
 
 COMMAND = Command("gainrl-rank", "rank", "Cannot rank")
 
@@ -58,6 +57,10 @@ def rank(config: DictConfig, console: Console) -> Path:
         raise ConfigError(f"table={config.table!r} is not a kind of table; type table=parquet or table=csv")
     if config.split not in ("train", "held_out"):
         raise ConfigError(f"split={config.split!r} is not a split; type split=train or split=held_out")
+    from gainrl.app.ranking import compare, order_files, published_orders, signal_table
+    from gainrl.app.ranking_report import write_report
+    from gainrl.signals.extraction import extract
+
     try:
         parts = _build(config)
     except InstantiationException as fault:
@@ -121,6 +124,8 @@ class _Parts:
 
     def load(self, console: Console) -> Policy | None:
         """The model with its weights, if a signal reads one."""
+        from gainrl.app.build import load_policy
+
         if all(signal.cost == "none" for signal in self.signals.values()):
             return None
         return load_policy(self.source, self.template, self.splits.warm_start, console)

@@ -24,6 +24,8 @@ def check_tracking(config: DictConfig) -> None:
     settings = config.logger.wandb
     if settings is None:
         return
+    if not isinstance(settings, DictConfig):
+        raise ConfigError(f"logger.wandb={settings} is not a group of settings; type logger=none to log without W&B")
     if settings.mode not in _MODES:
         raise ConfigError(f"logger.wandb.mode={settings.mode!r} is unknown; use one of {', '.join(_MODES)}")
     if isinstance(settings.tags, str):

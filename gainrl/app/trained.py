@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from gainrl.app.early import NO_RUN
 from gainrl.app.errors import ConfigError
 from gainrl.app.identity import RunRecord
 from gainrl.training.upkeep.checkpoints import UnreadableCheckpoint, read_checkpoint
@@ -28,7 +29,7 @@ def with_run_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfi
     folder = Path(config.run).expanduser()
     stored_path = folder / "config.yaml"
     if not stored_path.is_file():
-        raise ConfigError(f"run={config.run} holds no config.yaml; give a directory that gainrl-train wrote")
+        raise ConfigError(NO_RUN.format(config.run))
     stored = OmegaConf.load(stored_path)
     assert isinstance(stored, DictConfig)
     typed = OverridesParser.create().parse_overrides(list(overrides))
@@ -75,8 +76,8 @@ def checkpoint_file(config: DictConfig) -> Path:
     if not found:
         there = sorted(path.name for path in (Path(config.run).expanduser() / "checkpoints").glob("*.ckpt"))
         raise ConfigError(
-            f"checkpoint={config.checkpoint} is no file, in run={config.run} neither; it has "
-            f"{', '.join(there) or 'no checkpoints'}"
+            f"checkpoint={config.checkpoint} is neither a file nor a checkpoint of run={config.run}, which has "
+            f"{', '.join(there) or 'none'}"
         )
     return found[0]
 

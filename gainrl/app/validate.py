@@ -23,7 +23,7 @@ _LEAST = {
     "schedule.steps_per_epoch": 1,
     "schedule.refresh_every_epochs": 1,
     "algorithm.inner_epochs": 1,
-    "algorithm.group_size": 0,  # what is too small for a group, `check_batches` explains
+    "algorithm.group_size": 0,  # `Algorithm` explains what is too small for a group
     "algorithm.minibatch_prompts": 1,
     "algorithm.micro_batch_size": 1,
     "algorithm.micro_batch_tokens": 1,
@@ -34,6 +34,14 @@ _LEAST = {
     "evaluation.seed": 0,
     "records.rollouts_every": 1,
     "data_limit": 1,
+    # of the other commands
+    "limit": 1,
+    "resamples": 1,
+    "evaluation.batch_problems": 1,
+    "evaluation.resamples": 1,
+    "prompt": 0,
+    "problems": 1,
+    "depths": 1,
 }
 _MAY_BE_NULL = (
     "schedule.refresh_every_epochs",
@@ -42,6 +50,8 @@ _MAY_BE_NULL = (
     "evaluation.limit",
     "records.rollouts_every",
     "data_limit",
+    "limit",
+    "prompt",
 )
 _PRECISIONS = ("auto", "32-true", "bf16-mixed")
 _SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
@@ -50,6 +60,7 @@ _IMPRECISE = {
     "16-true": "overflows and rounds updates away",
     "bf16-true": "rounds weights to 8 bits after every update, more than an update at usual learning rates moves them",
 }
+_EXAMPLES = {"reward.path": "my_rewards.py:score", "dataset.train": "mine.jsonl"}
 _ABSENT = object()
 
 
@@ -59,7 +70,7 @@ def validate(config: DictConfig, primary: str = "config") -> None:
     ``primary``: the file of ``conf`` that the configuration was composed from.
     """
     problems = [
-        f"{path} has no value; type {path}=..."
+        f"{path} has no value; type {path}={_EXAMPLES.get(path, '...')}"
         for path in sorted(OmegaConf.missing_keys(config))
         if "hydra" not in path
     ]
@@ -84,7 +95,7 @@ def _unread(plain: Mapping[str, Any], primary: str) -> list[str]:
             target = plain_target(plain, path)
             what = f"an option of {target}" if target else "a setting, and nothing reads it"
             problems.append(
-                f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes none")
+                f"{path}.{key}".lstrip(".") + f" is not {what}" + (f"; {hint}" if names else ", which takes no options")
             )
     except NoSuchTarget as missing:
         problems.append(str(missing))
@@ -122,7 +133,8 @@ def _not_whole(config: DictConfig) -> list[str]:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             unless = ", or null" if path in _MAY_BE_NULL else ""
-            problems.append(f"{path}={value} must be a whole number, {least} or more{unless}; type {path}={least}")
+            near = max(least, round(value)) if isinstance(value, float) and value < 1e15 else least
+            problems.append(f"{path}={value} must be a whole number, {least} or more{unless}; type {path}={near}")
     return problems
 
 

@@ -25,6 +25,7 @@ _PLAIN: dict[str, Any] = {
     "checkpoint.monitor": str | None,
     "checkpoint.mode": str,
     "data_dir": str | None,
+    "resume": str | None,
     "faults.nonfinite_limit": int,
     "faults.reward_failure_rate": float,
     "trainer.num_nodes": int,
@@ -56,7 +57,8 @@ def check_value_types(config: DictConfig, *, imports: bool = True) -> None:
     for path, wanted in _PLAIN.items():
         value = OmegaConf.select(config, path, default=_ABSENT)
         if value is not _ABSENT and not fits(value, wanted):
-            problems.append(_problem(path, value, wanted))
+            problem = _problem(path, value, wanted)
+            problems += [] if _refers(config, problem) else [problem]
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -129,7 +131,9 @@ def described(wanted: Any) -> str:
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         names = dict.fromkeys(described(one) for one in get_args(wanted))
-        return " or ".join(name for name in names if name != "Tensor")
+        return " or ".join(
+            name for name in names if name != "Tensor" and not (name == _WORDS[int] and float in get_args(wanted))
+        )
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(wanted)))}"
     if _is(wanted, origin, _LISTS):

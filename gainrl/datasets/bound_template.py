@@ -147,7 +147,7 @@ class BoundTemplate:
         if shown and not declared:
             advice = (
                 "type template.opens_thinking=true template.thinking=required, or turn thinking off in the chat "
-                "template (+template.chat_arguments.enable_thinking=false where it knows this argument)"
+                "template (template.chat_arguments.enable_thinking=false where it knows this argument)"
             )
             raise ValueError(f"every prompt ends in an opened thinking part ({self.closing_text[-40:]!r}): {advice}")
         if declared and not shown:

@@ -45,7 +45,7 @@ def short_tasks(
     """
     check_sizes(train_per_level=train_per_level, held_out_per_level=held_out_per_level, longest_answer=longest_answer)
     if not families:
-        raise ValueError("dataset.families is empty; name one: '+dataset.families.gcd=[{max_value: 60}]'")
+        raise ValueError("dataset.families is empty; name one: 'dataset.families.gcd=[{max_value: 60}]'")
     plan = {name: [dict(settings or {}) for settings in levels] for name, levels in families.items()}
     for name, levels in plan.items():
         require_task(name)

@@ -289,7 +289,10 @@ def judge(
     repeated = [one for one, size in zip(problems, rollout.group_sizes, strict=True) for _ in range(size)]
     scorer: Any = reward
     lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
-    return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)
+    verdicts = scorer.score(texts, repeated, **lengths)
+    if not isinstance(reward, _Watched):  # which has checked them
+        verdicts = checked(verdicts, len(texts), type(reward).__name__)
+    return texts, verdicts
 
 
 WINDOW = 200

@@ -173,7 +173,7 @@ def test_help_and_the_composed_configuration_are_readable(command):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("algorithm.group_size=1",), "algorithm.group_size=1: advantages compare"),
         (("algorithm.minibatch_prompts=3",), "algorithm.minibatch_prompts=3 does not divide"),
@@ -199,12 +199,14 @@ def test_help_and_the_composed_configuration_are_readable(command):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_input_gets_one_clear_message_before_any_weight_is_loaded(arguments, said, command, monkeypatch, tmp_path):
+def test_bad_input_gets_one_clear_message_before_any_weight_is_loaded(
+    arguments, message, command, monkeypatch, tmp_path
+):
     monkeypatch.setattr("gainrl.app.run.load_policy", lambda *given: pytest.fail("weights were loaded"))
     small = SMALL if not any(argument.startswith("model=hub") for argument in arguments) else ()
     code, out, err = command(*small, *arguments, "hydra.run.dir=bad")
     assert code != 0
-    assert said in " ".join(err.split())
+    assert message in " ".join(err.split())
     assert "Traceback" not in out + err
     assert snapshot(tmp_path) == {}
 

@@ -29,7 +29,7 @@ def test_the_advice_comes_first_and_the_cause_behind_it():
     )
 
 
-def test_nothing_is_said_twice():
+def test_no_sentence_is_printed_twice():
     inner = ValueError("No module named 'x'")
     outer = ValueError("path='x:y': No module named 'x'. Install it")
     outer.__cause__ = inner
@@ -40,10 +40,10 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_export(capsys):
     fault = PermissionError(errno.EACCES, "Permission denied", "/root/.cache")
     assert forbidden(ValueError("x")) is None
     explain(fault, "Cannot run")
-    told = " ".join(capsys.readouterr().err.split())
-    assert told.startswith("Failed: /root/.cache cannot be written (Permission denied)")
-    assert "GAINRL_CACHE" in told
-    assert "Traceback" not in told
+    text = " ".join(capsys.readouterr().err.split())
+    assert text.startswith("Failed: /root/.cache cannot be written (Permission denied)")
+    assert "GAINRL_CACHE" in text
+    assert "Traceback" not in text
 
 
 def test_an_error_of_ours_is_shown_with_its_traceback(capsys):
@@ -77,7 +77,7 @@ def test_a_message_reaches_every_terminal(surroundings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said", "learned"),
+    ("rows", "message", "learned"),
     [
         (["0,,,0.25", "1,0.5,0.1,", "2,0.75,0,0.5"],
          "1 of 2 steps had an update with a gradient; reward 0.500 -> 0.750, held-out accuracy 0.250 -> 0.500", True),
@@ -87,9 +87,9 @@ def test_a_message_reaches_every_terminal(surroundings, tmp_path):
         (["0,,,"], "no step was made", False),
     ],
 )  # fmt: skip
-def test_a_run_says_whether_anything_was_learned(rows, said, learned, tmp_path):
+def test_a_run_says_whether_anything_was_learned(rows, message, learned, tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("step,reward,grad_norm,eval/accuracy\n" + "\n".join(rows) + "\n")
-    told, whether = learning_line(path)
-    assert said in told
+    line, whether = learning_line(path)
+    assert message in line
     assert whether is learned

@@ -80,12 +80,12 @@ def test_a_model_that_cannot_share_prompts_is_named_once(architecture, shares, t
     module = module_of(policy=policy, sampling=SamplingParams(group_size=4, max_new_tokens=6))
     record = RunRecord(tmp_path)
     print_expectations(record, module, data_of(4, 9), screen)
-    said = text_of(screen)
-    assert said.count("cannot share") == (0 if shares else 1)
-    assert shares or type(policy.model).__name__ in said
+    message = text_of(screen)
+    assert message.count("cannot share") == (0 if shares else 1)
+    assert shares or type(policy.model).__name__ in message
     weights = 4 * sum(weight.numel() for weight in policy.model.parameters())
     held_already = record.content["memory"]["expected_bytes"]
     assert held_already > 3 * weights  # gradients and both states of the optimizer
     print_expectations(record, module, data_of(4, 9), screen, plan=Plan(cuda=False))
     assert record.content["memory"]["expected_bytes"] == held_already
-    assert "expected at the peak" in said
+    assert "expected at the peak" in message

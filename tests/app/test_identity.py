@@ -79,7 +79,7 @@ def test_differences_name_each_leaf_once():
     ]
 
 
-def test_the_commit_is_that_of_the_package_and_not_of_a_surrounding_repository(tmp_path, monkeypatch):
+def test_the_commit_comes_from_the_package_and_not_from_a_surrounding_repository(tmp_path, monkeypatch):
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("+changes")) == 40
     stray = tmp_path / "identity.py"

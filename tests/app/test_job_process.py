@@ -22,7 +22,7 @@ def test_the_code_of_the_work_is_returned_and_nothing_else_comes_back():
     assert seen == []
 
 
-def test_a_process_that_is_killed_is_told_by_its_signal():
+def test_a_process_that_is_killed_is_reported_with_its_signal():
     code, _ = run_apart(lambda: os.kill(os.getpid(), signal.SIGKILL) or 0)
     assert code == -signal.SIGKILL
     assert ended_by(code) == "its process was ended by SIGKILL (out of memory?)"

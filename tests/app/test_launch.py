@@ -42,6 +42,11 @@ def test_a_sweep_whose_processes_a_launcher_makes_is_fine(environment, launcher)
     assert layout(trainer(devices=3)) == {"devices": 3, "num_nodes": 1}
 
 
+def test_a_kind_of_device_in_place_of_their_number_is_refused_with_the_setting_for_it(environment):
+    with pytest.raises(ConfigError, match=r"trainer.devices=gpu must be a number.*trainer.accelerator=gpu"):
+        check_processes(trainer(strategy="single", devices="gpu"), multirun=False)
+
+
 def test_several_devices_need_a_trainer_for_them(environment):
     with pytest.raises(ConfigError, match=r"devices=2.*type trainer=ddp trainer.devices=2"):
         check_processes(trainer(strategy="single", devices=2), multirun=False)

@@ -34,9 +34,9 @@ def other(tmp_path):
 
 
 def test_a_running_owner_is_named_in_the_refusal(other, tmp_path):
-    said = f"in use by process {other.pid} on {socket.gethostname()}.*hydra.run.dir="
+    message = f"in use by process {other.pid} on {socket.gethostname()}.*hydra.run.dir="
     for _ in range(2):  # the first refusal leaves the owner its name
-        with pytest.raises(RunRefused, match=said), run_lock(tmp_path):
+        with pytest.raises(RunRefused, match=message), run_lock(tmp_path):
             pass
 
 

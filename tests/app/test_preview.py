@@ -104,7 +104,7 @@ def test_a_plan_names_the_directories_that_hydra_makes(tmp_path, monkeypatch):
     assert [folder for _, folder in plan.jobs] == [job.folder for job in list_jobs(arguments)]
 
 
-def test_directories_with_another_run_are_told_from_finished_ones(tmp_path, monkeypatch):
+def test_directories_with_another_run_do_not_count_as_finished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs/sweeps/default/baseline-gain_rl/s0"
     folder.mkdir(parents=True)

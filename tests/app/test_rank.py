@@ -46,7 +46,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_scored(run):
         run("split=test")
 
 
-def test_what_the_data_lacks_is_said_before_the_model_is_loaded(run, monkeypatch, tmp_path):
+def test_missing_fields_of_the_data_are_named_before_the_model_is_loaded(run, monkeypatch, tmp_path):
     def load(self):
         raise AssertionError("the model was loaded")
 

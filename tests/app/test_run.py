@@ -105,19 +105,19 @@ def test_a_finished_run_returns_its_objective_without_training(reference, monkey
     folder, objective, _ = reference
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr("gainrl.app.run.train", lambda *given: pytest.fail("trained again"))
-    again, said = run(folder)
+    again, message = run(folder)
     assert again == objective
-    assert "nothing to do" in said
+    assert "nothing to do" in message
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_the_screen_shows_sizes_formula_accuracy_by_level_and_where_everything_is(reference):
-    folder, objective, said = reference
-    assert "3 steps x 4 prompts x 8 completions = 96 rollouts" in said
-    assert "loss = 1/S" in said
-    assert f"{objective:.3f}" in said
-    assert str(folder) in said
-    assert "prompts, 96 rollouts" in said
+    folder, objective, message = reference
+    assert "3 steps x 4 prompts x 8 completions = 96 rollouts" in message
+    assert "loss = 1/S" in message
+    assert f"{objective:.3f}" in message
+    assert str(folder) in message
+    assert "prompts, 96 rollouts" in message
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_a_run_from_a_given_checkpoint_that_is_stopped_and_repeated_keeps_what_i
     stop_after(1, tmp_path / "first", monkeypatch, "checkpoint.every_steps=1")
     new, given = tmp_path / "new", f"resume={tmp_path / 'first'}"
     stop_after(2, new, monkeypatch, given, "checkpoint.every_steps=1")
-    _, said = run(new, given)
-    assert "going on after step 2" in said
+    _, message = run(new, given)
+    assert "going on after step 2" in message
     assert json.loads((new / "record.json").read_text())["resumed_after"] == [1, 2]
     assert same(reference[0], new)
     monkeypatch.setattr("gainrl.app.run.train", lambda *given: pytest.fail("trained again"))
@@ -201,17 +201,17 @@ def test_other_arms_run_to_their_end(baseline, tmp_path):
 def test_a_finished_run_is_prolonged_and_is_then_the_longer_run(tmp_path):
     short, long, whole = (tmp_path / arm / "s0" for arm in ("steps-2", "steps-4", "elsewhere/steps-4"))
     run(short, "schedule.steps=2", "evaluation.every=2")
-    _, told = run(whole, "schedule.steps=4", "evaluation.every=2")
-    assert "is this run up to step" not in told
-    _, told = run(long, "schedule.steps=4", "evaluation.every=2", f"resume={short}")
-    assert "going on after step 2" in told
+    _, output = run(whole, "schedule.steps=4", "evaluation.every=2")
+    assert "is the same run up to step" not in output
+    _, output = run(long, "schedule.steps=4", "evaluation.every=2", f"resume={short}")
+    assert "going on after step 2" in output
     assert same(long, whole)
 
 
-def test_a_longer_run_is_told_of_the_shorter_one_beside_it(tmp_path):
+def test_a_longer_run_mentions_the_shorter_one_beside_it(tmp_path):
     short, long = tmp_path / "steps-2" / "s0", tmp_path / "steps-3" / "s0"
     run(short, "schedule.steps=2")
-    _, told = run(long, "schedule.steps=3")
-    assert f"resume={short} goes on from there" in " ".join(told.split())
+    _, output = run(long, "schedule.steps=3")
+    assert f"{short} is the same run up to step 2" in " ".join(output.split())
     with pytest.raises(ConfigError, match=f"To prolong it, type resume={short} beside schedule.steps=3"):
         run(short, "schedule.steps=3")

@@ -26,11 +26,11 @@ print("without torch")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(("told", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_says_otherwise(command, told, expected):
+@pytest.mark.parametrize(("exported", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(command, exported, expected):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    if told is not None:
-        environment["OMP_WAIT_POLICY"] = told
+    if exported is not None:
+        environment["OMP_WAIT_POLICY"] = exported
     probe = PROBE.format(module=COMMANDS[command].split(":")[0])
     done = subprocess.run(
         [sys.executable, "-c", probe], env=environment, cwd=ROOT, capture_output=True, text=True, check=True

@@ -49,7 +49,7 @@ def test_parameters_are_those_of_the_imported_target(target):
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("gainrl.nothing.Nothing", "there is no module 'gainrl.nothing'"),
         ("gainrl.curricula.gain.Gain", "gainrl.curricula.gain has no 'Gain'"),
@@ -57,8 +57,8 @@ def test_parameters_are_those_of_the_imported_target(target):
         ("GainCurriculum", "not the path of anything"),
     ],
 )
-def test_what_is_not_there_is_named(target, said):
-    with pytest.raises(NoSuchTarget, match=said):
+def test_what_is_not_there_is_named(target, message):
+    with pytest.raises(NoSuchTarget, match=message):
         parameters(target)
 
 

@@ -104,7 +104,7 @@ def test_a_reward_without_isolation_is_on_record(model, data, tmp_path, a_model_
     assert not any(stamp["contained"] for stamp in result["judges"].values())
 
 
-# ------------------------------------------------------------------- what cannot be judged is said first
+# ------------------------------------------------------------------- what cannot be judged is message first
 
 
 def refused(model, data, folder, *overrides):
@@ -124,29 +124,29 @@ def refused(model, data, folder, *overrides):
 
 
 @needs_data
-def test_a_machine_without_a_sandbox_is_told_what_to_install_before_weights_load(model, data, tmp_path, monkeypatch):
+def test_without_a_sandbox_the_message_says_what_to_install_before_weights_load(model, data, tmp_path, monkeypatch):
     def none_here(**settings):
         raise SandboxUnavailable(f"{settings['isolation']} is not here")
 
     monkeypatch.setattr("gainrl.app.run.load_policy", lambda *given: pytest.fail("weights were loaded"))
-    monkeypatch.setattr("gainrl.app.evaluate.load_policy", lambda *given: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("gainrl.app.build.load_policy", lambda *given: pytest.fail("weights were loaded"))
     monkeypatch.setattr("gainrl.rewards.code.reward.SandboxRunner", none_here)
-    said = refused(model, data, tmp_path / "run", "dataset=mbpp")
-    assert "bubblewrap is not here" in said
-    assert "landlock is not here" in said
-    assert "apt-get install bubblewrap" in said
+    message = refused(model, data, tmp_path / "run", "dataset=mbpp")
+    assert "bubblewrap is not here" in message
+    assert "landlock is not here" in message
+    assert "apt-get install bubblewrap" in message
     with pytest.raises(ConfigError, match="apt-get install bubblewrap"):
         evaluated(tmp_path / "out", model, data, "eval=code_suite", "template=code")
 
 
 @needs_data
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (("dataset=mbpp", "reward=math"), "MathReward can judge nothing of mbpp_train. Problem 'mbpp-601' has no"),
         (("dataset=mbpp", "reward=procedural"), "ProceduralReward can judge nothing of mbpp_train"),
         (("dataset=mbpp", "reward=weighted", "reward.components.length.max_length=9000"), "WeightedReward can judge"),
     ],
 )
-def test_a_reward_that_cannot_judge_the_data_is_refused(overrides, said, model, data, tmp_path):
-    assert said in refused(model, data, tmp_path / "run", *overrides)
+def test_a_reward_that_cannot_judge_the_data_is_refused(overrides, message, model, data, tmp_path):
+    assert message in refused(model, data, tmp_path / "run", *overrides)

@@ -21,7 +21,7 @@ def test_a_key_that_its_target_does_not_take_is_named_with_the_nearest_one():
         "curriculum.widht is not an option of GainCurriculum; did you mean curriculum.width?"
     )
     assert "did you mean algorithm.objective.epsilon?" in message("+algorithm.objective.epsilo=0.2")
-    assert "is not an option of UniformCurriculum, which takes none" in message(
+    assert "is not an option of UniformCurriculum, which takes no options" in message(
         "baseline=vanilla_grpo", "+curriculum.zzz=1"
     )
 
@@ -47,7 +47,7 @@ def test_a_target_that_cannot_be_imported_is_named():
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "reason"),
     [
         ("schedule.steps=0", "schedule.steps=0 must be a whole number, 1 or more; type schedule.steps=1"),
         ("schedule.steps=many", "schedule.steps=many must be a whole number, 1 or more"),
@@ -57,8 +57,8 @@ def test_a_target_that_cannot_be_imported_is_named():
         ("evaluation.every=true", "evaluation.every=True must be a whole number"),
     ],
 )
-def test_counts_must_be_whole_numbers_in_range(override, said):
-    assert said in message(override)
+def test_counts_must_be_whole_numbers_in_range(override, reason):
+    assert reason in message(override)
 
 
 def test_null_is_a_value_where_it_means_no_limit():
@@ -75,10 +75,10 @@ def test_nested_lists_of_targets_are_checked():
 
 @pytest.mark.parametrize("precision", ["16-mixed", "16-true", "bf16-true", "transformer-engine", "32"])
 def test_precisions_that_do_not_work_are_refused_with_those_that_do(precision):
-    said = message(f"trainer.precision={precision}")
-    assert said.startswith(f"trainer.precision={precision} ")
-    assert "type trainer.precision=bf16-mixed" in said
-    assert "trainer.precision=32-true" in said
+    reason = message(f"trainer.precision={precision}")
+    assert reason.startswith(f"trainer.precision={precision} ")
+    assert "type trainer.precision=bf16-mixed" in reason
+    assert "trainer.precision=32-true" in reason
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -82,6 +82,9 @@ def write_named_files(words: list[str]) -> None:
         if key in ("dataset.train", "dataset.held_out"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+        elif key == "run":
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "config.yaml").touch()
         elif key in ("resume", "model.source") and not path.is_absolute() and value.count("/") != 1:
             path.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "tokenizer.json", "model.safetensors"):

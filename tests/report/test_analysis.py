@@ -39,7 +39,7 @@ def test_few_evaluations_leave_the_start_out_of_the_final_score(tmp_path, sweep_
     assert sweep.final_score(run) == run.evaluations("step", "eval/accuracy")[1][-1]
 
 
-def test_a_better_and_a_worse_arm_are_told_apart(tmp_path, sweep_of):
+def test_a_better_and_a_worse_arm_are_distinguished(tmp_path, sweep_of):
     write_arms(tmp_path, {"vanilla_grpo": 0.3, "oracle": 0.4, "hard_to_easy": 0.2})
     sweep = sweep_of()
     rows = {row.label: row for row in compare(sweep, axes_of(sweep)) if row.score == "final score"}
@@ -190,7 +190,7 @@ def test_level_shares_sum_to_one(tmp_path, sweep_of):
     assert shares["1"][0] > shares["1"][-1]
 
 
-def told(rows, sweep):
+def conclusion(rows, sweep):
     return sentence(rows["final score"], sweep, list(rows.values()))
 
 
@@ -202,7 +202,7 @@ def test_an_arm_that_screens_is_judged_over_steps_and_over_rollouts(tmp_path, sw
     assert rows["area over optimizer steps"].interval.low > 0
     # The same curve takes three times the rollouts.
     assert rows["area over rollouts"].interval.high < 0
-    assert re.search(r"better than vanilla_grpo.*; but below zero in area over rollouts, ", told(rows, sweep))
+    assert re.search(r"better than vanilla_grpo.*; but below zero in area over rollouts, ", conclusion(rows, sweep))
     ratios = {
         row.axis: row.ratio.estimate for row in budgets_to_targets(sweep, axes_of(sweep)) if row.label == "oracle"
     }

@@ -26,9 +26,9 @@ def test_seeds_and_machine_settings_make_no_arms():
 
 
 def test_what_a_run_says_does_not_decide_its_numbers_makes_no_arm():
-    said = {"identity_excludes": ["retry_failed", "checkpoint", "mine.own"]}
-    repeated = run("baseline=gain_rl", "retry_failed=true", "checkpoint.keep=3", "mine.own=1", config=said)
-    arms = group_arms([run("baseline=gain_rl", config=said), repeated, run("baseline=sec", config=said)])
+    message = {"identity_excludes": ["retry_failed", "checkpoint", "mine.own"]}
+    repeated = run("baseline=gain_rl", "retry_failed=true", "checkpoint.keep=3", "mine.own=1", config=message)
+    arms = group_arms([run("baseline=gain_rl", config=message), repeated, run("baseline=sec", config=message)])
     assert [(arm.label, len(arm.runs)) for arm in arms] == [("gain_rl", 2), ("sec", 1)]
 
 
@@ -79,7 +79,7 @@ def test_otherwise_the_arm_with_most_runs_is_the_reference_and_says_that_it_is_a
     assert choose_reference(group_arms([run("signal=a"), run("signal=b")]), None).guessed.endswith("the first by name")
 
 
-def test_of_several_uniform_arms_none_is_plainly_the_reference():
+def test_several_uniform_arms_leave_the_reference_open():
     uniform = {
         "curriculum": {"_target_": "gainrl.curricula.uniform.UniformCurriculum"},
         "admission": {"_target_": "gainrl.admission.all.AdmitAll"},

@@ -84,7 +84,7 @@ def test_a_margin_can_be_a_share_of_the_gates_gain(tmp_path, sweep_of):
 
 def test_an_unknown_gate_is_refused(tmp_path, sweep_of):
     write(tmp_path, {"vanilla_grpo": 0.3, "gain_rl": 0.3}, bases=1, seeds=2)
-    with pytest.raises(ValueError, match="none of the arms"):
+    with pytest.raises(ValueError, match="not among the compared arms"):
         sweep_of(gate="orakle")
 
 

@@ -79,7 +79,7 @@ def test_runs_of_one_arm_with_other_settings_are_named(tmp_path, sweep_of):
     assert "The runs of gain_rl differ in more than the seed: curriculum.width." in warnings(sweep_of())
 
 
-def test_a_seed_that_follows_that_of_the_run_is_no_other_setting(tmp_path, sweep_of):
+def test_a_seed_that_follows_the_seed_of_the_run_is_no_other_setting(tmp_path, sweep_of):
     complete(tmp_path)
     for path in tmp_path.glob("baseline-gain_rl/s*/config.yaml"):
         config = yaml.safe_load(path.read_text())

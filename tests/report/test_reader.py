@@ -28,7 +28,7 @@ def test_runs_are_found_at_any_depth_and_once(tmp_path):
     assert [run.seed for run in runs] == [0, 1]
 
 
-def test_what_the_command_line_said_is_read_from_the_configuration(tmp_path):
+def test_the_command_line_is_read_from_the_configuration(tmp_path):
     assert read_run(write_run(tmp_path, "gain_rl", 3)).overrides == ("baseline=gain_rl", "seed=3")
 
 

@@ -39,7 +39,7 @@ def test_rows_give_back_scores_budgets_bases_and_verdicts(runs, tmp_path):
         assert again.record["git_commit"] == run.record["git_commit"][:12]
 
 
-def test_a_report_of_rows_concludes_what_that_of_the_runs_does(runs, tmp_path):
+def test_a_report_of_rows_concludes_the_same_as_the_report_of_the_runs(runs, tmp_path):
     write_rows(runs, tmp_path / "rows.csv")
     found = []
     for given in (runs, read_rows(tmp_path / "rows.csv")):

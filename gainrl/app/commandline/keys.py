@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.commandline.composing import Composer, has, parts, paths
+from gainrl.app.commandline.hints import ALSO_CALLED, meant_option
 from gainrl.app.commandline.settings import Setting
 from gainrl.app.errors import ConfigError
 from gainrl.app.nearest import did_you_mean, nearest
@@ -78,11 +79,10 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
     known = composer.options(group)
     problems = []
     for name in (name for choice in setting.choices for name in _option_names(choice)):
-        if name in known or name == "null" or "${" in name:
+        if name in known or "${" in name:
             continue
-        problems.append(
-            f"{setting.typed}: {group} has no option {name!r}; {did_you_mean(name, known, form=group + '={}')}"
-        )
+        hint = meant_option(group, name) or did_you_mean(name, known, form=group + "={}")
+        problems.append(f"{setting.typed}: {group} has no option {name!r}; {hint}")
     return problems
 
 
@@ -177,6 +177,9 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
     beside = _siblings(setting.key, config, known)
     leaves = [path for path in paths(config) if path.startswith("hydra.") == setting.key.startswith("hydra.")]
     leaves = [path for path in leaves if not setting.key.startswith(f"{path}.")]
+    name = ALSO_CALLED.get(setting.key)
+    if name is not None and has(config, name):
+        return f"{problem}; did you mean {form.format(name)}?"
     if nearest(setting.key, beside):
         return f"{problem}; {did_you_mean(setting.key, beside, form=form)}"
     owners = [name for name in options_with(group, parts(setting.key)[1:]) if choice and name != choice]

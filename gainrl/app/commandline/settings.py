@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gainrl.app.errors import ConfigError
+from gainrl.app.paths import config_dir
 
 _KEY = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[A-Za-z_][\w./@$-]*(\[\d+\][\w.]*)*)\Z")
 _FILE = re.compile(r"@[^,\s@]+(,@[^,\s@]+)*\Z")
@@ -61,6 +63,8 @@ def _apart(arguments: Sequence[str]) -> tuple[str, int]:
     """The advice for a setting that was split by spaces, and how many arguments it became; empty for any other."""
     first, second, third = (*arguments, "", "")[:3]
     whole, taken = "", 2
+    if "=" not in first + second and second in _options().get(first, ()):
+        return f"{f'{first} {second}'!r} lacks an '='; type {first}={second}", 2
     if "=" not in first and second == "=" and third and "=" not in third:
         whole, taken = f"{first}={third}", 3
     elif ("=" not in first and second.startswith("=") and len(second) > 1) or (
@@ -117,9 +121,23 @@ def _not_a_setting(argument: str, head: str, equals: str, before: str | None) ->
             f"{argument!r} has no '='. If it belongs to {before!r}, quote the whole argument: "
             f"{shell(before.partition('=')[0] + '=' + quoted(before.partition('=')[2] + ' ' + argument))}"
         )
+    owners = [group for group, names in _options().items() if argument in names]
+    if argument in ("help", "version"):
+        return f"{argument!r} is a flag; type --{argument}"
+    if owners:
+        return f"{argument!r} has no '='; type {' or '.join(f'{group}={argument}' for group in owners)}"
     return (
         f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
     )
+
+
+@cache
+def _options() -> dict[str, list[str]]:
+    """Group to the names of its shipped options."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(config_dir().glob("*/*.yaml")):
+        found.setdefault(path.parent.name, []).append(path.stem)
+    return found
 
 
 def _unreadable(argument: str, key: str, value: str) -> str:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from gainrl.app.build import load_policy
+from gainrl.app.early import NO_RUN
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.trained import load_checkpoint
 from gainrl.datasets.checks import clean
@@ -80,7 +81,7 @@ def find_subject(config: DictConfig, console: Console) -> Subject:
     stored: Any = config
     if folder is not None:
         if not (folder / "config.yaml").is_file():
-            raise ConfigError(f"run={config.run} holds no config.yaml; give a directory that gainrl-train wrote")
+            raise ConfigError(NO_RUN.format(config.run))
         stored = OmegaConf.load(folder / "config.yaml")
     try:
         source = instantiate(stored.model, _convert_="all")

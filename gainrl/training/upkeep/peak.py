@@ -23,9 +23,9 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def model_sizes(model: Any) -> ModelSizes:
     """The sizes of a transformers model, which may be without memory (on the device ``meta``)."""
     config = model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None) or 0  # models such as Mamba have none, and no cache of keys
     width = config.hidden_size
-    head_width = getattr(config, "head_dim", None) or width // heads
+    head_width = getattr(config, "head_dim", None) or (width // heads if heads else 0)
     head = model.get_output_embeddings()
     ends = {id(head.weight)} if head is not None else set()
     linear = {

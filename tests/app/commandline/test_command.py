@@ -11,14 +11,16 @@ from omegaconf import OmegaConf
 
 from gainrl.app import evaluate, fetch, observe, rank, train
 from gainrl.app.commandline.command import answer
-from gainrl.app.commandline.composing import Composer, resolvable
+from gainrl.app.commandline.composing import Composer, has, resolvable
 from gainrl.app.commandline.help import help_text, listed_options
+from gainrl.app.commandline.hints import ALSO_CALLED
 from gainrl.app.errors import ConfigError
 from gainrl.app.schema import groups, read_yaml
 from tests.composition import CONF
 
 COMMANDS = {one.COMMAND.name: one.COMMAND for one in (train, evaluate, rank, observe, fetch)}
 ROOT = Path(__file__).parents[3]
+SLOW = "{'torch', 'transformers', 'datasets', 'lightning', 'pandas', 'matplotlib', 'pyarrow', 'scipy', 'wandb'}"
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,10 @@ UNKNOWN = {
     "model.warm_start.step=3": "model.warm_start.steps=3",
     "trainer.device=2": "trainer.devices=2",
     "logger.wandb.entty=me": "logger.wandb.entity=me",
+    "learning_rate=1e-5": "optimizer.optimizer.lr=1e-5",
+    "num_generations=4": "algorithm.group_size=4",
+    "trainer.gpus=2": "trainer.devices=2",
+    "output_dir=x": "hydra.run.dir=x",
     "hydra.run.dri=x": "hydra.run.dir=x",
     "template.exmple=null": "template.example=null",
 }
@@ -80,14 +86,40 @@ def test_an_unknown_option_is_refused_with_the_nearest_one():
     assert [line.partition("did you mean ")[2] for line in lines] == [f"{meant}?" for meant in OPTIONS.values()]
 
 
+# What is no option, and what to type for it.
+FILES = {
+    "reward=mine.py:score": "reward=custom reward.path=mine.py:score",
+    "dataset=mine.jsonl": "dataset=jsonl dataset.train=mine.jsonl",
+    "model=Qwen/Qwen2.5-0.5B": "model=hub model.source=Qwen/Qwen2.5-0.5B",
+    "logger=null": "logger=none",
+    "experiment=words.yaml": "experiment=words with --config-dir if it is yours",
+}
+
+
+def test_files_and_hub_ids_in_place_of_an_option_are_answered_with_the_way_to_give_them(tmp_path):
+    lines = refusal(*FILES).splitlines()
+    assert [line.rpartition("; type ")[2] for line in lines] == list(FILES.values())
+    assert refusal("debug=null").endswith("leave debug out: nothing is chosen by default")
+    (tmp_path / "mine.jsonl").touch()
+    (tmp_path / "mine.py").write_text("def score(completion, problem):\n    return 1.0\n")
+    for advised in list(FILES.values())[:4]:
+        assert answer(COMMANDS["gainrl-train"], advised.split())
+
+
+def test_names_of_other_libraries_lead_to_settings_that_exist():
+    config = composed()
+    for name, here in ALSO_CALLED.items():
+        assert has(config, here) or here == "hydra.run.dir", name
+
+
 def test_a_key_of_another_option_is_named_with_its_owner():
     assert "it belongs to curriculum=gain" in refusal("baseline=vanilla_grpo", "curriculum.width=0.1")
     assert "it belongs to reward=procedural" in refusal("reward=math", "reward.partial_credit=true")
 
 
 def test_a_key_that_one_job_of_a_sweep_lacks_is_named_with_the_job():
-    said = refusal("-m", "baseline=gain_rl,vanilla_grpo", "curriculum.width=0.1")
-    assert "(the job with baseline=vanilla_grpo)" in said
+    message = refusal("-m", "baseline=gain_rl,vanilla_grpo", "curriculum.width=0.1")
+    assert "(the job with baseline=vanilla_grpo)" in message
 
 
 def test_a_group_of_another_command_is_refused():
@@ -101,9 +133,9 @@ def test_unknown_keys_of_files_are_refused_too(tmp_path):
     (tmp_path / "mine" / "experiment" / "words.yaml").write_text(
         "# @package _global_\nschedule:\n  step: 3\nbasline: x\n"
     )
-    said = refusal("--config-dir", str(tmp_path / "mine"), "experiment=words")
-    assert "schedule.step is not a setting, and nothing reads it; did you mean schedule.steps?" in said
-    assert "basline is not a setting, and nothing reads it; did you mean baseline?" in said
+    message = refusal("--config-dir", str(tmp_path / "mine"), "experiment=words")
+    assert "schedule.step is not a setting, and nothing reads it; did you mean schedule.steps?" in message
+    assert "basline is not a setting, and nothing reads it; did you mean baseline?" in message
 
 
 def test_settings_that_contradict_each_other_are_named():
@@ -152,16 +184,16 @@ def test_fields_of_ones_own_data_can_be_named(tmp_path):
 def test_a_template_of_ones_own_says_what_it_builds(tmp_path):
     (tmp_path / "mine" / "template").mkdir(parents=True)
     (tmp_path / "mine" / "template" / "short.yaml").write_text("system: Be short.\n")
-    said = refusal("--config-dir", str(tmp_path / "mine"), "template=short")
-    assert said.startswith("template has no _target_")
-    assert "_target_: gainrl.datasets.templates.PromptTemplate" in said
+    message = refusal("--config-dir", str(tmp_path / "mine"), "template=short")
+    assert message.startswith("template has no _target_")
+    assert "_target_: gainrl.datasets.templates.PromptTemplate" in message
 
 
 # ------------------------------------------------------------------------- values
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         (("seed=abc",), "seed=abc must be a whole number, 0 or more"),
         (("schedule.steps=ten",), "schedule.steps=ten must be a whole number, 1 or more"),
@@ -176,30 +208,53 @@ def test_a_template_of_ones_own_says_what_it_builds(tmp_path):
         (("algorithm.minibatch_prompts=5",), "type algorithm.minibatch_prompts=4"),
         (("resume=nowhere",), "resume=nowhere is neither a checkpoint nor a run directory"),
         (("logger.wandb.mode=sometimes",), "use one of auto, online, offline, disabled"),
+        (("schedule.steps=1e3",), "type schedule.steps=1000"),
+        (("reward=custom",), "type reward.path=my_rewards.py:score"),
+        (("logger.wandb=false",), "type logger=none"),
+        (("resume=true",), "resume=True must be a text or null"),
+        (("signal.layer=all",), "signal.layer=all must be a number"),
+        (("baseline", "vanilla_grpo"), "type baseline=vanilla_grpo"),
+        (("vanilla_grpo",), "type baseline=vanilla_grpo"),
+        (("help",), "type --help"),
         (("sweep=seeds,signals",), "Run one sweep after the other: gainrl-train sweep=seeds"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_values_are_checked_before_anything_is_written_or_imported(typed, said, tmp_path):
-    assert said in refusal(*typed)
+def test_values_are_checked_before_anything_is_written_or_imported(typed, message, tmp_path):
+    assert message in refusal(*typed)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refusal_and_the_help_import_nothing_slow(tmp_path):
     """What makes a refusal slow is importing; seconds are not asserted, they depend on the machine."""
-    slow = "{'torch', 'transformers', 'datasets', 'lightning', 'pandas', 'matplotlib', 'pyarrow', 'scipy', 'wandb'}"
     lines = [["--help"], ["basline=x"], ["curriculum.width=-1"], ["seed=abc"], ["reward=custom", "reward.path=no.x:f"]]
     lines += [["dataset=jsonl", "dataset.train=x.jsonl"], ["model=hub", "model.source=/no"], ["trainer.devices=2"]]
     lines += [["optimizer.optimizer.lr=abc"], ["algorithm.group_size=1"], ["resume=nowhere"]]
     code = (
         f"import sys\nfrom gainrl.app.train import cli\nfor line in {lines!r}:\n    sys.argv[1:] = line\n"
         f"    try: cli()\n    except SystemExit as end: print('ended with', end.code)\n"
-        f"print('imported', {slow} & set(sys.modules))"
+        f"print('imported', {SLOW} & set(sys.modules))"
     )
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
-    told = [line for line in done.stdout.splitlines() if line.startswith(("ended", "imported"))]
-    assert told == ["ended with 0", *["ended with 1"] * (len(lines) - 1), "imported set()"], done.stderr
+    printed = [line for line in done.stdout.splitlines() if line.startswith(("ended", "imported"))]
+    assert printed == ["ended with 0", *["ended with 1"] * (len(lines) - 1), "imported set()"], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [("evaluate", "run=nowhere"), ("rank", "limit=many"), ("observe", "run=nowhere"), ("fetch", "model.sorce=x")],
+)
+def test_refusals_of_the_other_commands_import_nothing_slow_either(module, line, tmp_path):
+    code = (
+        f"import sys\nfrom gainrl.app.{module} import cli\nsys.argv[1:] = [{line!r}]\n"
+        f"try: cli()\nexcept SystemExit as end: print(end.code, {SLOW} & set(sys.modules))"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.stdout == "1 set()\n", done.stderr
+    assert done.stderr.startswith("Cannot ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,8 +301,13 @@ def test_what_needs_more_says_so():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_examples_of_the_help_are_accepted(command, tmp_path):
     one = COMMANDS[command]
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (tmp_path / name).touch()
+    run = tmp_path / "runs" / "arithmetic" / "default" / "s0"
+    run.mkdir(parents=True)
+    for path in (
+        run / "config.yaml",
+        *(tmp_path / name for name in ("config.json", "tokenizer.json", "model.safetensors")),
+    ):
+        path.touch()
     text = help_text(one.primary, hidden=one.hidden, width=100)
     lines = [line.strip() for line in text.partition("Groups (")[0].splitlines() if line.strip().startswith(one.name)]
     assert lines or command == "gainrl-fetch"

@@ -4,7 +4,7 @@ from gainrl.app.commandline.flags import read_flags
 from gainrl.app.errors import ConfigError
 
 
-def test_flags_and_settings_are_told_apart():
+def test_flags_and_settings_are_kept_apart():
     typed = read_flags(["-m", "seed=1", "--config-dir", "mine", "--cfg", "job", "--dry-run", "a=b"], ["--dry-run"])
     assert typed.settings == ["seed=1", "a=b"]
     assert typed.flags == {"multirun": "", "config_dir": "mine", "cfg": "job", "--dry-run": ""}
@@ -14,7 +14,7 @@ def test_flags_and_settings_are_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--experiment", "x"], "type experiment=x"),
         (["-seed=3"], "type seed=3"),
@@ -27,7 +27,7 @@ def test_flags_and_settings_are_told_apart():
     ],
     ids=" ".join,
 )
-def test_other_flags_are_answered_with_what_to_type(arguments, said):
+def test_other_flags_are_answered_with_what_to_type(arguments, message):
     with pytest.raises(ConfigError) as caught:
         read_flags(arguments, ["--dry-run", "--time-every-arm"])
-    assert said in str(caught.value)
+    assert message in str(caught.value)

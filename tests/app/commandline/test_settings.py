@@ -45,7 +45,7 @@ def refusal(*arguments: str, multirun: bool = False) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["seed", "=", "3"], "type seed=3"),
         (["seed=", "3"], "type seed=3"),
@@ -61,11 +61,11 @@ def refusal(*arguments: str, multirun: bool = False) -> str:
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_read_is_answered_with_what_to_type(arguments, said):
-    assert said in refusal(*arguments)
+def test_what_cannot_be_read_is_answered_with_what_to_type(arguments, message):
+    assert message in refusal(*arguments)
 
 
-@pytest.mark.parametrize("text", ["Solve it, then check.", 'He said "go", twice', "f(x) = {y}", "a=b", "don't"])
+@pytest.mark.parametrize("text", ["Solve it, then check.", 'He message "go", twice', "f(x) = {y}", "a=b", "don't"])
 def test_the_quoting_that_is_advised_works(text):
     """The advice is typed into a shell."""
     import shlex
@@ -77,12 +77,12 @@ def test_the_quoting_that_is_advised_works(text):
 
 
 def test_two_sentences_in_a_sweep_are_asked_for():
-    said = refusal("template.system=Think, then answer.", multirun=True)
-    assert """'template.system="Think, then answer."'""" in said
-    assert """'template.system="Think","then answer."'""" in said
+    message = refusal("template.system=Think, then answer.", multirun=True)
+    assert """'template.system="Think, then answer."'""" in message
+    assert """'template.system="Think","then answer."'""" in message
 
 
-def test_every_fault_of_a_line_is_told():
+def test_every_fault_of_a_line_is_reported():
     assert len(refusal("a=[1", "seed", "=", "3", "x=y=z").splitlines()) >= 3
 
 

@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 import torch
+from transformers import MambaConfig, MambaForCausalLM
 
 from gainrl.models.lora import add_adapter
 from gainrl.models.tiny import TinyModel
-from gainrl.training.upkeep.peak import Plan, expected_footprint
+from gainrl.training.upkeep.peak import Plan, expected_footprint, model_sizes
 from gainrl.types import SamplingParams
 from tests.memory_held import MemoryHeld
 from tests.training.rig import ScriptedEngine, data_of, fit, module_of
@@ -51,3 +52,11 @@ def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_is_held(sett
     assert module.experience.lengths.unique().tolist() == [90]  # as long as they may be
     assert module.counters.updates == 2
     assert (expected.held + expected.update) / memory.most == pytest.approx(1, abs=0.25)
+
+
+def test_a_model_without_attention_heads_has_sizes_too():
+    with torch.device("meta"):
+        model = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=2))
+    sizes = model_sizes(model)
+    assert (sizes.layers, sizes.hidden_width, sizes.key_value_width) == (2, 16, 0)
+    assert sizes.parameters == sum(weight.numel() for weight in model.parameters())

@@ -1,0 +1,102 @@
+"""``debug=fast`` beside everything that can be chosen: it passes the checks of a run, and is small."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from gainrl.app.components import build_components, close_parts
+from gainrl.app.early import check_early
+from gainrl.app.validate import validate
+from tests.composition import composed, options
+from tests.published_data import excerpt, needs_data
+
+OWN = ("arithmetic", "reasoning_gym", "short_tasks", "small_programs")
+PUBLISHED = {
+    "aime": {"aime_train": 40, "aime24_test": 30},
+    "amc": {"amc_train": 40, "amc_test": 8},
+    "gsm8k": {"gsm8k_train": 40, "gsm8k_test": 8},
+    "math": {"math_train": 40, "math500_test": 8},
+    "mbpp": {"mbpp_train": 40, "mbpp_test": 8},
+}
+EVALUATION_ONLY = {
+    "codecontests": {"codecontests_test": 8},
+    "humaneval": {"humaneval_test": 8},
+    "minerva": {"minerva_math_test": 8},
+    "olympiadbench": {"olympiadbench_test": 8},
+}
+REWARDS = {
+    "procedural": (),
+    "procedural_exact": (),
+    "math": (),
+    "format": (),
+    "weighted": (),
+    "custom": ("reward.path=tests.composition:coin",),
+}
+
+
+def check(*overrides: str):
+    """All that a run checks before a weight is loaded; its configuration and components."""
+    config = composed("debug=fast", *overrides)
+    validate(config)
+    check_early(config)
+    components = build_components(config)
+    close_parts(components.engine, components.reward)
+    assert config.schedule.steps * config.schedule.prompts_per_step <= 48
+    assert len(components.splits.train) <= 64
+    assert components.sampling.max_new_tokens <= 48
+    return config, components
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_with_every_model(model, tmp_path):
+    place = ("model.source=" + str(tmp_path),) if model == "hub" else ()
+    config = composed("debug=fast", f"model={model}", *place)
+    validate(config)
+    assert OmegaConf.missing_keys(config) == set()
+    assert config.schedule.steps <= 6
+    assert config.schedule.prompts_per_step * config.algorithm.group_size <= 64
+    assert config.rollout.max_new_tokens <= 48
+
+
+@pytest.mark.parametrize("turn", range(len(options("baseline"))))
+def test_with_every_baseline_template_and_reward(turn):
+    """Which do not depend on each other: each turn takes the next of each."""
+    templates = [name for name in options("template") if name != "small_programs"]
+    reward, more = list(REWARDS.items())[turn % len(REWARDS)]
+    check(
+        f"baseline={options('baseline')[turn]}",
+        f"template={templates[turn % len(templates)]}",
+        f"reward={reward}",
+        *more,
+        "dataset.terms=[2,3]",
+        "model.max_length=2048",
+    )
+
+
+@pytest.mark.parametrize("dataset", OWN)
+def test_with_every_data_set_of_ours(dataset):
+    check(f"dataset={dataset}")
+
+
+@needs_data
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_with_every_published_data_set(dataset, tmp_path):
+    data = excerpt(tmp_path / "data", PUBLISHED[dataset])
+    check(f"dataset={dataset}", f"data_dir={data}", f"dataset.cache_dir={tmp_path}")
+
+
+@needs_data
+def test_a_data_set_without_training_problems_is_refused_in_words(tmp_path):
+    for dataset, files in EVALUATION_ONLY.items():
+        data = excerpt(tmp_path / dataset, files)
+        with pytest.raises(ValueError, match="this data set has no training problems; choose another"):
+            check(f"dataset={dataset}", f"data_dir={data}", f"dataset.cache_dir={tmp_path}")
+
+
+def test_with_data_of_ones_own(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(
+        "".join(f'{{"problem": "{n} + 1", "answer": "{n + 1}"}}\n' for n in range(100))
+    )
+    _, components = check(
+        "dataset=jsonl", f"dataset.train={tmp_path / 'mine.jsonl'}", f"dataset.cache_dir={tmp_path / 'cache'}"
+    )
+    assert len(components.splits.train) == 64
