@@ -5,7 +5,9 @@ Shape letters used throughout the package::
     N  problems in the pool      P  prompts in a step      G  completions per prompt (group size)
     B  completions, B = P * G    T  tokens                 D  hidden width        V  vocabulary
 
-Rows of anything with a ``B`` axis are prompt-major: completion ``g`` of prompt ``p`` is row ``p * G + g``.
+Rows of anything with a ``B`` axis are prompt-major: completion ``g`` of prompt ``p`` is row ``p * G + g``. Where an
+allocation gives prompts different numbers of completions, ``B`` is their sum, ``G`` the largest, and the rows of a
+prompt follow those of the prompt before it.
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ class Problem:
     solution: str | None = None
     source: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def source_name(self) -> str:
+        """The source without the path in front of it; of a mixture, the name of the data set."""
+        return self.source.rpartition("/")[2]
 
 
 class ProblemSet(Protocol):
@@ -93,6 +100,11 @@ class PromptBatch:
     def __len__(self) -> int:
         return len(self.problems)
 
+    def part(self, places: Sequence[int]) -> PromptBatch:
+        """The prompts at some places of the batch."""
+        chosen = list(places)
+        return PromptBatch(self.rows[chosen], [self.problems[p] for p in chosen], [self.prompts[p] for p in chosen])
+
 
 @dataclass(slots=True)
 class Policy:
@@ -131,6 +143,8 @@ SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 class SamplingParams:
     """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
 
+    ``first``: completions that each prompt has already; the draws go on behind theirs.
+
     Raises ValueError for values out of range, by the names of their options.
     """
 
@@ -139,6 +153,7 @@ class SamplingParams:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    first: int = 0
 
     def __post_init__(self) -> None:
         numbers = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
@@ -160,7 +175,9 @@ class FinishReason(StrEnum):
 
 @dataclass(slots=True)
 class Rollout:
-    """``B = P * G`` completions as the engine produced them; token ids are never re-tokenised.
+    """``B`` completions as the engine produced them; token ids are never re-tokenised.
+
+    A prompt has ``group_size`` of them, or its entry in ``sizes`` (``[P]``) where groups differ. They are prompt-major.
 
     ``completion_ids``: ``[B, T]`` int64, right-padded. ``lengths``: ``[B]`` int64, stop token included.
     ``sampling_logprobs``: ``[B, T]`` float32 or None where the engine has none. ``version``: the `Policy.version` whose
@@ -174,6 +191,12 @@ class Rollout:
     finish_reasons: list[FinishReason]
     sampling_logprobs: Tensor | None = None
     version: int | None = None
+    sizes: list[int] | None = None
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """``[P]`` completions of each prompt."""
+        return [self.group_size] * len(self.prompts) if self.sizes is None else self.sizes
 
     @property
     def mask(self) -> Tensor:
@@ -358,6 +381,34 @@ class Curriculum(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What is known of a step's ``P`` prompts before their completions are drawn.
+
+    ``rates``: ``[P]`` pass rates to expect, inside (0, 1). ``budget``: completions that the step may draw in all;
+    ``group_size`` of them per prompt on average.
+    """
+
+    rates: np.ndarray
+    budget: int
+    group_size: int
+
+
+class Allocation(Protocol):
+    """Shares the completions of a step among its prompts. Holds nothing between two steps."""
+
+    def plan(self, prospects: Prospects) -> np.ndarray:
+        """``[P]`` completions of each prompt to begin with, one at least and no more than the budget in all."""
+        ...
+
+    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
+        """``[P]`` further completions of each prompt, at most ``left`` in all; asked again until all are 0.
+
+        ``groups``: what each prompt has shown so far, one with all its completions.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

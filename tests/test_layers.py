@@ -12,7 +12,9 @@ LAYERS = {
     "files": 0,
     "functional": 0,
     "types": 1,
-    **dict.fromkeys(("models", "datasets", "rewards", "rollouts", "signals", "curricula", "admission"), 2),
+    **dict.fromkeys(
+        ("models", "datasets", "rewards", "rollouts", "signals", "curricula", "admission", "allocation"), 2
+    ),
     "training": 3,
     "report": 4,
     "app": 5,
@@ -30,6 +32,7 @@ LIBRARIES = {
     "signals": NUMBERS | {"transformers"},
     "curricula": NUMBERS,
     "admission": NUMBERS,
+    "allocation": NUMBERS,
     "training": NUMBERS | {"lightning", "rich", "safetensors"},
     "report": NUMBERS | {"hydra", "yaml", "rich", "pandas", "matplotlib", "jinja2", "wandb", "wandb_workspaces"},
     "app": NUMBERS

@@ -78,6 +78,7 @@ def build_module(
         engine=components.engine,
         reward=components.reward,
         admission=components.admission,
+        allocation=components.allocation,
         algorithm=components.algorithm,
         sampling=components.sampling,
         prompts_per_step=config.schedule.prompts_per_step,

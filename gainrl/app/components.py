@@ -14,7 +14,7 @@ from gainrl.app.early import build_sampling
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
 from gainrl.app.reward_checks import require_judgeable
-from gainrl.app.tracking import check_tracking
+from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
@@ -25,7 +25,7 @@ from gainrl.training.algorithm import Algorithm
 from gainrl.training.concentration_settings import Concentration
 from gainrl.training.evaluation import EvaluationSet
 from gainrl.training.schedules import Optimization
-from gainrl.types import Admission, Curriculum, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Allocation, Curriculum, Reward, RolloutEngine, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Components:
     signal: Signal | None
     curriculum: Curriculum
     admission: Admission
+    allocation: Allocation
     algorithm: Algorithm
     optimization: Optimization
     sampling: SamplingParams
@@ -53,12 +54,18 @@ def build_components(config: DictConfig) -> Components:
     """Builds and checks all that is cheap. Raises ConfigError with the setting to change."""
     check_value_types(config)
     try:
-        check_tracking(config)
+        check_trackers(config)
         algorithm = instantiate(config.algorithm, _convert_="all")
         algorithm.minibatch_of(config.schedule.prompts_per_step)
         optimization = instantiate(config.optimizer, _convert_="all")
         curriculum = instantiate(config.curriculum, _convert_="all")
+        if algorithm.advantage.baseline == "tracker" and not hasattr(curriculum, "tracked_values"):
+            raise ConfigError(
+                "algorithm.advantage.baseline=tracker compares completions with a value that the curriculum tracks for "
+                "their prompt, and this one tracks none; type curriculum=spo, or algorithm.advantage.baseline=mean"
+            )
         admission = instantiate(config.admission, _convert_="all")
+        allocation = instantiate(config.allocation, _convert_="all")
         reward = instantiate(config.reward, _convert_="all")
         engine = instantiate(config.rollout.engine, _convert_="all")
         signal = instantiate(config.signal, _convert_="all") if config.signal else None
@@ -91,6 +98,8 @@ def build_components(config: DictConfig) -> Components:
         splits = replace(splits, train=at_most(train, config.data_limit), held_out=held_out, lessons=lessons)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
         require_judgeable(reward, training_problems(splits))
+        if hasattr(curriculum, "check"):
+            curriculum.check(training_problems(splits))
         signal, remarks = needed_signal(signal, curriculum, train)
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
@@ -103,6 +112,7 @@ def build_components(config: DictConfig) -> Components:
         signal=signal,
         curriculum=curriculum,
         admission=admission,
+        allocation=allocation,
         algorithm=algorithm,
         optimization=optimization,
         sampling=sampling,

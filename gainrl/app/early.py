@@ -9,15 +9,21 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import ConfigError, first_cause
-from gainrl.app.tracking import check_tracking
+from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types, mistyped
 from gainrl.datasets.json_lines import existing_file
 from gainrl.functional.batch_sizes import check_group_size, minibatch_size
 from gainrl.models.model_files import check_model_files
 from gainrl.types import SamplingParams
 
-_LIGHT = ("gainrl.curricula.", "gainrl.admission.", "gainrl.datasets.templates.", "gainrl.rewards.custom.")
-_GROUPS = ("curriculum", "admission", "template", "reward")
+_LIGHT = (
+    "gainrl.curricula.",
+    "gainrl.admission.",
+    "gainrl.allocation.",
+    "gainrl.datasets.templates.",
+    "gainrl.rewards.custom.",
+)
+_GROUPS = ("curriculum", "admission", "allocation", "template", "reward")
 NO_RUN = "run={} holds no config.yaml; give a directory that gainrl-train wrote"
 NO_CHECKPOINT = "resume={} is neither a checkpoint nor a run directory with one"
 
@@ -26,7 +32,7 @@ def check_early(config: DictConfig) -> None:
     """Raises ConfigError with everything that is wrong as far as it shows without torch, whatever the command."""
     check_value_types(config, imports=False)
     if "logger" in config:
-        check_tracking(config)
+        check_trackers(config)
     try:
         if "algorithm" in config:
             _check_sizes(config)
@@ -40,7 +46,7 @@ def check_early(config: DictConfig) -> None:
 def _check_sizes(config: DictConfig) -> None:
     algorithm = config.algorithm
     if "advantage" in algorithm and "group_size" in algorithm:
-        check_group_size(algorithm.group_size, compares=algorithm.advantage.get("baseline") != "none")
+        check_group_size(algorithm.group_size, compares=algorithm.advantage.get("baseline") not in ("none", "tracker"))
         build_sampling(config, algorithm.group_size)
     minibatch_size(algorithm.get("minibatch_prompts"), config.schedule.prompts_per_step)
 

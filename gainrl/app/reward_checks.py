@@ -16,8 +16,15 @@ def require_judgeable(reward: Reward, problems: ProblemSet) -> None:
     """Raises ConfigError if a reward can judge less than half of the first problems of a set.
 
     A reward says so through ``unjudgeable(problem)``: why no completion can be judged, or None. One without this
-    method is taken to judge anything.
+    method is taken to judge anything. One with rewards of its own for some sources raises ValueError in
+    ``check_sources(sources)`` where it has none for one.
     """
+    if hasattr(reward, "check_sources"):
+        sources = problems.column("source")
+        try:
+            reward.check_sources([] if sources is None else sources)
+        except ValueError as fault:
+            raise ConfigError(str(fault)) from None
     unjudgeable = getattr(reward, "unjudgeable", None)
     if unjudgeable is None:
         return

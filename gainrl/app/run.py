@@ -33,7 +33,7 @@ from gainrl.app.reward_checks import stamps
 from gainrl.app.runtime import quieten
 from gainrl.app.signal_wiring import concentration_measure, signal_measure
 from gainrl.app.summary import print_opening, print_summary
-from gainrl.app.tracking import close_logger, make_logger, restart_tracker
+from gainrl.app.trackers import close_loggers, make_loggers, repair
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves, run_title
@@ -75,7 +75,7 @@ def train(
     checkpoints, records = _only(callbacks, Checkpoints), _only(callbacks, Records)
     peak, store = records.peak, checkpoints.store
     assert peak is not None
-    logger = make_logger(config, folder) if ranks.leads else None
+    loggers = make_loggers(config, folder) if ranks.leads else []
     failed = True
     try:
         check_fits(config, components, longest_prompt(data), plan_of(config, ranks.size))
@@ -117,13 +117,13 @@ def train(
             default_root_dir=folder,
             steps_left=schedule.steps - module.counters.step,
             max_epochs=epochs,
-            logger=logger or False,
+            logger=loggers or False,
         )
         if module.counters.step < schedule.steps:
             _fit(trainer, module, data)
         failed = False
     finally:
-        close_logger(logger, failed=failed)
+        close_loggers(loggers, failed=failed)
         close_parts(components.engine, components.reward, *(one.reward for one in components.evaluation_sets))
     note_memory(record, peak, console)
     return close_run(record, module, callbacks, console, config, seconds=time.perf_counter() - begun)
@@ -141,7 +141,7 @@ def prepare_callbacks(
             "measure": signal_measure(config, components, console),
             "measure_concentration": concentration_measure(components),
             "sets": components.evaluation_sets,
-            "repair": restart_tracker,
+            "repair": repair,
             "peak": PeakMemory(cuda=will_use_cuda(config)),
             "store": CheckpointStore(folder / "checkpoints", keep=config.checkpoint.keep),
             "durable": [folder / "metrics.csv", folder / "rollouts.jsonl"],

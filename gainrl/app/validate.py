@@ -23,7 +23,7 @@ _LEAST = {
     "schedule.steps_per_epoch": 1,
     "schedule.refresh_every_epochs": 1,
     "algorithm.inner_epochs": 1,
-    "algorithm.group_size": 0,  # what is too small for a group, `check_batches` explains
+    "algorithm.group_size": 0,  # `Algorithm` explains what is too small for a group
     "algorithm.minibatch_prompts": 1,
     "algorithm.micro_batch_size": 1,
     "algorithm.micro_batch_tokens": 1,

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
-from gainrl.curricula.requirements import between, need_prompts, need_signal, one_of
+from gainrl.curricula.requirements import between, need_angles_for, need_part, need_prompts, need_signal, one_of
 from gainrl.functional.centers import (
     CENTER_UPDATES,
     USES_ACCURACY,
@@ -36,7 +36,7 @@ from gainrl.functional.centers import (
     CenterUpdate,
     center_move,
 )
-from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
+from gainrl.functional.ranking import KEEP, gaussian_draw, kept_part, rank_order, reversed_order
 from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, SignalScores
@@ -47,8 +47,9 @@ class GainCurriculum(CurriculumDefaults):
 
     ``width``, ``step_scale`` and ``initial_center`` are fractions of the kept prompts, or ranks if ``absolute``;
     ``step_scale=None`` is half as many ranks as an epoch has prompts.
-    ``keep_fraction`` keeps that share of the pool, from the end of the signal that is learnt first; ``reversed``
-    serves the kept prompts from their other end. ``alpha``, ``beta``, ``gamma``, ``update``: see `functional.centers`.
+    ``keep_fraction`` keeps that share of the pool, and ``keep`` says which part (`functional.ranking.kept_part`).
+    ``reversed`` serves the kept prompts from their other end. ``alpha``, ``beta``, ``gamma``, ``update``: see
+    `functional.centers`.
 
     Raises ValueError for values out of range, and at `start` if the run has no signal or too few prompts.
     """
@@ -66,6 +67,7 @@ class GainCurriculum(CurriculumDefaults):
         bounded: bool = True,
         reversed: bool = False,
         keep_fraction: float = 1.0,
+        keep: str = "easiest",
         absolute: bool = False,
     ) -> None:
         one_of("update", update, CENTER_UPDATES)
@@ -76,6 +78,7 @@ class GainCurriculum(CurriculumDefaults):
         between("beta", beta, 0, 1)
         between("gamma", gamma, 0)
         between("keep_fraction", keep_fraction, 0, 1, open_low=True)
+        one_of("keep", keep, KEEP)
         if absolute and width < 1:
             raise ValueError(
                 f"absolute=true reads width in ranks and {width} is less than one: type width=1000 step_scale=500 (the "
@@ -88,12 +91,13 @@ class GainCurriculum(CurriculumDefaults):
             )
         self.width, self.step_scale, self.initial_center = width, step_scale, initial_center
         self.alpha, self.beta, self.gamma, self.update = alpha, beta, gamma, update
-        self.bounded, self.reversed, self.keep_fraction, self.absolute = bounded, reversed, keep_fraction, absolute
+        self.bounded, self.reversed, self.absolute = bounded, reversed, absolute
+        self.keep_fraction, self.keep = keep_fraction, keep
 
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
         self._pool, self._seed = pool, seed
         self._kept = ceil_product(self.keep_fraction, pool.size)
-        need_prompts(pool, self._kept, pool.prompts_per_step)
+        need_part(pool, self.keep_fraction, self._kept)
         self._unit = 1 if self.absolute else self._kept
         self._step = pool.prompts_per_epoch / 2 if self.step_scale is None else self.step_scale * self._unit
         self._epoch = self._position = self._refills = 0
@@ -104,7 +108,9 @@ class GainCurriculum(CurriculumDefaults):
 
     def refresh(self, signal: SignalScores) -> None:
         signal = need_signal("gain", signal, self._pool, "signal=angle")
-        order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))[: self._kept]
+        need_angles_for(self.keep, signal)
+        order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))
+        order = kept_part(order, signal.values, self._kept, self.keep, generator(self._seed, "selection", "kept"))
         self._order = reversed_order(order, signal.values) if self.reversed else order
         self._values = signal.values
         self._identity = hashlib.blake2b(self._order.astype("<i8").tobytes(), digest_size=8).hexdigest()

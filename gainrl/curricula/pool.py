@@ -5,7 +5,7 @@ The framework owns and updates the pool: every curriculum reads the same history
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,14 @@ class PromptHistory:
             self.run_solved[row] = self.run_solved[row] + 1 if rate == 1.0 else 0
             self.run_failed[row] = self.run_failed[row] + 1 if rate == 0.0 else 0
 
+    def expected_rates(self, rows: np.ndarray, group_size: int) -> np.ndarray:
+        """``[P]`` pass rates to expect of ``rows``: one correct and one wrong completion more than on the last visit.
+
+        1/2 for prompts not seen yet. A visit counts as ``group_size`` completions.
+        """
+        last = self.last_pass_rate[rows].astype(np.float64)
+        return np.where(np.isnan(last), 0.5, (group_size * last + 1) / (group_size + 2))
+
     def state_dict(self) -> dict[str, Any]:
         """Only the prompts that were visited, so that the state grows with the prompts seen and not with the pool."""
         rows = np.flatnonzero(self.visits)
@@ -69,13 +77,18 @@ class PromptHistory:
 _HISTORY_ARRAYS = ("visits", "last_step", "last_pass_rate", "first_pass_rate", "run_solved", "run_failed")
 
 
+def _no_column(name: str) -> np.ndarray | None:
+    return None
+
+
 @dataclass(slots=True)
 class PromptPool:
     """``size`` prompts; ``levels`` (``[N]`` int, -1 unknown) and ``difficulties`` (``[N]`` float, NaN unknown) or None.
 
     ``prompts_per_step`` and ``steps_per_epoch`` say how the run consumes prompts and ``total_steps`` how long it is.
     ``counters`` are the run's own, so that ``step`` (rollout steps that are complete) is the run's step. ``measure``
-    measures the run's signal on some rows under the current policy; None where the run cannot.
+    measures the run's signal on some rows under the current policy; None where the run cannot. ``column`` reads what
+    few curricula need of the problems: ``[N]`` values of ``id`` or ``source``, None where there are none.
     """
 
     size: int
@@ -87,6 +100,7 @@ class PromptPool:
     difficulties: np.ndarray | None = None
     measure: LiveSignal | None = None
     counters: Counters = field(default_factory=Counters)
+    column: Callable[[str], np.ndarray | None] = _no_column
     history: PromptHistory = field(init=False)
 
     def __post_init__(self) -> None:

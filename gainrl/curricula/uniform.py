@@ -21,19 +21,23 @@ class UniformCurriculum(CurriculumDefaults):
     """
 
     def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
-        need_prompts(pool, pool.size, pool.prompts_per_step)
-        self._pool, self._seed = pool, seed
+        self._begin(pool, np.arange(pool.size), seed)
+
+    def _begin(self, pool: PromptPool, rows: np.ndarray, seed: int) -> None:
+        """Walks over ``rows`` of the pool."""
+        need_prompts(pool, len(rows), pool.prompts_per_step)
+        self._pool, self._rows, self._seed = pool, rows, seed
         self._pass, self._position = 0, 0
         self._walk = self._permutation(0)
 
     def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
         taken = set(map(int, exclude))
-        need_prompts(self._pool, self._pool.size - len(taken), n, len(taken))
-        if not taken and self._position + n > self._pool.size:
+        need_prompts(self._pool, len(self._rows) - len(taken), n, len(taken))
+        if not taken and self._position + n > len(self._rows):
             self._next_pass()
         rows: list[int] = []
         while len(rows) < n:
-            if self._position == self._pool.size:
+            if self._position == len(self._rows):
                 self._next_pass()
             row = int(self._walk[self._position])
             self._position += 1
@@ -43,7 +47,7 @@ class UniformCurriculum(CurriculumDefaults):
         return np.array(rows, np.int64)
 
     def metrics(self) -> dict[str, float]:
-        return {"pass": float(self._pass), "share_of_pass": self._position / self._pool.size}
+        return {"pass": float(self._pass), "share_of_pass": self._position / len(self._rows)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"pass": self._pass, "position": self._position}
@@ -57,4 +61,4 @@ class UniformCurriculum(CurriculumDefaults):
         self._walk = self._permutation(self._pass)
 
     def _permutation(self, number: int) -> np.ndarray:
-        return generator(self._seed, "selection", number).permutation(self._pool.size)
+        return generator(self._seed, "selection", number).permutation(self._rows)

@@ -79,6 +79,8 @@ def training_masks(
 ) -> tuple[Tensor, Tensor]:
     """What takes part in a step: ``valid_PG`` for the baseline of the group and ``mask_BT`` for the objective (bool).
 
+    ``valid_PG`` and ``truncated_PG`` have an entry for each row of ``mask_BT``, in the same order and in any shape.
+
     Completions that could not be judged (``valid_PG`` False) leave both. Truncated ones: ``keep`` changes nothing,
     ``mask`` takes them out of the objective but leaves them in the mean and deviation of their group (overlong
     filtering of DAPO, arXiv 2503.14476), ``exclude`` takes them out of both. Groups keep their places in any case.

@@ -79,7 +79,12 @@ def _policy_text(objective: Objective) -> str:
 def _advantage_lines(objective: Objective, advantage: AdvantageSettings) -> list[str]:
     in_reward = objective.beta > 0 and objective.kl_placement == "reward"
     penalty = f"{objective.beta:g}·{objective.kl_estimator}"
-    centred = {"mean": "r_i - mean(r)", "leave_one_out": "r_i - mean(r_j, j≠i)", "none": "r_i"}[advantage.baseline]
+    centred = {
+        "mean": "r_i - mean(r)",
+        "leave_one_out": "r_i - mean(r_j, j≠i)",
+        "none": "r_i",
+        "tracker": "r_i - v",
+    }[advantage.baseline]
     ddof = f"ddof={advantage.ddof}"
     if advantage.scale == "tokens":
         costs = f" - Σ_s≥t {penalty}_s" if in_reward else ""
@@ -91,9 +96,13 @@ def _advantage_lines(objective: Objective, advantage: AdvantageSettings) -> list
         reward = [f"r_i = reward_i - Σ_t {penalty}_t"] if in_reward else []
         scope = {"group": "std(r)", "batch": "std(r of the whole step)"}.get(advantage.scale)
         formula = f"({centred}) / ({scope} + {advantage.eps:g}), {ddof}" if scope else centred
+        if advantage.baseline == "tracker" and advantage.scale == "batch":
+            formula = f"(a_i - mean a) / (std a + {advantage.eps:g}) over the whole step, a_i = {centred}, {ddof}"
         lines = [*reward, f"A_i = {formula}"]
+    if advantage.baseline == "tracker":
+        lines.append("  v the value of the prompt that the curriculum tracked before the step")
     # Whitening shifts every token by the mean over the step, those of constant groups included.
-    if advantage.baseline != "none" and advantage.scale != "tokens":
+    if advantage.compares and advantage.scale != "tokens":
         lines.append("  exactly 0 in groups whose rewards are all equal")
     return lines
 

@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+KEEP = ("easiest", "hardest", "concentrated", "spread", "middle", "random")
+
 _RACE_LIMIT = 1 << 17  # ranks: up to here one random number per rank is the fastest way to draw
 _BLOCKS = 4096
 _LOG_ERROR = 64 * math.log(2)  # leaving ranks out changes the distribution by at most 2^-64 in total variation
@@ -38,6 +40,26 @@ def reversed_order(order: np.ndarray, values: np.ndarray) -> np.ndarray:
     """``order`` from its other end; rows whose value is NaN stay last, since they are at neither end of the signal."""
     known = ~np.isnan(values[order])
     return np.concatenate([order[known][::-1], order[~known]])
+
+
+def kept_part(order: np.ndarray, values: np.ndarray, count: int, keep: str, rng: np.random.Generator) -> np.ndarray:
+    """The ``count`` rows of ``order`` that ``keep`` names, in the order they had.
+
+    ``easiest`` (of angles: ``concentrated``) takes the end that is learnt first, ``hardest`` (``spread``) the other
+    end, ``middle`` the rows around the middle, ``random`` any rows, the same for every order of the same rows. Rows
+    whose value is NaN lie nowhere on the signal and are taken only once all others are. Raises ValueError for another
+    word.
+    """
+    if keep not in KEEP:
+        raise ValueError(f"keep={keep!r} names no part of the pool: type one of {', '.join(KEEP)}")
+    known = int((~np.isnan(values[order])).sum())  # they come first
+    if keep in ("easiest", "concentrated") or count >= known:
+        return order[:count]
+    if keep == "random":
+        lot = rng.permutation(len(values))  # of each row
+        return order[np.sort(np.argsort(lot[order[:known]])[:count])]
+    low = (known - count) // 2 if keep == "middle" else known - count
+    return order[low : low + count]
 
 
 def gaussian_draw(

@@ -43,11 +43,14 @@ def _logical_shift(state: Tensor, bits: int) -> Tensor:
     return (state >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def completion_keys(prompt_keys: Tensor, group_size: int) -> Tensor:
-    """Keys ``[P * group_size]`` of the completions of prompts with keys ``[P]``, prompt-major."""
+def completion_keys(prompt_keys: Tensor, group_size: int, first: int = 0) -> Tensor:
+    """Keys ``[P * group_size]`` of the completions of prompts with keys ``[P]``, prompt-major.
+
+    ``first``: place in the group of the first of them, so that a later round goes on where an earlier one ended.
+    """
     import torch
 
-    members = torch.arange(1, group_size + 1, device=prompt_keys.device, dtype=torch.int64)
+    members = torch.arange(first + 1, first + group_size + 1, device=prompt_keys.device, dtype=torch.int64)
     return _mix(prompt_keys[:, None] + members[None, :] * _GAMMA).reshape(-1)
 
 

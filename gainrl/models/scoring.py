@@ -81,7 +81,7 @@ def completion_scores(
     prompts: Sequence[PromptTokens],
     completion_ids_BT: Tensor,
     lengths_B: Tensor,
-    group_size: int,
+    group_sizes: int | Sequence[int],
     *,
     temperature: float = 1.0,
     rows: Tensor | None = None,
@@ -95,8 +95,9 @@ def completion_scores(
 ) -> Scored:
     """Log-probabilities, entropies and values of completion tokens from one forward of ``policy``.
 
-    ``completion_ids_BT``: ``[B, T]`` int64, right-padded, prompt-major (row ``p * group_size + g``); ``lengths_B``:
-    ``[B]``. ``rows``: indices ``[R]`` of the completions to score, all of them if None; the others cost nothing.
+    ``completion_ids_BT``: ``[B, T]`` int64, right-padded, prompt-major; ``lengths_B``: ``[B]``. ``group_sizes``:
+    completions of each prompt, one number where all have as many. ``rows``: indices ``[R]`` of the completions to
+    score, all of them if None; the others cost nothing.
     All results are in the order of ``rows``, differentiable, and do not depend on the padding. ``chunk_size``: rows of
     logits that exist at a time (None: `chunk_entries`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
     all of a completion are wanted; the others are zero and spare the head.
@@ -105,9 +106,15 @@ def completion_scores(
     value is ``value_head`` (``[N, D]`` to ``[N]``) of the same hidden state, i.e. of the state in which it is chosen.
     Raises ValueError where the shapes do not belong together.
     """
-    if completion_ids_BT.shape[0] != len(prompts) * group_size or lengths_B.shape != completion_ids_BT.shape[:1]:
+    sizes = [group_sizes] * len(prompts) if isinstance(group_sizes, int) else list(group_sizes)
+    owners = [prompt for prompt, size in enumerate(sizes) for _ in range(size)]
+    if (
+        len(sizes) != len(prompts)
+        or len(owners) != completion_ids_BT.shape[0]
+        or lengths_B.shape != completion_ids_BT.shape[:1]
+    ):
         raise ValueError(
-            f"{len(prompts)} prompts x group_size={group_size} need {len(prompts) * group_size} completions; "
+            f"{len(prompts)} prompts with group_sizes={group_sizes} need {len(owners)} completions; "
             f"completion_ids has shape {tuple(completion_ids_BT.shape)} and lengths {tuple(lengths_B.shape)}"
         )
     device = policy.device
@@ -123,7 +130,7 @@ def completion_scores(
     used_width = max(1, int(lengths.max()))
     batch = _Batch(
         prompts=prompts,
-        prompt_of_row=[row // group_size for row in rows_list],
+        prompt_of_row=[owners[row] for row in rows_list],
         ids=completion_ids_BT[members, :used_width].to(device),
         lengths=lengths,
     )

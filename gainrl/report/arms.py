@@ -126,4 +126,6 @@ def _is_uniform(arm: Arm) -> bool:
     config = arm.runs[0].config
     curriculum = str((config.get("curriculum") or {}).get("_target_", ""))
     admission = str((config.get("admission") or {}).get("_target_", ""))
-    return curriculum.endswith("UniformCurriculum") and admission.endswith("AdmitAll")
+    allocation = str((config.get("allocation") or {}).get("_target_", "FixedAllocation"))
+    plain = curriculum.endswith("UniformCurriculum") and admission.endswith("AdmitAll")
+    return plain and allocation.endswith("FixedAllocation")

@@ -14,10 +14,10 @@ from gainrl.report.sweep import Sweep
 
 def compare(sweep: Sweep, axes: tuple[str, ...]) -> list[Comparison]:
     """All arms but the reference, for each score, judged as a report of this sweep alone."""
-    return judge([sweep], [measure(sweep, axes)])[0]
+    return conclude_all([sweep], [measure(sweep, axes)])[0]
 
 
-def judge(sweeps: Sequence[Sweep], drafts: Sequence[Sequence[Comparison]]) -> list[list[Comparison]]:
+def conclude_all(sweeps: Sequence[Sweep], drafts: Sequence[Sequence[Comparison]]) -> list[list[Comparison]]:
     """Concludes on the primary comparisons of all sweeps, which are one family.
 
     The gate is judged by itself, first. Where it does not beat its reference nothing else of its sweep is concluded:

@@ -10,7 +10,7 @@ from gainrl.report.analysis_plan import Planned, plan_blocks
 from gainrl.report.blocks import Block, Bullets, Document, Figure, Heading, Paragraph
 from gainrl.report.checks import warnings
 from gainrl.report.comparisons import Comparison, measure
-from gainrl.report.conclusions import judge, sentence
+from gainrl.report.conclusions import conclude_all, sentence
 from gainrl.report.difference_tables import conclusion_badge, judged_table, secondary_table, tasks_table
 from gainrl.report.drawn import curve_blocks, diagnostic_blocks
 from gainrl.report.figures import differences_figure, runs_figure, save
@@ -43,7 +43,7 @@ def write_document(
     axes = [axes_of(sweep) for sweep in sweeps]
     comparisons = [measure(sweep, own) for sweep, own in zip(sweeps, axes, strict=True)]
     if planned is None:
-        comparisons = judge(sweeps, comparisons)
+        comparisons = conclude_all(sweeps, comparisons)
     blocks = document.blocks
     if planned is not None:
         blocks += plan_blocks(planned)

@@ -69,7 +69,7 @@ class PagedEngine:
             raise RuntimeError(_refusal(policy, "its attention scores are capped, which paged attention leaves out"))
         drawn = sampling.group_size if sampling.temperature > 0 else 1  # greedy members of a group are all the same
         with generation_mode(policy.model), torch.random.fork_rng(_devices(policy)):
-            found = self._serve(policy, prompts, sampling, drawn, _seed_of(keys))
+            found = self._serve(policy, prompts, sampling, drawn, _seed_of(keys + sampling.first))
         ordered = [
             found[name]
             for place in range(len(prompts))

@@ -102,7 +102,7 @@ class VLLMEngine:
         """
         check_request(prompts, sampling, keys)
         server = self._updated(policy)
-        seeds = (completion_keys(keys.cpu(), sampling.group_size) & (2**63 - 1)).tolist()
+        seeds = (completion_keys(keys.cpu(), sampling.group_size, sampling.first) & (2**63 - 1)).tolist()
         requests = [list(prompt.ids) for prompt in prompts for _ in range(sampling.group_size)]
         with torch.autocast(policy.device.type, enabled=False):  # that of the training step is not vLLM's
             completions, logprobs = server.complete(requests, sampling, seeds, policy.stop_ids)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gainrl.functional.advantages import step_advantages
+from gainrl.functional.advantages import in_groups, step_advantages
 from gainrl.functional.aggregation import training_masks
 from gainrl.functional.policy_loss import importance_weights, kl_estimate, logprob_difference, with_advantage
 from gainrl.training.algorithm import Algorithm
@@ -54,19 +54,22 @@ class AdvantageEstimator:
     critic: Critic | None
     clock: PhaseClock
 
-    def estimate(self, experience: Experience, kept: Sequence[int]) -> TokenAdvantages:
+    def estimate(
+        self, experience: Experience, kept: Sequence[int], values_P: np.ndarray | None = None
+    ) -> TokenAdvantages:
         """The advantages of the step's completions; the prompts ``kept`` train.
+
+        ``values_P``: the tracked values of the step's prompts, for ``advantage.baseline=tracker``.
 
         Completions that admission does not select leave the statistics of their group (PODS, arXiv 2504.13818).
         """
         device, settings = self.scorer.policy.device, self.algorithm.advantage
-        rewards_PG = torch.tensor(
-            np.stack([group.rewards for group in experience.groups]), dtype=torch.float32, device=device
-        )
-        valid_PG, mask_BT = self._training_masks(experience, kept, device)
+        rewards = np.concatenate([group.rewards for group in experience.groups])
+        rewards_B = torch.tensor(rewards, dtype=torch.float32, device=device)
+        valid_B, mask_BT = self._training_masks(experience, kept, device)
         rows = mask_BT.any(dim=1).nonzero().squeeze(1)
         metrics: dict[str, float] = {}
-        scored_BT = self._real_tokens(experience, device) & valid_PG.reshape(-1)[:, None]
+        scored_BT = self._real_tokens(experience, device) & valid_B[:, None]
         compared = scored_BT.any(dim=1).nonzero().squeeze(1)
         # In the reward the KL is a cost of every completion that is compared, whether it trains or not.
         in_reward = self.critic is None and self.algorithm.objective.kl_placement == "reward"
@@ -78,37 +81,37 @@ class AdvantageEstimator:
             with self.clock("values"), torch.no_grad():
                 self.clock.count(int(experience.lengths[rows.cpu()].sum()))
                 values_BT = self.scorer.in_parts(experience, rows, self.scorer.values)
-            estimates = self.critic.estimates(
-                rewards_PG.reshape(-1), values_BT, mask_BT, settings, kl_BT=kl_BT, beta=beta
-            )
+            estimates = self.critic.estimates(rewards_B, values_BT, mask_BT, settings, kl_BT=kl_BT, beta=beta)
             metrics |= estimates.metrics(mask_BT)
             return TokenAdvantages(estimates.advantages_BT, mask_BT, reference_BT, estimates, metrics)
+        shape, places_B = experience.places(device)
         advantages_BT = step_advantages(
-            rewards_PG=rewards_PG,
-            valid_PG=valid_PG,
+            rewards_PG=in_groups(rewards_B, shape, places_B),
+            valid_PG=in_groups(valid_B, shape, places_B),
             mask_BT=mask_BT,
             settings=settings,
             kl_BT=kl_BT,
             beta=beta,
             scored_BT=scored_BT,
+            places_B=places_B,
+            values_P=None if values_P is None else torch.from_numpy(values_P).to(device),
         )
         return TokenAdvantages(advantages_BT, mask_BT, reference_BT, metrics=metrics)
 
     def _training_masks(
         self, experience: Experience, kept: Sequence[int], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """``valid_PG`` of the groups' statistics and ``mask_BT`` of the tokens that train."""
-        valid_PG = torch.zeros(len(experience.groups), experience.group_size, dtype=torch.bool)
+        """``valid_B`` of the groups' statistics and ``mask_BT`` of the tokens that train."""
+        valid_B = torch.zeros(len(experience.lengths), dtype=torch.bool)
         for index in kept:
-            group = experience.groups[index]
-            valid_PG[index] = torch.from_numpy(group.valid)
-            chosen = torch.zeros_like(valid_PG[index])
+            group, rows = experience.groups[index], experience.rows_of(index)
+            chosen = torch.zeros(len(rows), dtype=torch.bool)
             chosen[torch.from_numpy(np.asarray(self.admission.select(group)))] = True
-            valid_PG[index] &= chosen
+            valid_B[rows.start : rows.stop] = torch.from_numpy(group.valid) & chosen
         return training_masks(
             mask_BT=self._real_tokens(experience, device),
-            valid_PG=valid_PG.to(device),
-            truncated_PG=experience.truncated.to(device).reshape(valid_PG.shape),
+            valid_PG=valid_B.to(device),
+            truncated_PG=experience.truncated.to(device),
             rule=self.algorithm.truncated,
         )
 

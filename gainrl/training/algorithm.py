@@ -42,7 +42,7 @@ class Algorithm:
     reference_sync: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        check_group_size(self.group_size, compares=self.advantage.baseline != "none")
+        check_group_size(self.group_size, compares=self.advantage.compares)
         if self.inner_epochs < 1:
             raise ValueError(f"algorithm.inner_epochs={self.inner_epochs} would learn from nothing; type 1 or more")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:

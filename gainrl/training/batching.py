@@ -87,8 +87,7 @@ def plan_minibatches(
     mini-batch are dealt out to ``ranks``, the longest first.
     """
     ranks = ranks or Ranks()
-    size = experience.group_size
-    prompts = experience.prompts
+    prompts, owners, rows_of = experience.prompts, experience.owners, experience.rows_of
     lengths = experience.lengths.cpu()
     prompt_lengths = torch.tensor([len(prompt) for prompt in prompts])
     with_tokens = mask_BT.any(dim=1).nonzero().squeeze(1)
@@ -96,27 +95,27 @@ def plan_minibatches(
     trainable = set(learning.tolist())
     plans = []
     for start in range(0, len(kept_prompts), minibatch_prompts):
-        members = [p * size + g for p in kept_prompts[start : start + minibatch_prompts] for g in range(size)]
+        members = [row for p in kept_prompts[start : start + minibatch_prompts] for row in rows_of(p)]
         rows = torch.tensor([row for row in members if row in trainable], dtype=torch.int64)
         micro: list[Tensor] = []
-        mine = _share(rows, size, lengths, prompt_lengths, ranks)
+        mine = _share(rows, owners, lengths, prompt_lengths, ranks)
         if len(mine):
             # Groups stay together, so that their members share the prompt's forward.
-            for picked in pack_by_tokens(lengths[mine], micro_batch_tokens, mine // size, prompt_lengths):
+            for picked in pack_by_tokens(lengths[mine], micro_batch_tokens, owners[mine], prompt_lengths):
                 micro.extend(mine[picked].split(micro_batch_size or len(picked)))
         normalizer = Normalizer.of_step(mask_BT[torch.tensor(members)], max_tokens)
         plans.append(MiniBatch(rows, micro, normalizer))
     return plans
 
 
-def _share(rows: Tensor, size: int, lengths: Tensor, prompt_lengths: Tensor, ranks: Ranks) -> Tensor:
+def _share(rows: Tensor, owners: Tensor, lengths: Tensor, prompt_lengths: Tensor, ranks: Ranks) -> Tensor:
     """The rows of the groups that this rank learns from, in their order."""
     if ranks.size == 1:
         return rows
-    tokens = prompt_lengths.clone().index_add_(0, rows // size, lengths[rows])
-    groups = (rows // size).unique()
+    tokens = prompt_lengths.clone().index_add_(0, owners[rows], lengths[rows])
+    groups = owners[rows].unique()
     longest_first = groups[tokens[groups].argsort(descending=True, stable=True)]
-    return rows[torch.isin(rows // size, longest_first[ranks.rank :: ranks.size])]
+    return rows[torch.isin(owners[rows], longest_first[ranks.rank :: ranks.size])]
 
 
 def pack_by_tokens(

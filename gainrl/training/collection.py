@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gainrl.allocation.fixed import FixedAllocation
 from gainrl.functional.returns import overlong_penalty
 from gainrl.functional.streams import stream_key
 from gainrl.functional.thinking import TAG
@@ -21,10 +23,12 @@ from gainrl.rewards.verdicts import checked
 from gainrl.training.algorithm import Algorithm
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.shares import Judged, in_shares
+from gainrl.training.rounds import checked_counts, extended, together
 from gainrl.training.runtime import Runtime
 from gainrl.types import (
     Admission,
     AdmissionDecision,
+    Allocation,
     FinishReason,
     GroupOutcome,
     Judgement,
@@ -32,6 +36,7 @@ from gainrl.types import (
     Problem,
     PromptBatch,
     PromptTokens,
+    Prospects,
     Reward,
     Rollout,
     RolloutEngine,
@@ -42,11 +47,12 @@ from gainrl.types import (
 
 @dataclass(slots=True)
 class Experience:
-    """``P`` prompts and their groups of completions; completion ``g`` of prompt ``p`` is row ``p * G + g``.
+    """``P`` prompts and their groups of completions; the rows of a prompt follow those of the prompt before it.
 
-    ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, ``B = P * G``, right-padded with
-    ``pad_id``; ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each.
-    ``engine_logprobs``: ``[B, T]`` of the engine that sampled, None where it has none.
+    A prompt has ``group_size`` completions, or as many as its allocation gave it (``sizes``: ``P`` numbers).
+    ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, right-padded with ``pad_id``;
+    ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each. ``engine_logprobs``:
+    ``[B, T]`` of the engine that sampled, None where it has none.
     """
 
     group_size: int
@@ -61,6 +67,29 @@ class Experience:
     lengths: Tensor = field(default_factory=lambda: _empty(0))
     truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
     engine_logprobs: Tensor | None = None
+    sizes: list[int] = field(default_factory=list)
+
+    @property
+    def owners(self) -> Tensor:
+        """``[B]`` which prompt each completion is of."""
+        return torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes, dtype=torch.int64))
+
+    def rows_of(self, prompt: int) -> range:
+        """The rows of a prompt's completions."""
+        start = sum(self.sizes[:prompt])
+        return range(start, start + self.sizes[prompt])
+
+    def places(self, device: torch.device) -> tuple[tuple[int, int], Tensor | None]:
+        """``(P, G)`` with the largest group for ``G``, and ``places_B`` of `functional.advantages.step_advantages`.
+
+        None for the places where all groups are of one size, since row and place are the same then.
+        """
+        largest = max(self.sizes, default=0)
+        shape = (len(self.sizes), largest)
+        if len(set(self.sizes)) <= 1:
+            return shape, None
+        members = torch.cat([torch.arange(size) for size in self.sizes])
+        return shape, (self.owners * largest + members).to(device)
 
     def add(
         self,
@@ -77,6 +106,7 @@ class Experience:
         self.texts.extend(texts)
         self.verdicts.extend(verdicts)
         self.groups.extend(groups)
+        self.sizes.extend(rollout.group_sizes)
         self.completion_ids = _stacked(self.completion_ids, rollout.completion_ids, self.pad_id)
         if rollout.sampling_logprobs is not None:
             known = _empty(0, 0, dtype=torch.float32) if self.engine_logprobs is None else self.engine_logprobs
@@ -104,11 +134,10 @@ def outcomes(
     *,
     step: int,
 ) -> list[GroupOutcome]:
-    """One `GroupOutcome` per prompt; ``rewards``: ``[P * G]``, shaping included.
+    """One `GroupOutcome` per prompt; ``rewards``: ``[B]``, shaping included.
 
     A completion that was cut keeps its verdict here, whatever the rule that decides whether it trains.
     """
-    size = rollout.group_size
     correct = np.array([verdict.correct for verdict in verdicts])
     valid = ~np.array([verdict.excluded for verdict in verdicts])
     truncated = np.array([reason is FinishReason.LENGTH for reason in rollout.finish_reasons])
@@ -117,14 +146,20 @@ def outcomes(
         GroupOutcome(
             row=int(row),
             step=step,
-            rewards=rewards[place : place + size],
-            correct=correct[place : place + size],
-            lengths=lengths[place : place + size],
-            truncated=truncated[place : place + size],
-            valid=valid[place : place + size],
+            rewards=rewards[start:stop],
+            correct=correct[start:stop],
+            lengths=lengths[start:stop],
+            truncated=truncated[start:stop],
+            valid=valid[start:stop],
         )
-        for row, place in zip(batch.rows, range(0, len(batch) * size, size), strict=True)
+        for row, (start, stop) in zip(batch.rows, _spans(rollout.group_sizes), strict=True)
     ]
+
+
+def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """First row of each group and the row behind its last."""
+    edges = np.concatenate([[0], np.cumsum(sizes)]).astype(int).tolist()
+    return list(pairwise(edges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +174,14 @@ class Collector:
     sampling: SamplingParams
     prompts_per_step: int
     runtime: Runtime
+    allocation: Allocation = field(default_factory=FixedAllocation)
 
     def collect(self, batch: PromptBatch, data: PromptDataModule) -> tuple[Experience, AdmissionDecision]:
         """The experience of the next step, and the decision which of its prompts train."""
         experience = Experience(self.sampling.group_size, self.policy.pad_id)
         round_ = 0
         while True:
-            self.roll_out(batch, experience)
+            self.roll_out(batch, experience, data)
             data.observe(experience.groups[-len(batch) :] if len(batch) else [])
             decision = self.admission.admit(experience.groups, self.prompts_per_step, round_)
             missing = min(decision.missing, data.left)
@@ -157,35 +193,68 @@ class Collector:
             batch = data.refill(missing)
         return experience, decision
 
-    def roll_out(self, batch: PromptBatch, experience: Experience) -> None:
-        """Adds one round of completions, verdicts and groups to ``experience``."""
-        step, clock, overlong = self.runtime.counters.step, self.runtime.clock, self.algorithm.overlong
-        ranks, work = self.runtime.ranks, partial(self.completions, step=step)
-        judged = work(batch) if ranks.size == 1 else in_shares(work, batch, ranks, self.policy.pad_id)
+    def roll_out(self, batch: PromptBatch, experience: Experience, data: PromptDataModule) -> None:
+        """Adds the completions of some prompts, with verdicts and groups, to ``experience``.
+
+        The allocation says how many each prompt gets, round after round.
+        """
+        if not len(batch):
+            return
+        size = self.sampling.group_size
+        prospects = Prospects(data.pool.history.expected_rates(batch.rows, size), size * len(batch), size)
+        counts = checked_counts(self.allocation.plan(prospects), len(batch), prospects.budget, least=1)
+        judged = self._round(batch, counts, np.zeros_like(counts))
+        while True:
+            groups = self._outcomes(batch, judged)
+            left = prospects.budget - sum(judged[0].group_sizes)
+            more = checked_counts(self.allocation.more(groups, left), len(batch), left, least=0)
+            if not more.any():
+                break
+            judged = extended(judged, self._round(batch, more, np.array(judged[0].group_sizes)), self.policy.pad_id)
         rollout, texts, verdicts = judged
-        tokens = int(rollout.lengths.sum())
-        clock.count(tokens, "rollout")
-        clock.count(tokens, "reward")
+        experience.add(batch, rollout, texts, verdicts, groups)
+
+    def _round(self, batch: PromptBatch, counts: np.ndarray, drawn: np.ndarray) -> Judged:
+        """``counts`` more completions of each prompt, which has ``drawn`` of them; the prompts of a call are alike.
+
+        A call is made for each pair of the two numbers that occurs, so that equal groups take one.
+        """
+        parts: list[tuple[np.ndarray, Judged]] = []
+        for count, first in sorted({(int(c), int(f)) for c, f in zip(counts, drawn, strict=True) if c}):
+            places = np.flatnonzero((counts == count) & (drawn == first))
+            alike = batch if len(places) == len(batch) else batch.part(places.tolist())
+            work = partial(self.completions, sampling=replace(self.sampling, group_size=count, first=first))
+            ranks = self.runtime.ranks
+            judged = work(alike) if ranks.size == 1 else in_shares(work, alike, ranks, self.policy.pad_id)
+            tokens = int(judged[0].lengths.sum())
+            self.runtime.clock.count(tokens, "rollout")
+            self.runtime.clock.count(tokens, "reward")
+            parts.append((places, judged))
+        return together(batch, counts, parts, self.policy.pad_id)
+
+    def _outcomes(self, batch: PromptBatch, judged: Judged) -> list[GroupOutcome]:
+        rollout, _, verdicts = judged
+        overlong = self.algorithm.overlong
         rewards = np.array([verdict.value for verdict in verdicts], np.float64)
         if overlong is not None:
             limit = self.sampling.max_new_tokens
             buffer = max(1, round(overlong["buffer_fraction"] * limit))
             rewards = rewards + overlong_penalty(rollout.lengths.cpu(), limit, buffer).numpy()
-        groups = outcomes(batch, rollout, verdicts, rewards, step=step)
-        experience.add(batch, rollout, texts, verdicts, groups)
+        return outcomes(batch, rollout, verdicts, rewards, step=self.runtime.counters.step)
 
-    def completions(self, batch: PromptBatch, *, step: int) -> Judged:
+    def completions(self, batch: PromptBatch, *, sampling: SamplingParams) -> Judged:
         """Completions of some prompts with their texts and verdicts.
 
         The stream of a completion is keyed by seed, step and problem: with an engine that draws from these streams
         alone (`rollouts.hf`) neither the other prompts of the batch nor the rank that draws it change it.
         """
+        step = self.runtime.counters.step
         keys = torch.tensor(
             [stream_key(self.runtime.seed, "generation", step, problem.id) for problem in batch.problems],
             dtype=torch.int64,
         )
         with self.runtime.clock("rollout"):
-            rollout = self.engine.generate(self.policy, batch.prompts, self.sampling, keys)
+            rollout = self.engine.generate(self.policy, batch.prompts, sampling, keys)
             if rollout.version is not None and rollout.version != self.policy.version:
                 raise RuntimeError(
                     f"step {step + 1}: the engine sampled with version {rollout.version} of the weights, the policy is "
@@ -209,7 +278,7 @@ def completion_texts(tokenizer: Any, completions: Sequence[Sequence[int]]) -> li
 def judge(
     policy: Policy, reward: Reward, rollout: Rollout, problems: Sequence[Problem]
 ) -> tuple[list[str], list[Verdict]]:
-    """Texts and verdicts of the ``B = P * G`` completions of a rollout; ``problems``: one per prompt.
+    """Texts and verdicts of the completions of a rollout; ``problems``: one per prompt.
 
     Special tokens are left out of the texts, except the tags of thinking, without which a judge could not tell a
     thought from an answer. A reward that asks for lengths gets them in tokens. Verdicts that cannot train become error
@@ -217,10 +286,13 @@ def judge(
     """
     ids = zip(rollout.completion_ids.tolist(), rollout.lengths.tolist(), strict=True)
     texts = completion_texts(policy.tokenizer, [row[:length] for row, length in ids])
-    repeated = [problem for problem in problems for _ in range(rollout.group_size)]
+    repeated = [one for one, size in zip(problems, rollout.group_sizes, strict=True) for _ in range(size)]
     scorer: Any = reward
     lengths = {"lengths": rollout.lengths.tolist()} if getattr(reward, "uses_lengths", False) else {}
-    return texts, checked(scorer.score(texts, repeated, **lengths), len(texts), type(reward).__name__)
+    verdicts = scorer.score(texts, repeated, **lengths)
+    if not isinstance(reward, _Watched):  # which has checked them
+        verdicts = checked(verdicts, len(texts), type(reward).__name__)
+    return texts, verdicts
 
 
 WINDOW = 200

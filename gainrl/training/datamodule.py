@@ -88,6 +88,7 @@ class PromptDataModule(lightning.LightningDataModule):
             levels=self.problems.column("level"),
             difficulties=self.problems.column("difficulty"),
             counters=runtime.counters,
+            column=self.problems.column,
         )
         self.sampler = CurriculumSampler(curriculum, self.pool)
         self._restored: Mapping[str, Any] | None = None
@@ -113,6 +114,11 @@ class PromptDataModule(lightning.LightningDataModule):
         """Shows history and curriculum the groups of a rollout round."""
         self.pool.history.observe(groups)
         self.curriculum.observe(groups)
+
+    def tracked_values(self, rows: Sequence[int]) -> np.ndarray | None:
+        """``[P]`` values that the curriculum tracked for ``rows`` before this step; None where it tracks none."""
+        track = getattr(self.curriculum, "tracked_values", None)
+        return None if track is None else track(np.asarray(rows, np.int64))
 
     def after_update(self, concentrations: Mapping[int, float]) -> None:
         """Shows the curriculum the concentration, by row, of the prompts that the update ran."""

@@ -24,6 +24,7 @@ import lightning
 import numpy as np
 import torch
 
+from gainrl.allocation.fixed import FixedAllocation
 from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.training.advantages import AdvantageEstimator, Mismatch
 from gainrl.training.algorithm import Algorithm
@@ -34,12 +35,13 @@ from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.learner import Learner
-from gainrl.training.metrics import admission_metrics, experience_metrics
+from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
+from gainrl.training.muon import MuonWithAdamW
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import Reference, Scorer
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
-from gainrl.types import Admission, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
+from gainrl.types import Admission, Allocation, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
 _ON_BARS = ("reward", "accuracy", "eval/accuracy")
 
@@ -50,7 +52,8 @@ class GRPOModule(lightning.LightningModule):
     ``algorithm`` holds the formula and its batches, ``optimization`` optimizer, schedule and clipping. ``sampling``:
     how completions are drawn. ``concentration``: which concentration of the training prompts the update's own forward
     measures (None: no measurement). ``guard`` decides what follows an update that is not finite, ``mismatch`` what
-    follows where the log-probs of the engine differ from those of the training forward.
+    follows where the log-probs of the engine differ from those of the training forward. ``allocation`` says how
+    many completions each prompt gets (None: ``group_size``).
 
     ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
 
@@ -70,6 +73,7 @@ class GRPOModule(lightning.LightningModule):
         optimization: Optimization,
         concentration: Concentration | None = None,
         mismatch: Mismatch | None = None,
+        allocation: Allocation | None = None,
         guard: NonfiniteGuard | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -90,7 +94,17 @@ class GRPOModule(lightning.LightningModule):
         self.limits = MicroBatchLimits(algorithm.micro_batch_tokens, algorithm.micro_batch_size)
         self.reference = Reference(self.trained, deferred=True) if algorithm.objective.needs_reference else None
         self.critic = Critic(policy, algorithm.critic) if algorithm.critic is not None else None
-        self.collector = Collector(policy, engine, reward, admission, algorithm, sampling, prompts_per_step, runtime)
+        self.collector = Collector(
+            policy,
+            engine,
+            reward,
+            admission,
+            algorithm,
+            sampling,
+            prompts_per_step,
+            runtime,
+            allocation or FixedAllocation(),
+        )
         scorer = Scorer(
             policy=self.trained,
             critic=self.critic,
@@ -128,7 +142,8 @@ class GRPOModule(lightning.LightningModule):
         kept = sorted(decision.kept)
         if self.whole is not None:
             self.whole.release()
-        advantages = self.advantage_estimator.estimate(self.experience, kept)
+        values_P = data.tracked_values(self.experience.pool_rows)
+        advantages = self.advantage_estimator.estimate(self.experience, kept, values_P)
         self.advantages_B = advantages.per_completion
         learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
         if self.whole is not None:
@@ -139,6 +154,9 @@ class GRPOModule(lightning.LightningModule):
         self.sync_reference()
         data.after_update(by_row(self.experience.pool_rows, concentrations_P))
         metrics = admission_metrics(self.collector.admission, self.experience.groups, decision)
+        metrics |= allocation_metrics(self.collector.allocation, self.experience)
+        if data.compare_by == "source":
+            metrics |= source_shares(self.experience.problems)
         # A KL in the reward is the sampling policy's, over all tokens that train, and wins over the update's.
         metrics |= learned | advantages.metrics | self.upkeep_metrics()
         metrics |= experience_metrics(self.experience, self.advantages_B, concentrations_P)
@@ -237,7 +255,12 @@ class GRPOModule(lightning.LightningModule):
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
             groups = [{"params": policy}, {"params": list(self.critic.trained_parameters()), "lr": rate}]
-        optimizer, schedule = self.optimization.build(groups)
+        optimizer, schedule = self.optimization.build(groups, self.trained.model)
+        if self.whole is not None and isinstance(optimizer, MuonWithAdamW):
+            raise ValueError(
+                "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, "
+                "or optimizer=adamw"
+            )
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_fit_start(self) -> None:

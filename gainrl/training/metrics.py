@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from gainrl.allocation.fixed import FixedAllocation
 from gainrl.training.collection import Experience
 from gainrl.types import (
     Admission,
     AdmissionDecision,
+    Allocation,
     GroupOutcome,
     Judgement,
+    Problem,
 )
 
 
@@ -89,6 +92,24 @@ def admission_metrics(
         "admission/tokens": float(tokens),
         "admission/wasted_tokens": float(tokens - sum(int(group.lengths[chosen].sum()) for group, chosen in used)),
         "admission/effective_prompt_ratio": sum(group.mixed for group in groups) / max(len(groups), 1),
+    }
+
+
+def source_shares(problems: Sequence[Problem]) -> dict[str, float]:
+    """``selection/source_name``: share of the step's prompts from each source."""
+    counts = Counter(problem.source_name for problem in problems)
+    return {f"selection/source_{name}": counts[name] / len(problems) for name in sorted(counts)}
+
+
+def allocation_metrics(allocation: Allocation, experience: Experience) -> dict[str, float]:
+    """How unequal the groups of a step are; nothing where all have the size that was typed."""
+    if isinstance(allocation, FixedAllocation):
+        return {}
+    sizes = np.array(experience.sizes)
+    return {
+        "allocation/smallest_group": float(sizes.min()),
+        "allocation/largest_group": float(sizes.max()),
+        "allocation/unspent_rollouts": float(experience.group_size * len(sizes) - sizes.sum()),
     }
 
 

@@ -11,6 +11,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gainrl.training.muon import MuonWithAdamW, hidden_matrices
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optimization:
@@ -32,9 +34,14 @@ class Optimization:
             )
         self.build([torch.nn.Parameter(torch.zeros(1))])
 
-    def build(self, parameters: Iterable[Any]) -> tuple[Optimizer, Any]:
-        """The optimizer of some parameters, or groups of them, and its schedule or None."""
-        optimizer = self.optimizer(parameters)
+    def build(self, parameters: Iterable[Any], model: torch.nn.Module | None = None) -> tuple[Optimizer, Any]:
+        """The optimizer of some parameters, or groups of them, and its schedule or None.
+
+        ``model``: whose parameters they are, for an optimizer that treats its inner matrices apart.
+        """
+        made = getattr(self.optimizer, "func", self.optimizer)
+        more = {"hidden": hidden_matrices(model)} if made is MuonWithAdamW and model is not None else {}
+        optimizer = self.optimizer(parameters, **more)
         return optimizer, None if self.schedule is None else self.schedule(optimizer)
 
 

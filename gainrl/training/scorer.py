@@ -53,7 +53,7 @@ class Scorer:
             experience.prompts,
             experience.completion_ids,
             experience.lengths,
-            experience.group_size,
+            experience.sizes,
             temperature=self.temperature,
             rows=rows,
             with_logprobs=with_logprobs,
@@ -93,7 +93,7 @@ class Scorer:
 
     def own_parts(self, experience: Experience, rows: Tensor) -> Iterator[tuple[Tensor, bool]]:
         """The micro-batches of the groups in ``rows`` that this rank scores, as `sharding.passes` gives them."""
-        mine = rows[(rows // experience.group_size) % self.ranks.size == self.ranks.rank]
+        mine = rows[experience.owners[rows] % self.ranks.size == self.ranks.rank]
         return passes(self.micro_batches(experience, mine), self.ranks, self.policy.model)
 
     def micro_batches(self, experience: Experience, rows: Tensor) -> list[Tensor]:
@@ -102,7 +102,7 @@ class Scorer:
             return []
         prompt_lengths = torch.tensor([len(prompt) for prompt in experience.prompts])
         packs = pack_by_tokens(
-            experience.lengths.cpu()[rows], self.limits.tokens, rows // experience.group_size, prompt_lengths
+            experience.lengths.cpu()[rows], self.limits.tokens, experience.owners[rows], prompt_lengths
         )
         return [part for pack in packs for part in rows[pack].split(self.limits.completions or len(pack))]
 

@@ -1,4 +1,4 @@
-"""Whole runs with every curriculum, algorithm and signal, stopped twice and resumed: the same in every bit."""
+"""Whole runs with every curriculum, algorithm, signal and allocation, stopped twice: the same in every bit."""
 
 from __future__ import annotations
 
@@ -30,17 +30,24 @@ SHORT = (
     "evaluation.limit=1",
     "checkpoint.every_steps=1",
 )
-NEEDS = {"signal=pass_rate": ["signal.samples=2"], "curriculum=adarft": ["curriculum.difficulty=rank"]}
+NEEDS = {
+    "signal=pass_rate": ["signal.samples=2"],
+    "curriculum=adarft": ["curriculum.difficulty=rank"],
+    "algorithm=spo": ["curriculum=spo"],
+    "curriculum=bandit": ["curriculum.over=level"],
+    "curriculum=fraction": ["curriculum.keep_fraction=0.5"],
+    "allocation=speed": ["allocation.screen=2"],
+}
 ELSEWHERE = "signal=published"  # reads a file, for the rows of data sets that a test cannot have
 
 
-def arms() -> list[tuple[str, str, str]]:
-    """Every option of three groups at least once, each with whatever of the others has its turn."""
+def arms() -> list[tuple[str, ...]]:
+    """Every option of four groups at least once, each with whatever of the others has its turn."""
     groups = [
         [arm for name in options(group) if (arm := f"{group}={name}") != ELSEWHERE]
-        for group in ("curriculum", "algorithm", "signal")
+        for group in ("curriculum", "algorithm", "signal", "allocation")
     ]
-    curricula, _, signals = groups
+    curricula, _, signals, _ = groups
     shift = signals.index("signal=pass_rate") - curricula.index("curriculum=oracle")  # the oracle takes no other
     groups[2] = signals[shift:] + signals[:shift]
     longest = max(map(len, groups))
@@ -95,7 +102,7 @@ def lives(tmp_path, monkeypatch, overrides):
 
 
 @pytest.mark.parametrize("arm", arms(), ids=" ".join)
-def test_every_curriculum_algorithm_and_signal_resumes_exactly(tmp_path, monkeypatch, arm):
+def test_every_curriculum_algorithm_signal_and_allocation_resumes_exactly(tmp_path, monkeypatch, arm):
     check(*lives(tmp_path, monkeypatch, [*arm, *(text for part in arm for text in NEEDS.get(part, []))]))
 
 

@@ -11,9 +11,14 @@ from tests.app.pairs import SMALL, STEPS, alone, differences, log, record, start
 
 ARMS = {
     "gain and grpo, refreshed every epoch": ["baseline=gain_rl", "schedule.refresh_every_epochs=1"],
-    "mopps and dapo, refilled": ["baseline=dapo", "curriculum=mopps"],
+    "mopps and dapo, refilled, in two rounds": [
+        "baseline=dapo",
+        "curriculum=mopps",
+        "allocation=speed",
+        "allocation.screen=2",
+    ],
     "adarft and dr_grpo": ["baseline=adarft", "algorithm=dr_grpo"],
-    "uniform and reinforce_pp": ["baseline=vanilla_grpo", "algorithm=reinforce_pp"],
+    "uniform, knapsack and reinforce_pp": ["baseline=vanilla_grpo", "algorithm=reinforce_pp", "allocation=knapsack"],
     "sec and gspo, twice over two mini-batches": [
         "baseline=sec",
         "algorithm=gspo",

@@ -50,6 +50,12 @@ PRESETS = {
         "1/N Σ_i Σ_t [ -min(ρ_t·A, clip(ρ_t, 0.8, 1.28)·A) ]",
     ),
     "bnpo": ({}, {}, {}, "1/N Σ_i Σ_t [ -min(ρ_t·A, clip(ρ_t, 0.8, 1.2)·A) ]"),
+    "spo": (
+        {"clip": "higher", "epsilon_high": 0.28},
+        {"baseline": "tracker", "scale": "batch"},
+        {"group_size": 1},
+        "1/N Σ_i Σ_t [ -min(ρ_t·A, clip(ρ_t, 0.8, 1.28)·A) ]",
+    ),
     "gspo": (
         {"ratio": "sequence", "clip": "higher", "epsilon": 3e-4, "epsilon_high": 4e-4, "aggregation": "sequence_mean"},
         {},

@@ -19,9 +19,11 @@ NAMES = [
     "angle_intra",
     "angle_no_diagonal",
     "angle_only",
+    "bots",
     "dapo",
     "easy_to_hard",
     "gain_rl",
+    "gain_rl_knapsack",
     "gain_rl_ppo",
     "gain_rl_ranks",
     "gain_rl_released",
@@ -29,6 +31,7 @@ NAMES = [
     "half_data_angle",
     "half_data_random",
     "hard_to_easy",
+    "hardest_fraction",
     "learnability",
     "length_order",
     "mopps",
@@ -39,6 +42,8 @@ NAMES = [
     "residual_angle",
     "reversed_angle",
     "sec",
+    "source_bandit",
+    "spo",
     "static_angle",
     "strict_angle",
     "vanilla_grpo",
@@ -50,6 +55,7 @@ def main_config(tmp_path_factory) -> pathlib.Path:
     """A main config with the four groups alone, and empty algorithms: what they hold is not the matter here."""
     folder = tmp_path_factory.mktemp("conf")
     defaults = [{"curriculum": "uniform"}, {"signal": "angle"}, {"admission": "all"}, {"algorithm": "grpo"}]
+    defaults.append({"allocation": "fixed"})
     config = {
         "defaults": [*defaults, "_self_", {"baseline": None}],
         "concentration": {},
@@ -57,7 +63,7 @@ def main_config(tmp_path_factory) -> pathlib.Path:
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "algorithm").mkdir()
-    for name in ("grpo", "dr_grpo", "dapo", "ppo"):
+    for name in ("grpo", "dr_grpo", "dapo", "ppo", "spo"):
         (folder / "algorithm" / f"{name}.yaml").write_text(f"name: {name}\n")
     return folder
 
@@ -77,7 +83,7 @@ def test_the_list_is_complete():
 def test_a_baseline_names_all_four_groups_and_only_values_of_theirs(name):
     content = yaml.safe_load((CONF / "baseline" / f"{name}.yaml").read_text())
     chosen = {key.removeprefix("override /") for entry in content.pop("defaults") for key in entry}
-    assert chosen == ARM_GROUPS
+    assert ARM_GROUPS <= chosen <= ARM_GROUPS | {"allocation"}
     assert set(content) <= {"curriculum", "signal", "admission", "concentration"}  # the last moves the curriculum
 
 

@@ -85,6 +85,11 @@ def pool_for(learner: SimulatedLearner, prompts: int = 8, steps: int = 40, steps
         levels=learner.levels + 1,
         difficulties=100 * (1 - learner.pass_rates()),
         measure=learner.pass_rates,
+        column=lambda name: (
+            np.array([f"p{row}" for row in range(len(learner.levels))])
+            if name == "id"
+            else np.array([f"data/level{level}" for level in learner.levels])
+        ),
     )
 
 

@@ -16,17 +16,26 @@ from gainrl.functional.streams import generator
 from gainrl.types import Curriculum, EpochFeedback
 from tests.curricula.simulated import easy_first, one_step, pool_for, run, staircase
 
+ANCHORS = pathlib.Path(__file__).parent / "anchors"
 VARIANTS = {
     "adarft frozen": {"frozen_per_epoch": True, "unseen_first": True},
     "adarft rank": {"difficulty": "rank"},
+    "bandit dump": {"rule": "dump", "temperature": 0.1},
+    "bandit level": {"over": "level"},
+    "bandit tscl": {"rule": "tscl", "temperature": 0.1, "uniform": 0.1},
     "e2h gaussian": {"schedule": "gaussian"},
+    "fraction random": {"keep": "random"},
     "gain half": {"keep_fraction": 0.5, "reversed": True},
+    "gain middle": {"keep_fraction": 0.5, "keep": "middle"},
     "gain released": {"update": "released_trl", "bounded": False},
     "mastery span": {"span": 3, "window": 2},
+    "mopps bots": {"factor": None, "memory": 0.8, "implicit": 0.2, "strong": f"{ANCHORS}/strong.csv"},
     "mopps threshold": {"pick": "threshold", "memory": 0.5},
     "ordered sorted_epochs": {"mode": "sorted_epochs"},
     "prepo static": {"live": False},
 }
+# The published tenth of the small pools of these tests would not fill a step.
+ROOMY = {"fraction": {"keep_fraction": 0.75}}
 CONF = pathlib.Path(__file__).parents[2] / "conf" / "curriculum"
 
 
@@ -43,7 +52,8 @@ def settings(name: str) -> dict:
 
 
 def make(name: str) -> Curriculum:
-    return CLASSES[name.split()[0]](**(settings(name.split()[0]) | VARIANTS.get(name, {})))
+    short = name.split()[0]
+    return CLASSES[short](**(settings(short) | ROOMY.get(short, {}) | VARIANTS.get(name, {})))
 
 
 @pytest.fixture(params=sorted([*CLASSES, *VARIANTS]))

@@ -4,17 +4,19 @@ import pathlib
 import re
 import sys
 import types
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import yaml
 
 from gainrl.training.concentration_settings import Concentration
-from gainrl.types import Curriculum
+from gainrl.types import Curriculum, GroupOutcome, Prospects
 from tests.curricula import test_contract
 from tests.training.rig import data_of, fit, module_of
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "adding_a_curriculum.md").read_text()
-MODULE, TEST, SHARPEN = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+MODULE, TEST, SHARPEN, ALLOCATION = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 CONFIG = yaml.safe_load(re.search(r"```yaml\n(.*?)```", TEXT, re.S)[1])
 
 
@@ -62,3 +64,14 @@ def test_the_printed_curriculum_orders_by_the_concentration_that_updates_showed(
     assert sorted(row for rows in drawn[:4] for row in rows) == list(range(16))
     lowest = sorted(shown, key=shown.get)[:4]
     assert drawn[4].tolist() == drawn[5].tolist() == lowest
+
+
+def test_the_printed_allocation_shares_the_completions_of_a_step():
+    namespace = {"np": np, "Prospects": Prospects, "GroupOutcome": GroupOutcome, "Sequence": Sequence}
+    exec(ALLOCATION, namespace)
+    assert len(ALLOCATION.strip().splitlines()) == 10
+    allocation = namespace["HalvesAllocation"]()
+    assert allocation.plan(Prospects(np.array([0.9, 0.1, 0.5, 0.2]), 24, 6)).tolist() == [4, 8, 4, 8]
+    module = module_of(allocation=allocation)
+    fit(module, data_of(module, steps=1))
+    assert module.experience.sizes == [4, 4, 2, 2]

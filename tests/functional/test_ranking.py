@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gainrl.functional import ranking
-from gainrl.functional.ranking import gaussian_draw, rank_order, reversed_order
+from gainrl.functional.ranking import KEEP, gaussian_draw, kept_part, rank_order, reversed_order
 from gainrl.functional.streams import generator
 
 
@@ -52,6 +52,37 @@ def test_from_its_other_end_an_order_still_ends_with_missing_values():
     assert order[:3].tolist() == [0, 3, 2]
     assert turned[:3].tolist() == [2, 3, 0]
     assert turned[3:].tolist() == order[3:].tolist()
+
+
+@given(
+    values=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")]), min_size=1, max_size=12),
+    keep=st.sampled_from(KEEP),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_a_part_is_of_the_size_asked_for_in_the_order_it_had_and_takes_missing_values_last(values, keep, seed, data):
+    array = np.array(values)
+    count = data.draw(st.integers(1, len(array)))
+    order = rank_order(array, "high", generator(seed, "t"))
+    part = kept_part(order, array, count, keep, generator(seed, "kept"))
+    places = [order.tolist().index(row) for row in part]
+    assert len(part) == count
+    assert places == sorted(set(places))
+    known = int((~np.isnan(array)).sum())
+    assert np.isnan(array[part]).sum() == max(0, count - known)
+    inside = places[: min(count, known)]
+    if keep in ("easiest", "concentrated"):
+        assert inside == list(range(len(inside)))
+    elif keep in ("hardest", "spread"):
+        assert inside == list(range(known - len(inside), known))
+    elif keep == "middle":
+        below, above = inside[0] if inside else 0, known - 1 - inside[-1] if inside else 0
+        assert above - below in (0, 1)
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match="keep='ends' names no part of the pool"):
+        kept_part(np.arange(3), np.zeros(3), 1, "ends", generator(0, "t"))
 
 
 def test_unknown_end_is_refused():

@@ -10,7 +10,7 @@ from gainrl.functional.statistics import holm
 from gainrl.report.blocked import make_sweeps, value_of
 from gainrl.report.cli import cli
 from gainrl.report.comparisons import measure
-from gainrl.report.conclusions import compare, judge
+from gainrl.report.conclusions import compare, conclude_all
 from gainrl.report.jobs import open_jobs
 from gainrl.report.reader import read_runs
 from gainrl.report.summaries import axes_of
@@ -64,7 +64,7 @@ def test_without_it_one_reference_of_several_would_be_a_guess(factorial):
 
 def test_the_correction_runs_over_all_blocks(factorial):
     sweeps = sweeps_of(factorial, within=("algorithm.group_size",))
-    rows = judge(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
+    rows = conclude_all(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
     primary = [row for part in rows for row in part if row.primary]
     assert len(primary) == 3
     np.testing.assert_allclose([row.p_holm for row in primary], holm([row.p for row in primary]))

@@ -238,15 +238,13 @@ class Records(Callback):
         experience, advantages = module.experience, module.advantages_B
         assert experience is not None
         assert advantages is not None
-        size = experience.group_size
         decode = module.policy.tokenizer.decode
         with open(self.folder / "rollouts.jsonl", "a") as file:
             for index, (group, problem, prompt) in enumerate(
                 zip(experience.groups, experience.problems, experience.prompts, strict=True)
             ):
                 text = decode(list(prompt.ids))
-                for member in range(size):
-                    row = index * size + member
+                for member, row in enumerate(experience.rows_of(index)):
                     verdict = experience.verdicts[row]
                     record = {
                         "step": module.counters.step,

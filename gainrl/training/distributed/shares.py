@@ -22,10 +22,7 @@ def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: 
         return work(batch)
 
     def groups(places: Sequence[int]) -> list[tuple[Any, ...]]:
-        mine = PromptBatch(
-            batch.rows[list(places)], [batch.problems[p] for p in places], [batch.prompts[p] for p in places]
-        )
-        rollout, texts, verdicts = work(mine)
+        rollout, texts, verdicts = work(batch.part(places))
         ids, lengths, logprobs = rollout.completion_ids.cpu(), rollout.lengths.cpu(), rollout.sampling_logprobs
         noted = None if logprobs is None else logprobs.cpu()
         parts = [slice(start, start + rollout.group_size) for start in range(0, len(texts), rollout.group_size)]

@@ -88,6 +88,7 @@ def write_bundle(
             "weights": weights,
             "critic": critic,
             "group_size": experience.group_size,
+            "sizes": list(experience.sizes),
             "pad_id": experience.pad_id,
             "pool_rows": experience.pool_rows,
             "prompts": [
@@ -124,7 +125,15 @@ def read_bundle(path: Path) -> Bundle:
     size = stored["group_size"]
     experience = Experience(size, stored["pad_id"])
     batch = PromptBatch(np.array(stored["pool_rows"], np.int64), [], prompts)
-    rollout = Rollout(prompts, size, stored["completion_ids"], stored["lengths"], reasons, stored["engine"])
+    rollout = Rollout(
+        prompts,
+        size,
+        stored["completion_ids"],
+        stored["lengths"],
+        reasons,
+        stored["engine"],
+        sizes=[int(one) for one in stored["sizes"]],
+    )
     experience.add(batch, rollout, [], [], [])
     plan = MiniBatch(stored["rows"], stored["micro_batches"], Normalizer(**stored["normalizer"]))
     estimates = None if stored["estimates"] is None else Estimates(**stored["estimates"])
