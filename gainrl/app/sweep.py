@@ -89,7 +89,7 @@ class SweepTable(Callback):
         jobs = self._jobs()
         shutil.rmtree(self.listing, ignore_errors=True)
         os.environ.pop(_LISTING, None)
-        table = Table(title=f"{len(jobs)} jobs in {self.root}", title_justify="left")
+        table = Table(title=f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {self.root}", title_justify="left")
         for name in ("job", "status", "objective", "seconds", "reason"):
             table.add_column(name, justify="right" if name in ("objective", "seconds") else "left", overflow="fold")
         counts: Counter[str] = Counter()

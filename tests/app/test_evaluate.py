@@ -177,7 +177,7 @@ def test_a_run_without_a_policy_says_so(trained, tmp_path):
         path.unlink()
     with pytest.raises(ConfigError, match="exported no policy yet"):
         evaluated(tmp_path / "out", f"run={trained}")
-    with pytest.raises(ConfigError, match=r"it has best\.ckpt, step-000001\.ckpt"):
+    with pytest.raises(ConfigError, match=r"which has best\.ckpt, step-000001\.ckpt"):
         evaluated(tmp_path / "out", f"run={trained}", "checkpoint=first.ckpt")
 
 
