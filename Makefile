@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup docs train lm train-lm test test-lm test-slow test-faults test-oracle test-vllm bench bench-smoke check format help
+.PHONY: setup docs train lm train-lm test test-lm test-slow test-faults test-oracle test-vllm bench bench-smoke gpu-check check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -65,6 +65,9 @@ bench: setup .venv-oracle/.ready ## measure speed and memory beside TRL; writes 
 
 bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
 	$(BIN)/python -m benchmarks --smoke --output build/bench/RESULTS.md $(ARGS)
+
+gpu-check: setup ## what only a GPU decides, in eight minutes; writes benchmarks/GPU.md (ARGS="--only 2 3", "--wheels DIR")
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check gainrl tests benchmarks

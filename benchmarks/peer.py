@@ -15,15 +15,33 @@ from benchmarks.workload import build_model, build_prompts, save_for_peer
 class Peer:
     """``python``: the interpreter of an environment that holds TRL; ``micro_batches``: parts of a step.
 
-    Between two steps it waits without using the processor, so that two sides measured in turn meet the same machine.
+    ``model``: what trains, by default the small one; ``cuda``: on a GPU and in bfloat16. The process starts at once,
+    and the first `step` waits until it is ready, so that several can start side by side. Between two steps it waits
+    without using the processor, so that two sides measured in turn meet the same machine.
     """
 
-    def __init__(self, python: str, settings: StepSettings, *, steps: int, micro_batches: int, threads: int) -> None:
+    def __init__(
+        self,
+        python: str,
+        settings: StepSettings,
+        *,
+        steps: int,
+        micro_batches: int,
+        threads: int,
+        model: Any = None,
+        cuda: bool = False,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         prompts = [build_prompts(settings.prompts, settings.prompt_length, seed=seed) for seed in range(steps + 1)]
-        save_for_peer(folder, build_model(vocabulary=settings.vocabulary), prompts, settings.vocabulary)
+        save_for_peer(
+            folder,
+            build_model(vocabulary=settings.vocabulary) if model is None else model,
+            prompts,
+            settings.vocabulary,
+        )
         plain = settings.as_dict() | {"steps": steps + 1, "micro_batches": micro_batches, "threads": threads}
+        plain |= {"cuda": cuda}
         (folder / "settings.json").write_text(json.dumps(plain))
         self._errors = folder / "errors"
         with self._errors.open("w") as errors:
@@ -36,11 +54,12 @@ class Peer:
             )
         self.wall: list[float] = []
         self.cpu: list[float] = []
-        self.versions: dict[str, str] = self._answer()
+        self.versions: dict[str, str] = {}
         self.micro_batches = micro_batches
 
     def step(self) -> None:
         """Takes one step and notes its seconds."""
+        self.versions = self.versions or self._answer()
         assert self._process.stdin is not None
         self._process.stdin.write("step\n")
         self._process.stdin.flush()

@@ -24,6 +24,7 @@ from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.rollouts.hf import HFEngine
 from gainrl.training.algorithm import Algorithm
+from gainrl.training.callbacks import SignalRefresh
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.schedules import Optimization
@@ -82,6 +83,7 @@ class Stopwatch(Callback):
     def __init__(self, between: Callable[[], None]) -> None:
         self.between = between
         self.times: list[StepTime] = []
+        self.metrics: list[dict[str, float]] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.between()
@@ -94,6 +96,7 @@ class Stopwatch(Callback):
         phases = {name: value - self._phases.get(name, 0.0) for name, value in named.items()}
         phases["other"] = wall - sum(phases.values())
         self.times.append(StepTime(wall, cpu, phases))
+        self.metrics.append(dict(outputs["metrics"]))
 
 
 def run_steps(
@@ -101,10 +104,15 @@ def run_steps(
 ) -> list[StepTime]:
     """Times of ``steps`` steps after a first one that warms up."""
     torch.set_num_threads(threads)
-    quieten()
-    warnings.filterwarnings("ignore", module="lightning")
+    module, data = build_run(settings, build_model(vocabulary=settings.vocabulary), steps + 1)
+    stopwatch = Stopwatch(between)
+    fit_run(module, data, [stopwatch])
+    return stopwatch.times[1:]
+
+
+def build_run(settings: StepSettings, model: Any, steps: int) -> tuple[GRPOModule, PromptDataModule]:
+    """A run of ``steps`` steps around ``model``; `fit_run` runs it."""
     tokenizer = build_tokenizer(settings.vocabulary)
-    model = build_model(vocabulary=settings.vocabulary)
     prompts = build_prompts(settings.prompts, settings.prompt_length)
     problems = [Problem(str(row), prompt_text(prompt), "0") for row, prompt in enumerate(prompts)]
     module = GRPOModule(
@@ -129,21 +137,35 @@ def run_steps(
         curriculum=UniformCurriculum(),
         prompts_per_step=settings.prompts,
         steps_per_epoch=1,
-        total_steps=steps + 1,
+        total_steps=steps,
         group_size=settings.group_size,
         runtime=module.runtime,
     )
-    data.bind(None)
-    stopwatch = Stopwatch(between)
+    return module, data
+
+
+def fit_run(
+    module: GRPOModule,
+    data: PromptDataModule,
+    callbacks: Sequence[Callback] = (),
+    *,
+    accelerator: str = "cpu",
+    precision: Any = "32-true",
+) -> None:
+    quieten()
+    warnings.filterwarnings("ignore", module="lightning")
+    if not any(isinstance(callback, SignalRefresh) for callback in callbacks):
+        data.bind(None)
     lightning.Trainer(
-        max_epochs=steps + 1,
-        accelerator="cpu",
+        max_epochs=data.pool.total_steps,
+        accelerator=accelerator,
+        devices=1,
+        precision=precision,
         logger=False,
-        callbacks=[stopwatch],
+        callbacks=list(callbacks),
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
     ).fit(module, datamodule=data)
-    return stopwatch.times[1:]

@@ -17,6 +17,7 @@ from rich.console import Console
 from gainrl.app.components import Components
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.extraction_progress import reporter
+from gainrl.app.precision import PURE
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.files import cache_dir
 from gainrl.training.callbacks import Checkpoints, Records, SignalRefresh
@@ -87,6 +88,7 @@ def build_module(
         mismatch=components.mismatch,
         guard=NonfiniteGuard(limit=config.faults.nonfinite_limit, bundle=bundle),
         runtime=runtime,
+        pure_bfloat16=config.trainer.precision == PURE,
     )
 
 

@@ -25,7 +25,7 @@ from gainrl.training.upkeep.peak import Plan, expected_footprint
 from gainrl.types import SamplingParams
 
 # Of a device; the rest is what CUDA, NCCL and the allocator's gaps take.
-_USABLE = 0.92
+USABLE = 0.92
 
 
 def check_fits(config: DictConfig, components: Components, prompt_tokens: int, plan: Plan) -> None:
@@ -36,8 +36,8 @@ def check_fits(config: DictConfig, components: Components, prompt_tokens: int, p
     skeleton = getattr(components.model_source, "skeleton", None)
     if plan.device_bytes is None or skeleton is None:
         return
-    run = _planned(config, components, skeleton())
-    needed, room = expected_footprint(run, prompt_tokens, plan), _USABLE * plan.device_bytes
+    run = planned_module(config, components, skeleton())
+    needed, room = expected_footprint(run, prompt_tokens, plan), USABLE * plan.device_bytes
     if needed.peak <= room:
         return
     ways = [
@@ -50,7 +50,7 @@ def check_fits(config: DictConfig, components: Components, prompt_tokens: int, p
     )
 
 
-def _planned(config: DictConfig, components: Components, model: Any) -> Any:
+def planned_module(config: DictConfig, components: Components, model: Any) -> Any:
     """As much of a `GRPOModule` as decides its memory, around a model without weights."""
     algorithm = components.algorithm
     needs_copy = algorithm.objective.needs_reference and not has_adapter(model)
@@ -91,6 +91,9 @@ def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[tuple[str, Footp
                 yield f"trainer=fsdp trainer.devices={devices} model.gradient_checkpointing=true", found
     if not plan.mixed:
         yield "trainer.precision=bf16-mixed", expected_footprint(run, prompt_tokens, _with(plan, mixed=True))
+    if not plan.pure and run.critic is None and run.algorithm.critic is None:
+        found = expected_footprint(run, prompt_tokens, _with(plan, mixed=False, pure=True))
+        yield "trainer.precision=bf16-master", found
 
 
 def _with(plan: Plan, **changes: Any) -> Plan:
@@ -107,12 +110,12 @@ _QWEN = {
 _GPU = 80 * 10**9
 
 
-def shape(name: str) -> Any:
-    """A Qwen2.5 of a size that the paper trains, without weights."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+def qwen(name: str) -> Any:
+    """The configuration of a Qwen2.5 of a size that the paper trains."""
+    from transformers import Qwen2Config
 
     width, inner, layers, heads, key_heads, tied = _QWEN[name]
-    config = Qwen2Config(
+    return Qwen2Config(
         vocab_size=151_936,
         hidden_size=width,
         intermediate_size=inner,
@@ -121,8 +124,14 @@ def shape(name: str) -> Any:
         num_key_value_heads=key_heads,
         tie_word_embeddings=tied,
     )
+
+
+def shape(name: str) -> Any:
+    """The same as a model without weights, which recomputes its layers in the backward pass."""
+    from transformers import Qwen2ForCausalLM
+
     with torch.device("meta"):
-        model = Qwen2ForCausalLM(config).train()
+        model = Qwen2ForCausalLM(qwen(name)).train()
     enable_checkpointing(model)
     return model
 
@@ -162,7 +171,7 @@ def table() -> list[str]:
         model = shape(name)
         for engine in ("hf", "vllm", "server"):
             peaks = [needed(model, engine=engine, shards=n).peak for n in counts]
-            cells = [f"{p / 2**30:.0f}" if p <= _USABLE * _GPU else f"({p / 2**30:.0f})" for p in peaks]
+            cells = [f"{p / 2**30:.0f}" if p <= USABLE * _GPU else f"({p / 2**30:.0f})" for p in peaks]
             lines.append(f"| {name} | {engine} | " + " | ".join(cells) + " |")
     return lines
 

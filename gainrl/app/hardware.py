@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.launch import layout
+from gainrl.app.precision import PURE
 from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
@@ -117,6 +118,7 @@ def plan_of(config: DictConfig, processes: int) -> Plan:
     return Plan(
         shards=processes if config.trainer.strategy == "fsdp" else 1,
         mixed=config.trainer.precision == "bf16-mixed",
+        pure=config.trainer.precision == PURE,
         cuda=cuda,
         device_bytes=torch.cuda.get_device_properties(0).total_memory if cuda else None,
     )
@@ -157,7 +159,7 @@ def make_trainer(
         accelerator=config.trainer.accelerator,
         strategy=strategy_of(config.trainer.strategy, ranks, timeout_minutes=config.trainer.timeout_minutes),
         **layout(config.trainer),
-        precision=config.trainer.precision,
+        precision="32-true" if config.trainer.precision == PURE else config.trainer.precision,
         callbacks=callbacks,
         default_root_dir=default_root_dir,
         profiler=_profiler(default_root_dir) if config.profile and steps_left > 1 else None,

@@ -31,8 +31,13 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, CUDA un
 
 
 def can_fork() -> bool:
-    """Forking a process that has loaded system frameworks is safe on Linux only."""
-    return sys.platform == "linux"
+    """Forking is safe on Linux only, where no system framework has threads, and not in a worker of Ray, which has."""
+    return sys.platform == "linux" and not _in_a_worker_of_ray()
+
+
+def _in_a_worker_of_ray() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized() and ray.get_runtime_context().get_task_id() is not None
 
 
 def may_import_ahead() -> bool:

@@ -99,6 +99,20 @@ def single_job(settings: Sequence[str], *, primary: str = "config", extra: str |
         GlobalHydra.instance().clear()
 
 
+def composed(job: Job, *, primary: str = "config", extra: str | None = None) -> DictConfig:
+    """The configuration of a job, as the job would see it. Raises ConfigError."""
+    try:
+        config = Composer(primary, extra).compose([*job.overrides])
+        with resolvable(config):
+            resolved = job_of(config)
+            OmegaConf.resolve(resolved)
+            return resolved
+    except (HydraException, OmegaConfBaseException) as fault:
+        raise ConfigError(composition_fault(fault)) from fault
+    finally:
+        GlobalHydra.instance().clear()
+
+
 def _sweeps(text: str) -> bool:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -12,6 +12,8 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
+PURE = "bf16-master"  # all of the policy in bfloat16, beside float32 weights that train; see `training.masters`
+
 
 def settle_precision(config: DictConfig, folder: Path, console: Console) -> None:
     """Replaces ``auto`` by the precision of the run in ``folder``, or by what suits this machine, and says so."""

@@ -1,4 +1,4 @@
-"""``gainrl-train ... --dry-run``: the jobs of a command and what they would cost, before anything is started.
+"""``gainrl-train ... --dry-run``: the jobs of a command, and the hours and memory that they would take.
 
 Hours come from finished runs of the same arm, or from a short timed run if there are none yet.
 """
@@ -15,13 +15,16 @@ from rich.table import Table
 from gainrl.app.commandline.command import Command, checked_settings
 from gainrl.app.commandline.flags import read_flags
 from gainrl.app.errors import ConfigError, explain
-from gainrl.app.planned import Job, list_jobs, single_job
+from gainrl.app.planned import Job, composed, list_jobs, single_job
 from gainrl.app.timing import estimate
 from gainrl.report.blocks import duration
 
 
 def preview(command: Command, arguments: Sequence[str], console: Console | None = None) -> int:
-    """Prints the jobs of a command line by arm, with hours; the exit code: 0, or 1 where they cannot be listed."""
+    """Prints the jobs of a command line by arm, with hours, and the memory that the first of them needs.
+
+    The exit code: 0, or 1 where they cannot be listed or that one would be refused for want of memory.
+    """
     console = console or Console()
     try:
         typed = read_flags(arguments, command.flags)
@@ -34,7 +37,18 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
         return 1
     known = estimate(jobs, console, every_arm="--time-every-arm" in typed.flags, extra=extra)
     print_jobs(jobs, known, console)
-    return 0
+    return 0 if not jobs or _print_memory(jobs[0], extra, console) else 1
+
+
+def _print_memory(job: Job, extra: str | None, console: Console) -> bool:
+    """The memory of one job, the first of a sweep; False where it would be refused for want of memory."""
+    from gainrl.app.memory_table import print_memory
+
+    try:
+        return print_memory(composed(job, extra=extra), console)
+    except (ConfigError, ValueError) as fault:
+        console.print(f"memory: not known, because {fault}", style="yellow", highlight=False, markup=False)
+        return True
 
 
 def _is_sweep(settings: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ from gainrl.training.upkeep.checkpoints import (
     peek_checkpoint,
     read_checkpoint,
 )
+from gainrl.training.upkeep.shards import copy_shards
 from gainrl.types import Policy
 
 _RECORDS = ("rollouts.jsonl", "evaluations.jsonl", "metrics.csv")  # the table last: it tells whether all have come
@@ -147,7 +148,8 @@ def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:
             for name in _RECORDS:
                 _copy(source / name, folder / name, over=True)
     best, target = path.resolve().parent / "best.ckpt", folder / "checkpoints" / "best.ckpt"
-    if _step_of(best) <= step:
+    if _step_of(best) <= step and not target.exists():
+        copy_shards(peek_checkpoint(best), best, target)
         _copy(best, target)
     if not target.exists() and state.get("callbacks", {}).get("Checkpoints", {}).get("best") is not None:
         warnings.warn(

@@ -28,6 +28,7 @@ from gainrl.app.hardware import (
     will_use_cuda,
 )
 from gainrl.app.identity import RunRecord, plain_config
+from gainrl.app.origins import origins
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.reward_checks import stamps
 from gainrl.app.runtime import quieten
@@ -45,6 +46,7 @@ from gainrl.training.grpo import GRPOModule
 from gainrl.training.runtime import Runtime
 from gainrl.training.upkeep.checkpoints import CheckpointStore
 from gainrl.training.upkeep.interruption import StopRequest
+from gainrl.training.upkeep.memory import DoesNotFit, remember_limit, remembered_limit
 from gainrl.training.upkeep.peak import PeakMemory
 from gainrl.training.upkeep.state import remaining_epochs, restore_state
 
@@ -106,6 +108,7 @@ def train(
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
             state = None  # what is needed of it has been taken, or is kept until the optimizers are there
+        module.limits.tokens = min(module.limits.tokens, remembered_limit(folder) or module.limits.tokens)
         schedule = config.schedule
         epochs = remaining_epochs(
             module.counters.step, steps_per_epoch=schedule.steps_per_epoch, total_steps=schedule.steps
@@ -120,7 +123,12 @@ def train(
             logger=loggers or False,
         )
         if module.counters.step < schedule.steps:
-            _fit(trainer, module, data)
+            try:
+                _fit(trainer, module, data)
+            except DoesNotFit as fault:
+                if fault.tokens is not None:
+                    remember_limit(folder, fault.tokens)
+                raise
         failed = False
     finally:
         close_loggers(loggers, failed=failed)
@@ -166,7 +174,7 @@ def describe_run(config: DictConfig, components: Components, record: RunRecord, 
     remarks = ineffective_knobs(algorithm.objective, algorithm.advantage, updates_per_rollout=updates)
     print_opening(console, config, components, formula, remarks)
     judges = [("reward", components.reward), *((f"eval/{one.name}", one.reward) for one in components.evaluation_sets)]
-    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges))
+    record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges), origins=origins(components))
 
 
 def close_run(

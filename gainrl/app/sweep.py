@@ -26,7 +26,7 @@ from gainrl.files import whole_file
 from gainrl.report.plan import PLAN, read_plan
 from gainrl.report.watch import progress_line, sweep_progress
 
-_LISTING = "GAINRL_SWEEP"
+_LISTING, _JOBS = "GAINRL_SWEEP", ".jobs-"
 _ENDS = ("finished", "skipped", "interrupted", "failed", "not started")
 _COLORS = {"finished": "green", "skipped": "green", "interrupted": "yellow"}
 _failed: list[Path] = []
@@ -39,12 +39,18 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
     The closing table thus knows its jobs whichever launcher ran them, and a job that was refused is not taken for the
     finished run that its directory holds. One file per job, since many machines may write at once.
     """
-    listing = os.environ.get(_LISTING)
+    listing = os.environ.get(_LISTING) or _listing_of(folder)
     if not listing or not Path(listing).is_dir():
         return
     name = blake2b(str(folder).encode(), digest_size=16).hexdigest()
     with whole_file(Path(listing) / name, contested=True) as draft:
         draft.write_text(json.dumps([str(folder), fault]))
+
+
+def _listing_of(folder: Path) -> str | None:
+    """The listing of the sweep around a job's directory, for jobs on machines that do not inherit the environment."""
+    found = sorted(folder.parent.parent.glob(f"{_JOBS}*"), key=lambda path: path.stat().st_mtime)
+    return str(found[-1]) if found else None
 
 
 def failed_jobs() -> list[Path]:
@@ -74,7 +80,7 @@ class SweepTable(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.root = Path(config.hydra.sweep.dir).absolute()
-        self.listing = self.root / f".jobs-{uuid.uuid4().hex}"
+        self.listing = self.root / f"{_JOBS}{uuid.uuid4().hex}"
         self.listing.mkdir(parents=True)
         self.began = self.listing.stat().st_mtime  # by the clock of the file system, as the records are
         os.environ[_LISTING] = str(self.listing)

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gainrl.app.early import NO_RUN
 from gainrl.app.errors import ConfigError
 from gainrl.app.identity import RunRecord
-from gainrl.training.upkeep.checkpoints import UnreadableCheckpoint, read_checkpoint
+from gainrl.training.upkeep.checkpoints import UnreadableCheckpoint, read_checkpoint, shards_of
+from gainrl.training.upkeep.shards import filled
 from gainrl.training.upkeep.state import frozen_names
 from gainrl.types import Policy
 
@@ -90,7 +91,8 @@ def load_checkpoint(policy: Policy, path: Path) -> None:
     """
     prefix = "model."
     try:
-        stored = read_checkpoint(path)["weights"]
+        state = read_checkpoint(path)
+        stored = filled(state["weights"], shards_of(state), lambda keys, mark: None)
     except UnreadableCheckpoint as fault:
         raise ConfigError(str(fault)) from fault
     weights = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}

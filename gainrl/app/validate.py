@@ -53,7 +53,7 @@ _MAY_BE_NULL = (
     "limit",
     "prompt",
 )
-_PRECISIONS = ("auto", "32-true", "bf16-mixed")
+_PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-master")
 _SCALED = "scales the loss: clipping and the test for numbers that are not finite would see scaled gradients"
 _IMPRECISE = {
     "16-mixed": _SCALED,
@@ -145,5 +145,6 @@ def _imprecise(config: DictConfig) -> list[str]:
     reason = _IMPRECISE.get(str(precision), "was never tried")
     return [
         f"trainer.precision={precision} {reason}; type trainer.precision=bf16-mixed (weights and sums in float32, "
-        "products in bfloat16), trainer.precision=32-true, or trainer.precision=auto for the faster of the two"
+        "products in bfloat16), trainer.precision=bf16-master (all in bfloat16 but the weights that train), "
+        "trainer.precision=32-true, or trainer.precision=auto for the faster of the first and the last"
     ]

@@ -14,7 +14,9 @@ def aime(
     *,
     data_dir: str | None = None,
     train_hub: str = "gneubig/aime-1983-2024",
+    train_revision: str | None = "5d610df981dec508dd93d0a16333a029ac1739d8",
     hub: str = "HuggingFaceH4/aime_2024",
+    revision: str | None = "2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
     cache_dir: str | None = None,
     held_out_only: bool = False,
 ) -> DataSplits:
@@ -29,7 +31,14 @@ def aime(
         else PublishedFile(name="aime_train", split="train", records=_train_records, folder_only=("overlap",))
     )
     held_out = PublishedFile(name="aime24_test", split="train", records=_test_records, folder_only=("difficulty",))
-    return load_splits(train, held_out, train_hub=train_hub, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
+    return load_splits(
+        train,
+        held_out,
+        train_hub=(train_hub, train_revision),
+        hub=(hub, revision),
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+    )
 
 
 def _train_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:

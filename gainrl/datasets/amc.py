@@ -27,6 +27,7 @@ def _test_records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 amc = published(
     hub="AI-MO/aimo-validation-amc",
+    revision="69d78a4a2c840e82d69af6bc742bda09005f6316",
     train=PublishedFile(name="amc_train", split="train", records=None),
     held_out=PublishedFile(name="amc_test", split="train", records=_test_records, folder_only=("difficulty",)),
 )

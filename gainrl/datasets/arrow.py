@@ -38,8 +38,10 @@ class ArrowProblems:
     """A `ProblemSet` on an Arrow table, or on some of its rows.
 
     ``fingerprint`` is a hash of the content: the same problems in the same order have the same one, wherever they
-    came from.
+    came from. ``origin``: the repository and commit that they came from, where a loader knows them.
     """
+
+    origin: str | None = None
 
     def __init__(self, table: pa.Table, *, name: str, fingerprint: str, rows: np.ndarray | None = None) -> None:
         self.name = name
@@ -106,7 +108,9 @@ class ArrowProblems:
         rows = np.asarray(rows, np.int64)
         inner = rows if self._rows is None else self._rows[rows]
         digest = hashlib.blake2b(self.fingerprint.encode() + rows.tobytes(), digest_size=8)
-        return ArrowProblems(self._table, name=self.name, fingerprint=digest.hexdigest(), rows=inner)
+        selected = ArrowProblems(self._table, name=self.name, fingerprint=digest.hexdigest(), rows=inner)
+        selected.origin = self.origin
+        return selected
 
 
 def joined(parts: Mapping[str, ArrowProblems], *, name: str) -> ArrowProblems:

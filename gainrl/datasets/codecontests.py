@@ -35,4 +35,10 @@ def _records(rows: Iterable[Mapping[str, Any]], *, split: str) -> Iterator[Recor
         }
 
 
-codecontests = published(hub="deepmind/code_contests", train=_file("train"), held_out=_file("test"), held_out_only=True)
+codecontests = published(
+    hub="deepmind/code_contests",
+    revision="802411c3010cb00d1b05bad57ca77365a3c699d6",
+    train=_file("train"),
+    held_out=_file("test"),
+    held_out_only=True,
+)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
-from gainrl.datasets.published import hub_rows
+from gainrl.datasets.published import Repository, hub_rows, origin_of
 from gainrl.datasets.splits import DataSplits
 from gainrl.types import Problem
 
@@ -16,6 +16,7 @@ def deepcoder(
     *,
     data_dir: str | None = None,
     hub: str = "agentica-org/DeepCoder-Preview-Dataset",
+    revision: str | None = "177913a7bd43791646ef6a43645caa3c871ab3db",
     train_parts: Sequence[str] = ("primeintellect", "taco", "lcbv5"),
     held_out_parts: Sequence[str] = ("lcbv5",),
     cache_dir: str | None = None,
@@ -33,11 +34,12 @@ def deepcoder(
             "dataset.data_dir=null; evaluation sets still come from data_dir. Where the hub cannot be reached: "
             f"hf download {hub} --repo-type dataset --local-dir deepcoder, and dataset.hub=deepcoder"
         )
-    train = None if held_out_only else _load(hub, train_parts, "train", cache_dir)
-    return DataSplits(train=train, held_out=_load(hub, held_out_parts, "test", cache_dir))
+    repository = (hub, revision)
+    train = None if held_out_only else _load(repository, train_parts, "train", cache_dir)
+    return DataSplits(train=train, held_out=_load(repository, held_out_parts, "test", cache_dir))
 
 
-def _load(hub: str, parts: Sequence[str], split: str, cache_dir: str | None) -> ArrowProblems:
+def _load(hub: Repository, parts: Sequence[str], split: str, cache_dir: str | None) -> ArrowProblems:
     loaded = {part: hub_rows(hub, part, split, cache_dir) for part in parts}
 
     def problems() -> Iterator[Problem]:
@@ -45,7 +47,9 @@ def _load(hub: str, parts: Sequence[str], split: str, cache_dir: str | None) -> 
             yield from _problems(rows, part=part, split=split)
 
     key = [origin for _, origin in loaded.values()]
-    return cached_problems(problems, name=f"deepcoder_{split}", key=key, cache_dir=cache_dir)
+    found = cached_problems(problems, name=f"deepcoder_{split}", key=key, cache_dir=cache_dir)
+    found.origin = origin_of(hub, next(iter(loaded.values()))[0]) if loaded else None
+    return found
 
 
 def _problems(rows: Iterable[Mapping[str, Any]], *, part: str, split: str) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gainrl.datasets.math import MATH_500
+from gainrl.datasets.math import MATH_500, MATH_500_HUB
 from gainrl.datasets.published import PublishedFile, Record, load_splits
 from gainrl.datasets.splits import DataSplits
 
@@ -14,7 +14,9 @@ def deepscaler(
     *,
     data_dir: str | None = None,
     hub: str = "agentica-org/DeepScaleR-Preview-Dataset",
-    held_out_hub: str = "HuggingFaceH4/MATH-500",
+    revision: str | None = "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29",
+    held_out_hub: str = MATH_500_HUB[0],
+    held_out_revision: str | None = MATH_500_HUB[1],
     cache_dir: str | None = None,
     held_out_only: bool = False,
 ) -> DataSplits:
@@ -25,7 +27,14 @@ def deepscaler(
     """
     train = PublishedFile(name="deepscaler_partial_train", split="train", records=_records, folder_only=("overlap",))
     pool = None if held_out_only else train
-    return load_splits(pool, MATH_500, train_hub=hub, hub=held_out_hub, data_dir=data_dir, cache_dir=cache_dir)
+    return load_splits(
+        pool,
+        MATH_500,
+        train_hub=(hub, revision),
+        hub=(held_out_hub, held_out_revision),
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+    )
 
 
 def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:

@@ -30,4 +30,9 @@ def _records(rows: Iterable[Mapping[str, Any]], *, split: str) -> Iterator[Recor
         yield {**record, "row": index} if split == "train" else record
 
 
-gsm8k = published(hub="openai/gsm8k", train=_file("train"), held_out=_file("test"))
+gsm8k = published(
+    hub="openai/gsm8k",
+    revision="e53f048856ff4f594e959d75785d2c2d37b678ee",
+    train=_file("train"),
+    held_out=_file("test"),
+)

@@ -26,6 +26,7 @@ def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 humaneval = published(
     hub="openai/openai_humaneval",
+    revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
     held_out=PublishedFile(name="humaneval_test", config="openai_humaneval", split="test", records=_records),
     held_out_only=True,
 )

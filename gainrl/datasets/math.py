@@ -15,6 +15,7 @@ _NOT_IN_PUBLISHED_ORDER = (
     *(304, 802, 1039, 1509, 1935, 2052, 2317, 2503, 2516, 3212, 3443, 4009, 4487),
     *(5558, 5589, 5642, 6140, 6698, 6810, 6859, 7163, 7192, 7269, 7294, 7325, 7453),
 )
+MATH_500_HUB = ("HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be")
 # Answers that are damaged or empty upstream.
 _CORRECTED = {252: "17", 5341: "0", 5343: "0"}
 
@@ -23,13 +24,22 @@ def math(
     *,
     data_dir: str | None = None,
     train_hub: str = "DigitalLearningGmbH/MATH-lighteval",
-    hub: str = "HuggingFaceH4/MATH-500",
+    train_revision: str | None = "0530c78699ea5e8eb5530600900e1f328b48acad",
+    hub: str = MATH_500_HUB[0],
+    revision: str | None = MATH_500_HUB[1],
     cache_dir: str | None = None,
     held_out_only: bool = False,
 ) -> DataSplits:
     """The MATH training split and MATH-500; ``level`` is the published one."""
     train = None if held_out_only else _TRAIN
-    return load_splits(train, MATH_500, train_hub=train_hub, hub=hub, data_dir=data_dir, cache_dir=cache_dir)
+    return load_splits(
+        train,
+        MATH_500,
+        train_hub=(train_hub, train_revision),
+        hub=(hub, revision),
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+    )
 
 
 def last_boxed(text: str) -> str:

@@ -61,4 +61,9 @@ def _unix(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-mbpp = published(hub="google-research-datasets/mbpp", train=_file("train"), held_out=_file("test"))
+mbpp = published(
+    hub="google-research-datasets/mbpp",
+    revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+    train=_file("train"),
+    held_out=_file("test"),
+)

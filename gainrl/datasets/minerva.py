@@ -29,6 +29,7 @@ def _identity(record: Record) -> str:
 
 minerva = published(
     hub="math-ai/minervamath",
+    revision="main",
     held_out=PublishedFile(
         name="minerva_math_test",
         split="test",

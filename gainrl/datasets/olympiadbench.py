@@ -31,6 +31,7 @@ def _records(rows: Iterable[Mapping[str, Any]]) -> Iterator[Record]:
 
 olympiadbench = published(
     hub="Hothan/OlympiadBench",
+    revision="91184b52131e7fc9455fef848035173aea8cc01a",
     held_out=PublishedFile(name="olympiadbench_test", config=_CONFIG, split="train", records=_records),
     held_out_only=True,
 )

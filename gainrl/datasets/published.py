@@ -8,10 +8,11 @@ into that form by the function of its data set, so that both ways meet in `probl
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetNotFoundError
@@ -22,6 +23,10 @@ from gainrl.datasets.json_lines import Line, Record, numbered_lines
 from gainrl.datasets.splits import DataSplits
 from gainrl.types import Problem
 
+Repository: TypeAlias = tuple[str, str | None]
+"""A hub id, or a folder laid out like one, and its revision: a commit, a tag or a branch."""
+
+_COMMIT = re.compile(r"[@/]([0-9a-f]{40})(?:/|$)")
 _OWN_FIELDS = ("id", "problem", "answer", "difficulty", "source", "solution")
 
 
@@ -49,31 +54,44 @@ class Loader(Protocol):
     """What ``dataset=<name>`` calls: its parameters are the keys of the YAML file."""
 
     def __call__(
-        self, *, data_dir: str | None = None, hub: str = ..., cache_dir: str | None = None, held_out_only: bool = ...
+        self,
+        *,
+        data_dir: str | None = None,
+        hub: str = ...,
+        revision: str | None = ...,
+        cache_dir: str | None = None,
+        held_out_only: bool = ...,
     ) -> DataSplits: ...
 
 
 def published(
-    *, hub: str, held_out: PublishedFile, train: PublishedFile | None = None, held_out_only: bool = False
+    *,
+    hub: str,
+    revision: str,
+    held_out: PublishedFile,
+    train: PublishedFile | None = None,
+    held_out_only: bool = False,
 ) -> Loader:
     """The loader of a data set whose splits share one repository on the hub.
 
-    ``held_out_only``, the default: an evaluation set leaves its training split alone.
+    ``revision``: its commit, so that the rows and their order are those of today. ``held_out_only``, the default: an
+    evaluation set leaves its training split alone.
     """
-    repository, only = hub, held_out_only
+    repository, commit, only = hub, revision, held_out_only
 
     def load(
         *,
         data_dir: str | None = None,
         hub: str = repository,
+        revision: str | None = commit,
         cache_dir: str | None = None,
         held_out_only: bool = only,
     ) -> DataSplits:
         return load_splits(
             None if held_out_only else train,
             held_out,
-            train_hub=hub,
-            hub=hub,
+            train_hub=(hub, revision),
+            hub=(hub, revision),
             data_dir=data_dir,
             cache_dir=cache_dir,
         )
@@ -85,8 +103,8 @@ def load_splits(
     train: PublishedFile | None,
     held_out: PublishedFile,
     *,
-    train_hub: str,
-    hub: str,
+    train_hub: Repository,
+    hub: Repository,
     data_dir: str | None,
     cache_dir: str | None,
 ) -> DataSplits:
@@ -97,7 +115,9 @@ def load_splits(
     return DataSplits(train=pool, held_out=load_published(held_out, hub=hub, data_dir=data_dir, cache_dir=cache_dir))
 
 
-def load_published(file: PublishedFile, *, hub: str, data_dir: str | None, cache_dir: str | None) -> ArrowProblems:
+def load_published(
+    file: PublishedFile, *, hub: Repository, data_dir: str | None, cache_dir: str | None
+) -> ArrowProblems:
     """The problems of one split, from ``data_dir`` if given, else from the hub (an id, or a folder laid out like it).
 
     Raises ValueError if the file is missing or the hub cannot be reached, with what to download and where to put it.
@@ -116,16 +136,18 @@ def load_published(file: PublishedFile, *, hub: str, data_dir: str | None, cache
         raise ValueError(
             f"{file.name} is on no hub in this form; give data_dir=<folder that holds {file.name}.jsonl.gz>"
         )
-    rows, origin = hub_rows(hub, file.config, file.split, cache_dir)
-    return cached_problems(
+    rows, content = hub_rows(hub, file.config, file.split, cache_dir)
+    problems = cached_problems(
         lambda: (
-            problem_of(record, file, Line(hub, number, "row"))
+            problem_of(record, file, Line(hub[0], number, "row"))
             for number, record in enumerate(to_records(rows), start=1)
         ),
         name=file.name,
-        key=[origin],
+        key=[content],
         cache_dir=cache_dir,
     )
+    problems.origin = origin_of(hub, rows)
+    return problems
 
 
 def data_file(data_dir: str, name: str) -> Path:
@@ -138,29 +160,46 @@ def data_file(data_dir: str, name: str) -> Path:
     )
 
 
-def hub_rows(hub: str, config: str | None, split: str, cache_dir: str | None) -> tuple[Dataset, str]:
+def hub_rows(repository: Repository, config: str | None, split: str, cache_dir: str | None) -> tuple[Dataset, str]:
     """A split as the datasets library loads it, and a key that names its content.
 
     Raises ValueError with what to type where it cannot be had.
     """
+    hub, revision = repository
     cache = Path(cache_dir or default_cache())
     origin = hub
     if Path(hub).is_dir():
+        revision = None  # a folder is what it is
         # The library's own cache tells two folders of the same name apart by nothing: they would be mixed up.
         files = sorted(path for path in Path(hub).resolve().rglob("*") if path.is_file())
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         origin = hashlib.blake2b(repr(stamps).encode(), digest_size=8).hexdigest()
     library_cache = str(cache / "hub" / origin) if origin != hub or cache_dir else None
     try:
-        rows = load_dataset(hub, config, split=split, cache_dir=library_cache)
+        rows = load_dataset(hub, config, split=split, revision=revision, cache_dir=library_cache)
     except (DatasetNotFoundError, OSError) as fault:  # OSError: no network, offline mode, a missing file
         folder = hub.rsplit("/", 1)[-1]
         raise ValueError(
-            f"the data set {hub!r} cannot be loaded here ({type(fault).__name__}). Where there is a network: "
-            f"hf download {hub} --repo-type dataset --local-dir {folder}; then give dataset.hub=<that folder>, "
-            "or data_dir=<folder with .jsonl.gz files>"
+            f"the data set {hub!r} cannot be loaded here{f' at revision {revision}' if revision else ''} "
+            f"({type(fault).__name__}). Where there is a network: hf download {hub} --repo-type dataset "
+            f"{f'--revision {revision} ' if revision else ''}--local-dir {folder}; then give dataset.hub=<that "
+            "folder>, or data_dir=<folder with .jsonl.gz files>. Another repository needs another dataset.revision=, "
+            "such as main"
         ) from fault
     return rows, f"{origin}/{config}/{split}/{rows._fingerprint}"
+
+
+def origin_of(repository: Repository, rows: Dataset) -> str | None:
+    """``repository@commit`` with the commit that the rows came from, or the revision where none is known.
+
+    None for a folder.
+    """
+    hub, revision = repository
+    if Path(hub).is_dir():
+        return None
+    places = [*(rows.info.download_checksums or {}), *(file["filename"] for file in rows.cache_files)]
+    commits = [match[1] for place in places if (match := _COMMIT.search(str(place)))]
+    return f"{hub}@{commits[0] if commits else revision or 'main'}"
 
 
 def problem_of(record: Record, file: PublishedFile, line: Line) -> Problem:

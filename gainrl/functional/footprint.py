@@ -45,7 +45,8 @@ class BatchSizes:
 
     ``prompt_tokens``, ``completion_tokens``: per prompt, per completion, at most; ``group_size``: completions that
     share a prompt's cache. ``reference``: whether a copy of the policy is kept, ``moving`` if it follows; ``trunks``:
-    further copies that train (a critic's). ``mixed``: autocast to bfloat16. ``shards``: processes among which weights,
+    further copies that train (a critic's). ``mixed``: autocast to bfloat16. ``pure``: all in bfloat16 beside float32
+    weights that train, whose gradients are summed in float32. ``shards``: processes among which weights,
     gradients and optimizer states are divided, 1 for none. ``foreach``: whether the optimizer moves all weights at
     once, with a temporary for each (PyTorch's default on a GPU).
 
@@ -64,6 +65,7 @@ class BatchSizes:
     moving: bool = False
     trunks: int = 0
     mixed: bool = False
+    pure: bool = False
     shards: int = 1
     foreach: bool = False
     checkpointing: bool = False
@@ -118,7 +120,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     With ``P`` parameters of ``b`` bytes, ``L`` in linear layers, ``N`` shards, hidden width ``h``, ``V`` tokens, and
     ``low`` bytes for what autocast casts:
 
-    - weights: ``b P / N``, as much for every trunk; for the reference ``4 P / N`` in shards, ``b P`` without, and
+    - weights: ``b P / N``, as much for every trunk; where all runs in bfloat16 beside masters 4 bytes more, of the
+      rounded weight and of its gradient in one backward; for the reference ``4 P / N`` in shards, ``b P`` without, and
       ``low L + 4 (P - L)`` where it stays in mixed precision;
     - gradients: ``b trained / N``; optimizer: two states like them; step: one more where it is fused over weights;
     - activations per token: see above; with checkpointing one float32 hidden width per layer, and one layer in full;
@@ -134,27 +137,28 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
 
     What Python, the data, the allocator and NCCL hold is not part of it.
     """
-    size, low = model.bytes_per_float, _LOW if batch.mixed else model.bytes_per_float
+    size, low = model.bytes_per_float, _LOW if batch.mixed or batch.pure else model.bytes_per_float
     ends = model.parameters - model.linear
-    lowered = model.linear * low + ends * _FLOAT
+    lowered = model.linear * low + ends * (_LOW if batch.pure else _FLOAT)
     layer = model.linear // max(1, model.layers)
     head = model.vocabulary * model.hidden_width
     own = model.parameters * size // batch.shards
     reference = 0
     if batch.reference:
-        reference = own if batch.shards > 1 or not batch.mixed or batch.moving else lowered
+        lower = (batch.mixed or batch.pure) and not batch.moving and batch.shards == 1
+        reference = lowered if lower else own
     widths = (model.hidden_width, model.inner_width, model.key_value_width)
-    scale = 1.0 if batch.mixed else size / _FLOAT
+    scale = 1.0 if batch.mixed else low / _FLOAT
     of_widths = sum(n * width for n, width in zip(_MIXED if batch.mixed else _FULL, widths, strict=True))
     if model.trained < model.linear:
         of_widths -= _UNTRAINED_NORMS * model.hidden_width
     per_token = round(scale * of_widths)
     kept = model.layers * per_token
     if batch.checkpointing:
-        kept = model.layers * model.hidden_width * size + per_token
+        kept = model.layers * model.hidden_width * (low if batch.pure else size) + per_token
     gathered = 0
     if batch.shards > 1:
-        gathered = 2 * layer * low + 2 * ends * size
+        gathered = 2 * layer * low + 2 * ends * (low if batch.pure else size)
     elif batch.mixed:
         gathered = (layer if batch.checkpointing else model.linear) * low
     sharing = batch.decoding * batch.completion_tokens + batch.decoding // batch.group_size * batch.prompt_tokens
@@ -170,8 +174,11 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
             always, copy = copy, 0
     rows = max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary)
     trained = model.trained * size // batch.shards
+    running = 0
+    if batch.pure and batch.shards == 1:  # the model in bfloat16 beside its masters, and its gradient of one backward
+        running = model.parameters * low - (model.parameters - model.trained) * size + model.trained * low
     return Footprint(
-        weights=own + reference + batch.trunks * model.parameters * size,
+        weights=own + running + reference + batch.trunks * model.parameters * size,
         gradients=trained + batch.trunks * model.parameters * size,
         optimizer=(trained + batch.trunks * model.parameters * size) * batch.optimizer_states,
         activations=batch.micro_batch_tokens * (kept + round(scale * _OUTER * model.hidden_width)),

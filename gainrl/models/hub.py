@@ -91,6 +91,10 @@ class HubModel:
             adapter = {"rank": self.lora_rank, "alpha": self.lora_alpha, "targets": targets}
         return {"weights": weights_mark(self._place(), self.revision), "dtype": self.dtype, "adapter": adapter}
 
+    def origin(self) -> str | None:
+        """Hub id and commit where the model comes from a hub; None for a file or folder."""
+        return None if Path(self._place()).is_dir() else weights_mark(self._place(), self.revision)
+
     def context_length(self) -> int | None:
         """Positions the model has, None if its configuration does not say."""
         return getattr(self.check().get_text_config(), "max_position_embeddings", None)

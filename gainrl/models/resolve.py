@@ -29,7 +29,9 @@ def check_model_source(source: str, *, revision: str | None = None, chat_templat
     try:
         config = AutoConfig.from_pretrained(str(path) if path.is_dir() else source, revision=revision)
     except Exception as fault:  # of any type, depending on the damage
-        raise ValueError(f"model.source={source} cannot be read: {_first_line(fault)} {_how_to_get(source)}") from fault
+        raise ValueError(
+            f"model.source={source} cannot be read: {_first_line(fault)} {_how_to_get(source, revision)}"
+        ) from fault
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(
             f"model.source={source} is a {config.model_type!r} model, which the transformers library has no causal "
@@ -74,14 +76,15 @@ def _check_cache(source: str, revision: str | None) -> None:
     if missing:
         raise ValueError(
             f"model.source={source} is neither a folder nor complete in the cache ({missing} not found), and this "
-            f"process is offline (HF_HUB_OFFLINE). {_how_to_get(source)}"
+            f"process is offline (HF_HUB_OFFLINE). {_how_to_get(source, revision)}"
         )
 
 
-def _how_to_get(source: str) -> str:
+def _how_to_get(source: str, revision: str | None) -> str:
     folder = f"models/{source.rstrip('/').rsplit('/', 1)[-1]}"
     return (
-        f"Where there is a network: hf download {source} --local-dir {folder} (after `hf auth login` if the model asks "
+        f"Where there is a network: hf download {source} {f'--revision {revision} ' if revision else ''}--local-dir "
+        f"{folder} (after `hf auth login` if the model asks "
         f"for a licence to be accepted); copy that folder here and give model.source={folder}"
     )
 

@@ -245,9 +245,9 @@ def _shared_hidden(policy: Policy, batch: _Batch, observe: HiddenObserver, form:
     # The last token of a prompt predicts the first of each of its completions.
     parts = hidden.flatten(0, 1).index_select(0, last.index_select(0, prompt_of_row))[:, None]
     if width > 1:
-        continued = run_completions(
-            model, policy.compiled_decoder or decoder, states, prompt_of_row, batch.ids[:, :-1], form
-        )
+        # A compiled module has no truth value: it asks the one inside for its length.
+        chosen = decoder if policy.compiled_decoder is None else policy.compiled_decoder
+        continued = run_completions(model, chosen, states, prompt_of_row, batch.ids[:, :-1], form)
         parts = torch.cat([parts, continued], dim=1)
     return _select(parts, torch.arange(width, device=device)[None, :] < batch.lengths[:, None])
 

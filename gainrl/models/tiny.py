@@ -114,11 +114,22 @@ class TinyModel:
         """What decides the initial weights, as plain values."""
         return {"architecture": self.architecture, **self.sizes, "words": list(self.words), "seed": self.seed}
 
+    def skeleton(self) -> Any:
+        """The model without memory for its weights (on the device ``meta``)."""
+        with torch.device("meta"):
+            return self._model(self.tokenizer()).train()
+
     def load(self, folder: str | Path | None = None) -> Policy:
         """The policy: freshly initialised, or with the weights of ``folder`` where one is given (its warm start)."""
         if folder is not None:
             return load_saved(str(folder))
         tokenizer = self.tokenizer()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_key(self.seed, "init") % 2**63)
+            model = self._model(tokenizer)
+        return Policy(model, tokenizer, stop_ids=(tokenizer.eos_token_id,), pad_id=tokenizer.pad_token_id)
+
+    def _model(self, tokenizer: Any) -> Any:
         config_class, model_class = _ARCHITECTURES[self.architecture]
         config = config_class(
             vocab_size=len(tokenizer),
@@ -128,10 +139,7 @@ class TinyModel:
             eos_token_id=tokenizer.eos_token_id,
             **self.sizes,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_key(self.seed, "init") % 2**63)
-            model = model_class(config)
-        return Policy(model, tokenizer, stop_ids=(tokenizer.eos_token_id,), pad_id=tokenizer.pad_token_id)
+        return model_class(config)
 
 
 def load_saved(folder: str) -> Policy:

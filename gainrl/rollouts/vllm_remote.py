@@ -30,6 +30,10 @@ from gainrl.rollouts.vllm_server import Server
 from gainrl.types import SamplingParams
 
 
+class ServerFailed(RuntimeError):
+    """A server that does not answer or refuses what it is asked; the text says what to do."""
+
+
 @dataclass(slots=True)
 class RemoteServer(Server):
     """A server at ``address``; the version of weights that this run gave it is ``name`` and a number."""
@@ -73,7 +77,7 @@ class RemoteServer(Server):
             told: list[Any] = [None if fault is None else str(fault)]
             dist.broadcast_object_list(told, src=0)
             if told[0] is not None and fault is None:
-                raise RuntimeError(told[0])
+                raise ServerFailed(told[0])
         if fault is not None:
             raise fault
 
@@ -82,7 +86,7 @@ class RemoteServer(Server):
 
         place = self.folder / self.name
         place.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, place / "model.safetensors")
+        save_file(_unshared(weights), place / "model.safetensors")
         try:
             self._ask("POST", "/pause?mode=wait")
             self._ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(place)}})
@@ -141,15 +145,25 @@ class RemoteServer(Server):
         except urllib.error.HTTPError as fault:
             said = fault.read().decode(errors="replace")[:500]
             hint = "; start it with VLLM_SERVER_DEV_MODE=1" if fault.code == 404 else ""
-            raise RuntimeError(
+            raise ServerFailed(
                 f"the vLLM server at {self.address} refused {path} ({fault.code}: {said}){hint}"
             ) from None
         except (OSError, TimeoutError) as fault:
-            raise RuntimeError(
+            raise ServerFailed(
                 f"the vLLM server at {self.address} does not answer {path} ({fault}). Start it again; the same command "
                 "then goes on from the last checkpoint"
             ) from None
         return json.loads(text) if text else None
+
+
+def _unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, each with memory of its own, as their file needs: a tied output layer is the embeddings' memory."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in weights.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def _several() -> bool:

@@ -35,12 +35,15 @@ from gainrl.training.concentration_settings import Concentration
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.learner import Learner
+from gainrl.training.masters import Masters
 from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
 from gainrl.training.muon import MuonWithAdamW
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import Reference, Scorer
+from gainrl.training.upkeep.checkpoints import shards_of
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
+from gainrl.training.upkeep.shards import filled
 from gainrl.types import Admission, Allocation, Policy, PromptBatch, Reward, RolloutEngine, SamplingParams
 
 _ON_BARS = ("reward", "accuracy", "eval/accuracy")
@@ -53,7 +56,8 @@ class GRPOModule(lightning.LightningModule):
     how completions are drawn. ``concentration``: which concentration of the training prompts the update's own forward
     measures (None: no measurement). ``guard`` decides what follows an update that is not finite, ``mismatch`` what
     follows where the log-probs of the engine differ from those of the training forward. ``allocation`` says how
-    many completions each prompt gets (None: ``group_size``).
+    many completions each prompt gets (None: ``group_size``). ``pure_bfloat16``: the policy runs in bfloat16 and trains
+    through float32 weights behind it (`training.masters`).
 
     ``training_step`` gives its metrics to callbacks as ``outputs["metrics"]``, and to all of Lightning by `log_step`.
 
@@ -76,6 +80,7 @@ class GRPOModule(lightning.LightningModule):
         allocation: Allocation | None = None,
         guard: NonfiniteGuard | None = None,
         runtime: Runtime | None = None,
+        pure_bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -131,6 +136,13 @@ class GRPOModule(lightning.LightningModule):
         )
         self.learner.mismatch.check(sampling)
         self.whole: WholeCopy | None = None  # of what trains in shards
+        self.pure_bfloat16 = pure_bfloat16
+        self.masters: Masters | None = None
+        if pure_bfloat16 and self.critic is not None:
+            raise ValueError(
+                "trainer.precision=bf16-master trains no critic; type trainer.precision=bf16-mixed, or an algorithm "
+                "without a critic"
+            )
         self._configured = False
         self.experience: Experience | None = None  # of the last step, for callbacks
         self.advantages_B: np.ndarray | None = None
@@ -237,20 +249,24 @@ class GRPOModule(lightning.LightningModule):
             return
         self._configured = True
         mesh = self.device_mesh  # there is one where the trainer asks for shards
-        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        pure = self.pure_bfloat16
+        mixed = torch.bfloat16 if pure or self.trainer.precision == "bf16-mixed" else None
         if mesh is not None:
             part = mesh["data_parallel"]
-            self.trained.model = shard(self.model, part, mixed=mixed)
+            self.trained.model = shard(self.model, part, mixed=mixed, pure=pure)
             if self.reference is not None:
-                self.reference.put_in_shards(self.model, part, mixed)
-            self.whole = WholeCopy(self.trained.model, self.model, mixed=mixed)
+                self.reference.put_in_shards(self.model, part, mixed, pure=pure)
+            self.whole = WholeCopy(self.trained.model, self.model, mixed=mixed, pure=pure)
             self.learner.watch.follow(self.trained.model)
-        elif self.reference is not None:
+            return
+        if self.reference is not None:
             # A reference that moves is kept in float32: its steps would be rounded away.
-            self.reference.keep(mixed if self.algorithm.reference_sync is None else None)
+            self.reference.keep(mixed if self.algorithm.reference_sync is None else None, pure=pure)
+        if pure:
+            self.masters = Masters(self.model)
 
     def configure_optimizers(self) -> Any:
-        policy = [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
+        policy = self.trained_parameters()
         groups: Any = policy
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
@@ -263,6 +279,12 @@ class GRPOModule(lightning.LightningModule):
             )
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
+    def trained_parameters(self) -> list[torch.nn.Parameter]:
+        """What the optimizer moves of the policy."""
+        if self.masters is not None:
+            return list(self.masters.parameters())
+        return [parameter for parameter in self.trained.model.parameters() if parameter.requires_grad]
+
     def on_fit_start(self) -> None:
         self.trained.model.train()  # a transformers model is loaded in eval mode, and Lightning leaves it there
         # Lightning numbers what its own callbacks log by this counter. It begins with the step that comes next, resumed
@@ -272,6 +294,8 @@ class GRPOModule(lightning.LightningModule):
     def on_train_end(self) -> None:
         if self.whole is not None:  # export the weights that trained, not the copy that rollouts read
             self.whole.take_masters(keep=self.ranks.leads)
+        if self.masters is not None:
+            self.masters.put_back()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["counters"] = self.counters.state_dict()
@@ -279,7 +303,7 @@ class GRPOModule(lightning.LightningModule):
         checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
         if self.reference is not None and self.algorithm.reference_sync is not None:
-            checkpoint["reference"] = self.reference.state_dict(keep=self.ranks.leads)
+            checkpoint["reference"] = self.reference.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.counters.load_state_dict(checkpoint["counters"])
@@ -287,4 +311,5 @@ class GRPOModule(lightning.LightningModule):
         self.clock.tokens = dict(checkpoint["phase_tokens"])
         self.limits.tokens = int(checkpoint["micro_batch_tokens"])
         if self.reference is not None and "reference" in checkpoint:
-            self.reference.load_state_dict(checkpoint["reference"])
+            weights = filled(checkpoint["reference"], shards_of(checkpoint), lambda keys, mark: None)
+            self.reference.load_state_dict(weights)

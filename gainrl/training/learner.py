@@ -21,9 +21,11 @@ from gainrl.training.collection import Experience
 from gainrl.training.concentration import ConcentrationWatch, PromptWatch
 from gainrl.training.critic import Critic
 from gainrl.training.distributed.ranks import is_sharded, passes, sum_over_ranks, whole
+from gainrl.training.masters import Masters
 from gainrl.training.runtime import Runtime
 from gainrl.training.scorer import Scorer
 from gainrl.training.update import Update
+from gainrl.training.upkeep.memory import once_in_shards
 from gainrl.training.upkeep.nonfinite import NonfiniteGuard
 
 
@@ -135,7 +137,7 @@ class Learner:
         """One optimizer step; returns additive sums, and its gradient norms before clipping unless it was refused."""
         watches = len(self.watch.watches)
         if is_sharded(self.model):  # a rank that begins again would meet the others at the wrong layer
-            sums, loss = self._gradients(update)
+            sums, loss = once_in_shards(lambda: self._gradients(update), update.plan, self.scorer.limits.tokens)
         else:
             sums, loss = within_memory(
                 lambda: self._gradients(update),
@@ -144,7 +146,7 @@ class Learner:
                 self.ranks,
             )
         self.clock.count(int(update.experience.lengths[update.plan.rows].sum()))
-        sums, loss = sum_over_ranks(sums, loss, self.module, self.model, self.ranks)
+        sums, loss = sum_over_ranks(sums, loss, self._summed(), self.model, self.ranks)
         step_norms: dict[str, float] | None
         if len(update.plan.rows):
             step_norms = self._clip(sums)
@@ -164,14 +166,29 @@ class Learner:
     def _clip(self, sums: dict[str, Any]) -> dict[str, float]:
         """Clips the gradients; returns their norms before, and the critic's loss, which leaves ``sums``."""
         clip = nn.utils.clip_grad_norm_
-        norms = {"grad_norm": float(whole(clip(self.model.parameters(), self.max_grad_norm)))}
+        norms = {"grad_norm": float(whole(clip(self._of_policy(), self.max_grad_norm)))}
         if self.critic is not None:
             norms["value/grad_norm"] = float(clip(self.critic.parameters(), self.max_grad_norm))
             norms["value_loss"] = float(sums.pop("value_loss"))
         return norms
 
+    def _of_policy(self) -> list[nn.Parameter]:
+        """The policy's parameters that have gradients after the backward passes."""
+        return list(self.masters.parameters() if self.masters is not None else self.model.parameters())
+
+    def _summed(self) -> list[nn.Parameter]:
+        """Parameters whose gradients each rank has a part of; those in shards were summed in their backward passes."""
+        policy = [] if is_sharded(self.model) else self._of_policy()
+        return policy + (list(self.critic.parameters()) if self.critic is not None else [])
+
+    @property
+    def masters(self) -> Masters | None:
+        return getattr(self.module, "masters", None)
+
     def _apply(self) -> None:
         self.module.optimizers().step()  # type: ignore[union-attr]
+        if self.masters is not None:
+            self.masters.round()
         if not is_sharded(self.model):  # else the policy changes when it takes over the weights
             self.scorer.policy.touch()
         self.counters.updates += 1
@@ -208,6 +225,8 @@ class Learner:
             watch = self.watch.over(update.experience, rows) if update.measure_concentration else None
             result = self.micro_batch_loss(update, rows, watch)
             self.module.manual_backward(result.loss)
+            if self.masters is not None:
+                self.masters.take_gradients()
             losses.append(result.loss.detach())
             sums = add_sums(sums, result.sums)
             self.clock.tell(f"{len(losses)}/{len(update.plan.micro_batches)} passes")

@@ -16,8 +16,9 @@ from gainrl.models.scoring import HiddenObserver, Scored, completion_scores
 from gainrl.training.batching import MicroBatchLimits, pack_by_tokens
 from gainrl.training.collection import Experience
 from gainrl.training.critic import Critic
-from gainrl.training.distributed.ranks import Ranks, inside, is_sharded, local_part, passes, reshard, whole
+from gainrl.training.distributed.ranks import Ranks, inside, is_sharded, local_part, passes, reshard
 from gainrl.training.distributed.sharding import lower_linear, shard
+from gainrl.training.masters import lower
 from gainrl.types import Policy
 
 
@@ -123,19 +124,22 @@ class Reference:
         if not deferred:
             self.keep()
 
-    def keep(self, lower_to: torch.dtype | None = None) -> None:
-        """Copies the policy as it is now, once. ``lower_to``: as of `sharding.lower_linear`."""
+    def keep(self, lower_to: torch.dtype | None = None, *, pure: bool = False) -> None:
+        """Copies the policy as it is now, once.
+
+        ``lower_to``: the precision of its linear layers, as of `sharding.lower_linear`, or of all weights if ``pure``.
+        """
         if self._adapters:
             return
         if self._model is None:
             self._model = copy.deepcopy(self._policy.model).eval().requires_grad_(False)
         if lower_to is not None:
-            lower_linear(self._model, lower_to)
+            (lower if pure else lower_linear)(self._model, lower_to)
 
-    def put_in_shards(self, model: nn.Module, mesh: Any, mixed: torch.dtype | None) -> None:
+    def put_in_shards(self, model: nn.Module, mesh: Any, mixed: torch.dtype | None, *, pure: bool = False) -> None:
         """Keeps a share of the copy on every rank; ``model``: the policy as it is now, where no copy was made."""
         if not self._adapters:
-            self._model = shard(self._model or model, mesh, mixed=mixed, trains=False).eval()
+            self._model = shard(self._model or model, mesh, mixed=mixed, pure=pure, trains=False).eval()
 
     @contextmanager
     def active(self) -> Iterator[Policy]:
@@ -169,9 +173,9 @@ class Reference:
             local = local_part(frozen)
             local.lerp_(local_part(current).detach().to(local), mixing)
 
-    def state_dict(self, *, keep: bool = True) -> dict[str, Tensor]:
-        """The weights of the copy; of one in shards whole tensors, which every rank must ask for, where ``keep``."""
-        return {} if self._adapters else whole(self._model.state_dict(), keep=keep)
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights of the copy, in shards where it is."""
+        return {} if self._adapters else self._model.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Before `put_in_shards`."""

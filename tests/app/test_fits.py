@@ -1,6 +1,7 @@
 """Runs that cannot fit are refused before a weight is loaded, with changes that make them fit."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,10 +68,15 @@ def test_where_the_memory_is_not_known_nothing_is_checked(folder):
 
 
 def test_the_paper_s_models_fit_eight_gpus_with_reference_and_vllm_and_seven_billions_not_one():
-    for name in ("0.5B", "3B", "7B"):
+    for name in ("0.5B", "1.5B", "3B", "7B"):
         model = fits.shape(name)
         assert fits.needed(model, engine="vllm", shards=8).peak < 0.92 * 80e9
     assert fits.needed(model, engine="vllm", shards=1).peak > 80e9
     # 7.6 billion parameters in float32: 4 bytes each, a quarter of them in each of four shards.
     assert fits.needed(model, engine="server", shards=4).weights == pytest.approx(2 * 7.6e9, rel=0.02)
     assert [row.count("|") for row in fits.table()] == [7] * 14
+
+
+def test_the_page_shows_the_table_that_the_command_prints():
+    page = (Path(__file__).parents[2] / "docs" / "several_processes.md").read_text()
+    assert "\n".join(fits.table()) in page

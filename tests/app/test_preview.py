@@ -133,7 +133,9 @@ def test_a_text_with_a_comma_is_one_job(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gainrl.app.timing.run_shortly", lambda *_, **__: {"step": "6", "seconds/update": 6.0})
     assert preview(COMMAND, ['template.system="Read, then write."', "--dry-run"]) == 0
-    assert "1 job" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 job" in out
+    assert "memory of each device" in out
     assert preview(COMMAND, ["template.system=Read, then write.", "--dry-run"]) == 1
     assert "type 'template.system=\"Read, then write.\"'" in capsys.readouterr().err
 
@@ -149,6 +151,7 @@ def test_jobs_that_cannot_be_timed_are_listed_with_the_reason(tmp_path, monkeypa
     out = capsys.readouterr().out
     assert "2 jobs" in out
     assert "not timed, because model.source=/nowhere is no folder" in out
+    assert "memory: not known, because model.source=/nowhere is no folder" in out
     assert "2 of 2 jobs to run; there is no estimate for 2 of them" in out
 
 

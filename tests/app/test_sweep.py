@@ -87,3 +87,10 @@ def test_the_closing_line_counts_every_way_a_job_can_end(tmp_path, table, capsys
         "1 finished, 1 skipped (finished before), 1 interrupted, 1 failed, 3 not started; the same command goes on "
         "from there; retry_failed=true takes up those that failed"
     )
+
+
+def test_a_job_that_did_not_inherit_the_environment_finds_the_table_of_its_sweep(tmp_path, table, monkeypatch, capsys):
+    monkeypatch.delenv("GAINRL_SWEEP")
+    job(tmp_path / "arm" / "s0", status="finished", objective=0.5, wall_seconds=1.0)
+    table()
+    assert "1 finished" in capsys.readouterr().out

@@ -61,6 +61,8 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize("line", typed_lines())
 def test_a_command_of_the_documentation_is_accepted(line, place, monkeypatch):
+    if "hydra/launcher=ray" in line:
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="pip install 'gainrl[ray]'")
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(place)
     name, *arguments = shlex.split(line)

@@ -54,12 +54,22 @@ def test_in_mixed_precision_linear_layers_are_cast_and_activations_shrink():
     assert footprint(MODEL, changed(BATCH, checkpointing=True, **MIXED)).gathered == 2 * 300
 
 
+def test_beside_masters_a_model_in_bfloat16_takes_its_weights_and_gradients_again_and_half_the_activations():
+    found = footprint(MODEL, changed(BATCH, pure=True))
+    assert found.weights == (4 + 2 + 2) * 1000
+    assert found.gradients == 4 * 1000
+    assert 2 * found.activations == footprint(MODEL, BATCH).activations
+    assert found.gathered == found.copy == 0
+    assert footprint(changed(MODEL, trained=100), changed(BATCH, pure=True)).weights == 2 * 1000 + (4 + 2) * 100
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, 4 * 1000),
         (MIXED, 2 * 600 + 4 * 400),
         (MIXED | {"moving": True}, 4 * 1000),
+        ({"pure": True}, 2 * 1000),
         (MIXED | {"shards": 4}, 1000),
     ],
 )

@@ -23,14 +23,20 @@ def test_liger_that_is_not_installed_is_refused_with_what_to_type(monkeypatch):
 def test_completions_run_through_the_compiled_decoder(monkeypatch):
     compiled = []
 
-    def compile_eagerly(module, **settings):
-        def run(*arguments, **named):
+    class Compiled:
+        """As `torch.compile` gives it back: a module whose truth value would be a length that it does not have."""
+
+        def __init__(self, module, **settings):
+            self.module = module
+
+        def __len__(self):
+            raise TypeError(f"{type(self.module).__name__} does not support len()")
+
+        def __call__(self, *arguments, **named):
             compiled.append(named["input_ids"].shape[0])
-            return module(*arguments, **named)
+            return self.module(*arguments, **named)
 
-        return run
-
-    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    monkeypatch.setattr(torch, "compile", Compiled)
     policy, prompts = build_policy("llama"), build_prompts([4, 6])
     ids, lengths = torch.randint(6, 20, (4, 5)), torch.tensor([5, 3, 2, 5])
     plain = completion_scores(policy, prompts, ids, lengths, 2).logprobs

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from gainrl.rollouts.vllm import VLLMEngine
+from gainrl.rollouts.vllm_remote import ServerFailed
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
 from tests.rollouts.agreement import completions, keys_for
@@ -99,6 +100,14 @@ def test_the_server_gets_new_weights_and_their_version_before_a_rollout_and_only
     ]
 
 
+def test_a_tied_output_layer_is_sent_under_its_own_name(server, engine):
+    policy = build_policy("qwen2")
+    assert policy.model.lm_head.weight is policy.model.get_input_embeddings().weight
+    roll_out(engine, policy)
+    (loaded,) = server.loads
+    torch.testing.assert_close(loaded["lm_head.weight"], loaded["model.embed_tokens.weight"])
+
+
 def test_completions_come_in_order_each_asked_for_with_its_own_seed(server, engine):
     prompts = build_prompts([4, 6])
     rollout = roll_out(engine, build_policy("llama"), temperature=0.7)
@@ -138,5 +147,5 @@ def test_a_server_that_is_not_there_or_was_not_started_for_it_ends_the_run_with_
     with pytest.raises(RuntimeError, match=r"refused /weight_info \(404.*VLLM_SERVER_DEV_MODE=1"):
         roll_out(engine, build_policy("llama"))
     gone = VLLMEngine(server="http://127.0.0.1:9", timeout_minutes=0.1)
-    with pytest.raises(RuntimeError, match=r"does not answer.*the same command then goes on from the last checkpoint"):
+    with pytest.raises(ServerFailed, match=r"does not answer.*the same command then goes on from the last checkpoint"):
         roll_out(gone, build_policy("llama"))

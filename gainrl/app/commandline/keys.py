@@ -27,7 +27,8 @@ _ABSENT = object()
 _COMBINATIONS = 100  # of swept options, for which settings are checked ahead; jobs beyond them check themselves
 # Whatever the groups, these nodes have the same keys.
 _OPEN = ("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.job_logging.",
-         "hydra.hydra_logging.", "hydra.launcher.additional_parameters.", "hydra.launcher.params.")  # fmt: skip
+         "hydra.hydra_logging.", "hydra.launcher.additional_parameters.", "hydra.launcher.params.",
+         "hydra.launcher.ray.")  # fmt: skip
 _FIXED = {"seed", "schedule", "evaluation", "records", "checkpoint", "faults", "resume", "retry_failed", "data_dir",
           "profile", "trainer", "logger", "hydra", "run"}  # fmt: skip
 

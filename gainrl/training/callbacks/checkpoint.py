@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 import lightning
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from torch.distributed.checkpoint.api import CheckpointException
 
 from gainrl.training.callbacks.evaluation import fresh_evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.upkeep.checkpoints import CheckpointStore, Saved
 from gainrl.training.upkeep.interruption import Interrupted, Stopped, StopRequest
+from gainrl.training.upkeep.shards import has_shards, write_shards
 from gainrl.training.upkeep.state import collect_state, restore_optimizers
 
 # Checkpoints that take longer than this are so far apart that they take no more than this share of the time.
@@ -180,12 +182,21 @@ class Checkpoints(Checkpoint):
         self.best = before if best is None else best  # for the state
         try:
             state = collect_state(trainer, module) | {"identity": self.identity}
+            if has_shards(state):
+                state = self._in_shards(state, module)
             module.ranks.first(lambda: self._write(state, module.counters.step, best is not None))
         except BaseException:
             self.best = before
             raise
         self._last_step, self._last_time = module.counters.step, time.monotonic()
         self._save_seconds = self._last_time - begun
+
+    def _in_shards(self, state: Mapping[str, Any], module: GRPOModule) -> dict[str, Any]:
+        """The state with its tensors in shards written by all ranks. Raises CheckpointFailed where one could not."""
+        try:
+            return write_shards(state, self.store.folder, module.counters.step, module.ranks)
+        except (OSError, RuntimeError, CheckpointException) as fault:
+            raise self.store.not_written(module.counters.step, fault) from fault
 
     def _write(self, state: Mapping[str, Any], step: int, better: bool) -> None:
         self._list(self.store.save(state, step, best=better, after=self.durable), step)

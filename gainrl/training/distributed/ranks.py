@@ -183,9 +183,9 @@ def undo_average(model: nn.Module, ranks: Ranks) -> None:
 
 
 def sum_over_ranks(
-    sums: dict[str, Any], loss: float, module: nn.Module, model: nn.Module, ranks: Ranks
+    sums: dict[str, Any], loss: float, summed: Sequence[nn.Parameter], model: nn.Module, ranks: Ranks
 ) -> tuple[dict[str, Any], float]:
-    """Additive sums and loss of all ranks, equal everywhere; adds up the gradients of ``module`` in place.
+    """Additive sums and loss of all ranks, equal everywhere; adds up the gradients of ``summed`` in place.
 
     ``model``: its part that may be in shards.
     """
@@ -193,7 +193,7 @@ def sum_over_ranks(
         return sums, loss
     if is_sharded(model):
         undo_average(model, ranks)
-    ranks.sum_gradients(module.parameters())
+    ranks.sum_gradients(summed)
     parts = ranks.gather(({name: value.cpu() for name, value in sums.items()}, loss))
     total: dict[str, Any] = {}
     for part, _ in parts:

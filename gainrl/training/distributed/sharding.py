@@ -18,24 +18,29 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gainrl.training.distributed.ranks import WHOLE_WEIGHTS, reshard, whole
+from gainrl.training.masters import lower
 
 
-def shard(model: nn.Module, mesh: Any, *, mixed: torch.dtype | None = None, trains: bool = True) -> Any:
+def shard(
+    model: nn.Module, mesh: Any, *, mixed: torch.dtype | None = None, pure: bool = False, trains: bool = True
+) -> Any:
     """A copy of a causal language model in shards over ``mesh``, layer by layer; call it through `inside`.
 
     No second whole copy exists on the way: each layer's share is copied from the weights of ``model``, which stay as
     they are. ``mixed``: the precision in which layers are gathered and multiply, for a model that runs under autocast;
-    shards, gradients and their sums stay float32. Without ``trains`` nothing has a gradient (a reference).
+    shards, gradients and their sums stay float32. ``pure``: embeddings, norms, the head and all states are in that
+    precision too, for a model that runs without autocast. Without ``trains`` nothing has a gradient (a reference).
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     sharded: Any = _alias(model, trains=trains)
     # The hidden states between the layers stay float32, as autocast leaves them.
     low = MixedPrecisionPolicy(param_dtype=mixed, reduce_dtype=mixed and torch.float32, cast_forward_inputs=False)
+    ends = low if pure else MixedPrecisionPolicy()  # embeddings, the last norm and the head: autocast reads float32
     kinds = set(getattr(model, "_no_split_modules", None) or ())
     for layer in [module for module in sharded.modules() if type(module).__name__ in kinds]:
         fully_shard(layer, mesh=mesh, mp_policy=low)
-    fully_shard(sharded, mesh=mesh)  # embeddings, the last norm and the head, which autocast reads in float32
+    fully_shard(sharded, mesh=mesh, mp_policy=ends)
     # The scoring forward reads the embedding and the output layer by themselves: whole weights must be there around it.
     setattr(sharded, WHOLE_WEIGHTS, types.MethodType(lambda self, work: work(), sharded))
     register_fsdp_forward_method(sharded, WHOLE_WEIGHTS)
@@ -51,12 +56,15 @@ def _alias(model: nn.Module, *, trains: bool) -> nn.Module:
 class WholeCopy:
     """The policy ``model`` beside its shards: filled for rollouts, released while the step is learned from.
 
-    ``mixed``: the precision in which autocast reads linear layers, or None; embeddings and norms stay float32.
+    ``mixed``: the precision in which autocast reads linear layers, or None; embeddings and norms stay float32, unless
+    ``pure`` puts them into bfloat16 as well.
     """
 
-    def __init__(self, sharded: Any, model: Any, *, mixed: torch.dtype | None = None) -> None:
+    def __init__(self, sharded: Any, model: Any, *, mixed: torch.dtype | None = None, pure: bool = False) -> None:
         self.sharded, self.model = sharded, model
-        if mixed is not None:
+        if pure:
+            lower(model, torch.bfloat16)
+        elif mixed is not None:
             lower_linear(model, mixed)
         self._shapes = [parameter.shape for parameter in model.parameters()]
         self.held = True

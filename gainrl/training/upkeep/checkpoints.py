@@ -2,7 +2,7 @@
 
 A file appears under its name only when it is complete and on the disk (draft, fsync, rename), and is read back with
 weights-only loading after the checksums of all its parts have been verified. What cannot be read is set aside, and the
-one before it is used.
+one before it is used. The weights of a model in shards lie in a folder beside the file (`training.upkeep.shards`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from gainrl.files import DRAFT, sync, whole_file
+from gainrl.training.upkeep.shards import SUFFIX, check_shards, drop_unnamed, size_of
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 _PLAIN = (bool, int, float, str, type(None))
@@ -46,6 +47,8 @@ class Saved:
 class CheckpointStore:
     """``step-000012.ckpt`` and its like in one folder; the last ``keep`` of them, and ``best.ckpt``.
 
+    Folders of shards stay as long as one of these files names them.
+
     Raises ValueError for ``keep`` below 1.
     """
 
@@ -70,16 +73,21 @@ class CheckpointStore:
             if best:
                 self._mark_best(path)
         except (OSError, RuntimeError) as fault:  # torch reports a full disk as either
-            known = self.steps()
-            last = f"{known[-1][1]} is untouched" if known else "there is none before it"
-            raise CheckpointFailed(
-                f"the checkpoint of step {step} could not be written ({fault}); {last}. "
-                "Make room on the disk and repeat the command: the run goes on from its last checkpoint"
-            ) from fault
+            raise self.not_written(step, fault) from fault
         for _, old in self.steps()[: -self.keep]:
             old.unlink(missing_ok=True)
-        self.saved = Saved(path, path.stat().st_size, time.perf_counter() - since)
+        self._drop_shards()
+        self.saved = Saved(path, path.stat().st_size + size_of(state), time.perf_counter() - since)
         return self.saved
+
+    def not_written(self, step: int, fault: BaseException) -> CheckpointFailed:
+        """What to raise where ``fault`` kept the checkpoint of a step from being written."""
+        known = self.steps()
+        last = f"{known[-1][1]} is untouched" if known else "there is none before it"
+        return CheckpointFailed(
+            f"the checkpoint of step {step} could not be written ({fault}); {last}. "
+            "Make room on the disk and repeat the command: the run goes on from its last checkpoint"
+        )
 
     def _mark_best(self, path: Path) -> None:
         """Makes ``path`` the content of ``best.ckpt``, without another copy where the file system has links."""
@@ -121,6 +129,17 @@ class CheckpointStore:
                 path.unlink(missing_ok=True)
         for draft in self.folder.glob(f".*{DRAFT}"):
             draft.unlink(missing_ok=True)
+        self._drop_shards()
+
+    def _drop_shards(self) -> None:
+        """Removes shards that belong to no checkpoint; all stay while there is one that cannot be read."""
+        if not any(self.folder.glob(f"*{SUFFIX}")):
+            return
+        try:
+            held = [_loaded(path, mmap=True) for path in self.folder.glob("*.ckpt")]
+        except UnreadableCheckpoint:
+            return
+        drop_unnamed(self.folder, {state["shards"]["folder"] for state in held if "shards" in state})
 
     def set_aside_after(self, step: int) -> None:
         """Renames checkpoints of later steps."""
@@ -150,11 +169,14 @@ def peek_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises UnreadableCheckpoint with the reason.
     """
-    return _loaded(path, mmap=True)
+    return _with_shards(path, contents=False)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises UnreadableCheckpoint with the reason."""
+    """Raises UnreadableCheckpoint with the reason.
+
+    Tensors in shards are marks: `training.upkeep.shards.filled` reads them, from the folder that `shards_of` names.
+    """
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not verify the checksums that it writes
             damaged = archive.testzip()
@@ -164,7 +186,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as fault:
         raise UnreadableCheckpoint(f"{path} cannot be read ({type(fault).__name__}: {fault})") from fault
-    return _loaded(path, mmap=True)  # nobody needs all of it at once
+    return _with_shards(path, contents=True)
+
+
+def _with_shards(path: Path, *, contents: bool) -> dict[str, Any]:
+    state = _loaded(path, mmap=True)  # nobody needs all of it at once
+    try:
+        check_shards(state, path, contents=contents)
+    except (ValueError, OSError) as fault:
+        raise UnreadableCheckpoint(f"{path} cannot be read: {fault}") from fault
+    if "shards" in state:
+        state["shards"]["place"] = str(path.resolve().parent / state["shards"]["folder"])
+    return state
+
+
+def shards_of(state: Mapping[str, Any]) -> Path | None:
+    """The folder with the shards of a state that was read; None where it holds all by itself."""
+    return Path(state["shards"]["place"]) if "shards" in state else None
 
 
 def _loaded(path: Path, *, mmap: bool) -> dict[str, Any]:

@@ -53,12 +53,13 @@ def model_sizes(model: Any) -> ModelSizes:
 class Plan:
     """How a run is laid out on its devices.
 
-    ``mixed``: autocast to bfloat16; ``cuda``: whether on GPUs, of ``device_bytes`` each; ``shards``: ranks that share
-    what trains.
+    ``mixed``: autocast to bfloat16; ``pure``: bfloat16 throughout, beside float32 weights that train; ``cuda``: whether
+    on GPUs, of ``device_bytes`` each; ``shards``: ranks that share what trains.
     """
 
     shards: int = 1
     mixed: bool = False
+    pure: bool = False
     cuda: bool = False
     device_bytes: int | None = None
 
@@ -85,6 +86,7 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
         moving=module.algorithm.reference_sync is not None,
         trunks=int(own_trunk),
         mixed=plan.mixed,
+        pure=plan.pure,
         shards=plan.shards,
         foreach=plan.cuda,
         checkpointing=checkpointing,

@@ -17,16 +17,17 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from gainrl.training.datamodule import PromptDataModule
-from gainrl.training.distributed.ranks import whole
 from gainrl.training.distributed.sharding import in_shards
 from gainrl.training.grpo import GRPOModule
+from gainrl.training.upkeep.checkpoints import shards_of
+from gainrl.training.upkeep.shards import filled
 
 
 def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, Any]:
     """Weights that train, optimizers, schedules, counters, pool, curriculum and callbacks.
 
-    Parameters without gradients (the model below LoRA adapters) come from their source and are left out. Every rank
-    must call it; where the optimizer's state is in shards, rank 0 alone gets all of it.
+    Parameters without gradients (the model below LoRA adapters) come from their source and are left out. Where a model
+    trains in shards, its weights and optimizer states are in shards here too: `training.upkeep.shards` writes them.
     """
     frozen = frozen_names(module)
     data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
@@ -34,10 +35,12 @@ def collect_state(trainer: lightning.Trainer, module: GRPOModule) -> dict[str, A
     weights = dict(module.state_dict())
     if module.whole is not None:  # what trains, not what rollouts read of it
         weights |= {f"model.{name}": value for name, value in module.trained.model.state_dict().items()}
+    elif module.masters is not None:
+        weights |= {f"model.{name}": value for name, value in module.masters.named(module.model).items()}
     weights = {name: value for name, value in weights.items() if name not in frozen}
     state: dict[str, Any] = {
-        "weights": whole(weights, keep=module.ranks.leads) if module.whole is not None else weights,
-        "optimizers": [whole(optimizer.state_dict(), keep=module.ranks.leads) for optimizer in trainer.optimizers],
+        "weights": weights,
+        "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
         "data": data.state_dict(),
@@ -57,7 +60,10 @@ def restore_state(
     """
     if module.reference is not None:
         module.reference.keep()
-    missing, unexpected = module.load_state_dict(state["weights"], strict=False)
+    own = module.state_dict()
+    # Shards are read into the module's own tensors, so that there is no second copy of them.
+    weights = filled(state["weights"], shards_of(state), lambda keys, mark: _as_whole(own.get(keys[0]), mark))
+    missing, unexpected = module.load_state_dict(weights, strict=False)
     frozen = frozen_names(module)
     missing = [name for name in missing if name not in frozen]
     if missing or unexpected:
@@ -72,10 +78,23 @@ def restore_state(
 def restore_optimizers(state: Mapping[str, Any], trainer: lightning.Trainer) -> None:
     """Call it when the trainer has made its optimizers and moved the model to its device."""
     for optimizer, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(_owned(in_shards(stored, optimizer)))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+        def like(keys: tuple[str, ...], mark: Mapping[str, Any], parameters: Any = parameters) -> torch.Tensor | None:
+            """Shards as those of the parameter to which a state belongs: ("state", its number, name)."""
+            parameter = parameters[int(keys[1])]
+            return torch.empty_like(parameter.detach()) if isinstance(parameter, DTensor) else None
+
+        held = filled(stored, shards_of(state), like)
+        optimizer.load_state_dict(_owned(in_shards(held, optimizer)))
     for config, stored in zip(trainer.lr_scheduler_configs, state["schedules"], strict=True):
         config.scheduler.load_state_dict(stored)
     trainer.precision_plugin.load_state_dict(state["precision"])
+
+
+def _as_whole(tensor: torch.Tensor | None, mark: Mapping[str, Any]) -> torch.Tensor | None:
+    """The tensor where it has the shape of what a mark stands for; another model is told by its names."""
+    return tensor.detach() if tensor is not None and list(tensor.shape) == mark["shape"] else None
 
 
 def _owned(state: Any) -> Any:

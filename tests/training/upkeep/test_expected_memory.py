@@ -8,11 +8,18 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
+from gainrl.functional.footprint import BatchSizes, footprint
 from gainrl.models.lora import add_adapter
+from gainrl.models.scoring import chunk_entries, completion_scores
 from gainrl.models.tiny import TinyModel
+from gainrl.training.distributed.ranks import inside
+from gainrl.training.distributed.sharding import shard
 from gainrl.training.upkeep.peak import Plan, expected_footprint, model_sizes
-from gainrl.types import SamplingParams
+from gainrl.types import Policy, SamplingParams
+from tests.architectures import build_prompts
 from tests.memory_held import MemoryHeld
+from tests.training.distributed.forked import forked
+from tests.training.distributed.test_shards_of_two import mesh
 from tests.training.rig import ScriptedEngine, data_of, fit, module_of
 
 
@@ -31,24 +38,24 @@ def step_of(*, lora: int = 0, **settings):
     )
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"objective": {"beta": 0.04}},
-        {"lora": 4},
-        {"micro_batch_tokens": 400},
-    ],
-    ids=["plain", "reference", "adapter", "small micro-batches"],
-)
-def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_is_held(settings, precision):
-    module = step_of(**settings)
+SETTINGS = {
+    "plain": {},
+    "reference": {"objective": {"beta": 0.04}},
+    "adapter": {"lora": 4},
+    "small micro-batches": {"micro_batch_tokens": 400},
+}
+CASES = [(kind, precision) for kind in SETTINGS for precision in ("32-true", "bf16-mixed")]
+
+
+@pytest.mark.parametrize(("kind", "precision"), [*CASES, ("plain", "bf16-master"), ("adapter", "bf16-master")])
+def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_is_held(kind, precision):
+    pure = precision == "bf16-master"
+    module = step_of(pure_bfloat16=pure, **SETTINGS[kind])
     data = data_of(module, steps=2)
     prompt = max(map(len, data.prompts(range(len(data.problems)))))
-    expected = expected_footprint(module, prompt, Plan(mixed=precision == "bf16-mixed"))
+    expected = expected_footprint(module, prompt, Plan(mixed=precision == "bf16-mixed", pure=pure))
     with MemoryHeld() as memory:
-        fit(module, data, precision=precision)
+        fit(module, data, precision="32-true" if pure else precision)
     assert module.experience.lengths.unique().tolist() == [90]  # as long as they may be
     assert module.counters.updates == 2
     assert (expected.held + expected.update) / memory.most == pytest.approx(1, abs=0.25)
@@ -60,3 +67,58 @@ def test_a_model_without_attention_heads_has_sizes_too():
     sizes = model_sizes(model)
     assert (sizes.layers, sizes.hidden_width, sizes.key_value_width) == (2, 16, 0)
     assert sizes.parameters == sum(weight.numel() for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [("float32", "plain"), ("mixed", "reference"), ("mixed", "adapter"), ("master", "reference")],
+)
+def test_the_expected_peak_of_an_update_in_shards_is_within_a_quarter_of_what_each_rank_holds(tmp_path, kind, extra):
+    """Eight rows of 60 tokens through forward and backward, and a step of AdamW, on each of two ranks."""
+    low = {"mixed": (kind != "float32" and torch.bfloat16) or None, "pure": kind == "master"}
+    prompt, completion = 20, 40
+
+    def work(rank):
+        policy = TinyModel(hidden_size=64, intermediate_size=256, layers=4, heads=4, max_length=256).load()
+        if extra == "adapter":
+            policy.model = add_adapter(policy.model, rank=4)
+        sizes = model_sizes(policy.model)
+        model = shard(policy.model, mesh(), **low)
+        frozen = shard(policy.model, mesh(), **low, trains=False) if extra == "reference" else None
+        del policy.model
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=1e-4, foreach=False)
+        ids, lengths = torch.full((8, completion), 7), torch.full((8,), completion)
+
+        def logprobs(of):
+            one = Policy(of, policy.tokenizer, policy.stop_ids, policy.pad_id)
+            scored = lambda: completion_scores(one, build_prompts([prompt] * 2), ids, lengths, 4, share_prompts=False)  # noqa: E731
+            return inside(of, scored).logprobs
+
+        with MemoryHeld() as memory, torch.autocast("cpu", torch.bfloat16, enabled=kind == "mixed"):
+            for weight in [*model.parameters(), *(frozen.parameters() if frozen is not None else ())]:
+                weight.to_local().sum()  # those that are there all the time
+            for _ in range(2):
+                optimizer.zero_grad()
+                if frozen is not None:
+                    with torch.no_grad():
+                        logprobs(frozen)
+                logprobs(model).sum().backward()
+                optimizer.step()
+        batch = BatchSizes(
+            micro_batch_tokens=8 * (prompt + completion),
+            chunk_entries=chunk_entries(torch.device("cpu")),
+            decoding=1,
+            prompt_tokens=1,
+            completion_tokens=1,
+            group_size=1,
+            reference=frozen is not None,
+            mixed=kind == "mixed",
+            pure=kind == "master",
+            shards=2,
+        )
+        expected = footprint(sizes, batch)
+        return (expected.held + expected.update) / memory.most
+
+    for ratio in forked(work, tmp_path):
+        assert ratio == pytest.approx(1, abs=0.25)

@@ -1,0 +1,116 @@
+"""``gainrl-train ... --dry-run``: the memory that a run needs on each device, by what holds it, here and on GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from gainrl.app.components import Components, build_components, close_parts
+from gainrl.app.errors import ConfigError
+from gainrl.app.fits import USABLE, check_fits, planned_module
+from gainrl.app.launch import layout
+from gainrl.functional.footprint import Footprint, readable
+from gainrl.training.upkeep.peak import Plan, expected_footprint
+
+_GPUS = (1, 2, 4, 8)
+
+
+def print_memory(config: DictConfig, console: Console) -> bool:
+    """Prints the memory table of a run; False where it would be refused because it needs more than its GPUs have.
+
+    Builds what needs no weights, data and tokenizer among it. Raises ConfigError as the run itself would.
+    """
+    import torch
+
+    from gainrl.app.build import build_datamodule
+    from gainrl.app.hardware import longest_prompt, plan_of
+    from gainrl.training.runtime import Runtime
+
+    components = build_components(config)
+    try:
+        skeleton = components.model_source.skeleton() if hasattr(components.model_source, "skeleton") else None
+        if skeleton is None:
+            console.print(f"memory: not known for a {type(components.model_source).__name__}", highlight=False)
+            return True
+        longest = longest_prompt(build_datamodule(config, components, Runtime(seed=config.seed)))
+        processes = planned_processes(config.trainer, gpus=torch.cuda.device_count())
+        here = plan_of(config, processes)
+        columns = columns_of(planned_module(config, components, skeleton), config, longest, here, processes)
+        console.print(table_of(columns, OmegaConf.select(config, "run.arm", default="")))
+        console.print(
+            f"for prompts of {longest} tokens and completions of {components.sampling.max_new_tokens}; what CUDA and "
+            f"NCCL hold comes on top, so that {USABLE:.0%} of a device may be full",
+            style="dim",
+            highlight=False,
+        )
+        return _fits(config, components, longest, here, console)
+    finally:
+        close_parts(components.engine, components.reward, *(one.reward for one in components.evaluation_sets))
+
+
+def _fits(config: DictConfig, components: Components, longest: int, here: Plan, console: Console) -> bool:
+    try:
+        check_fits(config, components, longest, here)
+    except ConfigError as fault:
+        console.print(str(fault), style="yellow", highlight=False, markup=False)
+        return False
+    return True
+
+
+def planned_processes(trainer: DictConfig, *, gpus: int) -> int:
+    """How many processes a command would train with, before any of them is started."""
+    if trainer.strategy == "single":
+        return 1
+    asked = layout(trainer)
+    devices = asked["devices"]
+    each = len(devices) if isinstance(devices, list) else max(1, gpus) if devices == "auto" else int(devices)
+    return each * int(asked["num_nodes"])
+
+
+def columns_of(
+    module: Any, config: DictConfig, longest: int, here: Plan, processes: int
+) -> list[tuple[str, Footprint]]:
+    """What each device holds: as the command would run here, and on 1, 2, 4 and 8 GPUs, several of them in shards.
+
+    GPUs train in the precision asked for; ``auto`` is bfloat16 there.
+    """
+    name = "here" if processes == 1 else f"here, {config.trainer.strategy} x {processes}"
+    found = [(name, expected_footprint(module, longest, here))]
+    if config.trainer.accelerator != "cpu":
+        mixed = config.trainer.precision in ("auto", "bf16-mixed")
+        for number in _GPUS:
+            plan = replace(here, cuda=True, shards=number, mixed=mixed)
+            name = "1 GPU" if number == 1 else f"{number} GPUs, fsdp"
+            found.append((name, expected_footprint(module, longest, plan)))
+    return found
+
+
+def table_of(columns: list[tuple[str, Footprint]], arm: str) -> Table:
+    """One row for each holder; an update, an optimizer step and a rollout take turns, hence the peak."""
+    table = Table(title=f"memory of each device{f', {arm}' if arm else ''}", title_justify="left")
+    table.add_column("held by", overflow="fold")
+    for name, _ in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    rows = {
+        "weights": "weights",
+        "gradients": "gradients",
+        "optimizer": "optimizer",
+        "vLLM, always": "engine_always",
+        "update: activations": "activations",
+        "update: weights gathered or cast": "gathered",
+        "update: backward": "backward",
+        "update: logits": "logits",
+        "optimizer step": "step",
+        "rollout: weights or vLLM": "copy",
+        "rollout: cache": "cache",
+        "peak": "peak",
+    }
+    for label, name in rows.items():
+        values = [getattr(footprint, name) for _, footprint in columns]
+        if any(values):
+            table.add_row(label, *(readable(value) if value else "" for value in values), end_section=label == "peak")
+    return table

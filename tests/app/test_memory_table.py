@@ -1,0 +1,74 @@
+"""The memory that ``--dry-run`` prints: of the run as it would start here, and on GPUs."""
+
+import io
+
+import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from gainrl.app.memory_table import planned_processes, print_memory
+from gainrl.app.planned import composed, single_job
+from gainrl.training.upkeep.peak import Plan
+
+SMALL = ["debug=fast", "logger=none", "model.hidden_size=16", "model.heads=2", "model.warm_start=null"]
+
+
+@pytest.fixture
+def lines(tmp_path, monkeypatch):
+    """A function of settings: whether the run fits, and the printed lines."""
+    monkeypatch.chdir(tmp_path)
+
+    def printed(*settings):
+        console = Console(record=True, width=160, file=io.StringIO())
+        fits = print_memory(composed(single_job([*SMALL, *settings])[0]), console)
+        return fits, console.export_text().splitlines()
+
+    return printed
+
+
+def cells(lines, label):
+    row = next(line for line in lines if label in line)
+    return [cell.strip() for cell in row.replace("┃", "│").split("│")[2:-1]]
+
+
+def test_a_run_is_shown_here_and_on_gpus_whose_shards_shrink_with_their_number(lines):
+    fits, text = lines("algorithm.objective.beta=0.04")
+    assert fits
+    assert cells(text, "held by") == ["here", "1 GPU", "2 GPUs, fsdp", "4 GPUs, fsdp", "8 GPUs, fsdp"]
+    sizes = [float(cell.split()[0]) for cell in cells(text, "optimizer  ")]
+    assert all("MiB" in cell for cell in cells(text, "peak"))
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_run_on_the_cpu_is_shown_there_alone(lines):
+    _, text = lines("trainer.accelerator=cpu")
+    assert cells(text, "held by") == ["here"]
+
+
+def test_a_run_that_would_be_refused_is_refused_with_what_to_change(lines, monkeypatch):
+    monkeypatch.setattr("gainrl.app.hardware.plan_of", lambda config, processes: Plan(cuda=True, device_bytes=2**16))
+    fits, text = lines()
+    assert not fits
+    assert any("this run needs" in line for line in text)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "devices", "nodes", "gpus", "expected"),
+    [
+        ("single", 1, 1, 8, 1),
+        ("ddp", "auto", 1, 8, 8),
+        ("fsdp", 4, 2, 8, 8),
+        ("fsdp", [0, 3], 1, 8, 2),
+        ("ddp", "auto", 1, 0, 1),
+    ],
+)
+def test_processes_are_counted_before_they_start(strategy, devices, nodes, gpus, expected):
+    trainer = OmegaConf.create({"strategy": strategy, "devices": devices, "num_nodes": nodes})
+    assert planned_processes(trainer, gpus=gpus) == expected
+
+
+def test_models_without_a_skeleton_are_said_to_be_unknown(lines, monkeypatch):
+    monkeypatch.delattr("gainrl.models.tiny.TinyModel.skeleton")
+    fits, text = lines()
+    assert fits
+    assert text == ["memory: not known for a TinyModel"]
