@@ -234,7 +234,7 @@ def test_a_directory_with_other_files_is_left_alone(command, tmp_path):
 
 
 def test_a_traceback_is_shown_when_it_is_asked_for(command):
-    code, _, err = command(*SMALL, "algorithm.group_size=1", "records.traceback=true")
+    code, _, err = command(*SMALL, "signal.layer=99", "records.traceback=true")
     assert code == 1
     assert "Traceback" in err
 

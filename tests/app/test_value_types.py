@@ -78,6 +78,7 @@ def test_the_setting_that_was_typed_is_named_and_not_those_that_refer_to_it():
 def test_every_option_as_shipped_is_of_the_types_it_declares(group):
     for option in options(group):
         extra = ["reward.path=tests.composition:coin"] if (group, option) == ("reward", "custom") else []
+        extra += ["reward.rewards={words: {_target_: tests.composition.coin}}"] if option == "by_source" else []
         extra += ["signal.order=x"] if (group, option) == ("signal", "published") else []
         for imports in (False, True):
             check_value_types(composed(f"{group}={option}", *extra), imports=imports)

@@ -23,6 +23,8 @@ EVALUATION_ONLY = {
     "minerva": {"minerva_math_test": 8},
     "olympiadbench": {"olympiadbench_test": 8},
 }
+# What these baselines need beside the data: two models for BOTS, several sources for the bandit over them.
+MORE = {"bots": ("curriculum.implicit=0",), "source_bandit": ("curriculum.over=level",)}
 REWARDS = {
     "procedural": (),
     "procedural_exact": (),
@@ -62,8 +64,10 @@ def test_with_every_baseline_template_and_reward(turn):
     """Which do not depend on each other: each turn takes the next of each."""
     templates = [name for name in options("template") if name != "small_programs"]
     reward, more = list(REWARDS.items())[turn % len(REWARDS)]
+    baseline = options("baseline")[turn]
     check(
-        f"baseline={options('baseline')[turn]}",
+        f"baseline={baseline}",
+        *MORE.get(baseline, ()),
         f"template={templates[turn % len(templates)]}",
         f"reward={reward}",
         *more,

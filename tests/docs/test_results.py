@@ -24,7 +24,7 @@ def test_tables_fit_a_terminal():
 
 
 def test_the_differences_that_the_readme_names_are_in_a_table():
-    finding = (ROOT / "README.md").read_text(encoding="utf-8").partition("## What it has found so far")[2]
+    finding = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Results so far")[2]
     named = re.findall(r"[+−]\d\.\d+ \[[^]]+\]", finding.partition("\n## ")[0])
     assert len(named) >= 2
     assert all(f"| {difference} |" in TEXT for difference in named)

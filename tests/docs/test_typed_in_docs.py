@@ -63,6 +63,9 @@ def place(tmp_path_factory):
 def test_a_command_of_the_documentation_is_accepted(line, place, monkeypatch):
     if "hydra/launcher=ray" in line:
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="pip install 'gainrl[ray]'")
+    for tracker in ("tensorboard", "mlflow"):
+        if f"logger={tracker}" in line or f",{tracker}" in line:
+            pytest.importorskip(tracker, reason=f"pip install {tracker}")
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(place)
     name, *arguments = shlex.split(line)

@@ -149,7 +149,7 @@ def test_gradient_checkpointing_takes_the_plain_path():
 def test_completions_that_do_not_belong_to_the_prompts_are_refused():
     policy, prompts = build_policy("llama"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
-    with pytest.raises(ValueError, match="3 prompts x group_size=2 need 6 completions"):
+    with pytest.raises(ValueError, match="3 prompts with group_sizes=2 need 6 completions"):
         logprobs_of(policy, prompts, ids, lengths, 2)
 
 

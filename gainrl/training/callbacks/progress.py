@@ -41,7 +41,7 @@ class ProgressDisplay(Callback):
         self._tokens, self._since = pl_module.counters.generated_tokens, time.perf_counter()
         if self.console.is_terminal:
             self._progress = Progress(
-                _Doing(pl_module.clock),
+                Doing(pl_module.clock),
                 BarColumn(bar_width=18),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[line]}"),
@@ -108,7 +108,7 @@ class ProgressDisplay(Callback):
         self.console.print(f"{text}  [dim]{counters.prompts:,} prompts, {seconds:.0f} s[/dim]", highlight=False)
 
 
-class _Doing(ProgressColumn):
+class Doing(ProgressColumn):
     """What the run is doing when the line is drawn."""
 
     def __init__(self, clock: PhaseClock) -> None:

@@ -3,6 +3,8 @@ import io
 from rich.console import Console
 
 from gainrl.training.callbacks import Evaluation, ProgressDisplay
+from gainrl.training.callbacks.progress import Doing
+from gainrl.training.runtime import PhaseClock
 from tests.training.rig import data_of, fit, module_of
 
 
@@ -22,5 +24,12 @@ def test_in_a_log_file_there_is_one_line_per_evaluation():
 
 def test_on_a_terminal_there_is_a_live_line_as_well():
     text = shown(terminal=True)
-    for word in ("rollout", "reward", "accuracy", "informative", "tokens/s", "ETA"):
+    for word in ("reward", "accuracy", "informative", "tokens/s", "ETA"):
         assert word in text
+
+
+def test_the_live_line_names_the_phase_that_the_run_is_in():
+    clock = PhaseClock()
+    column = Doing(clock)
+    with clock("rollout"):
+        assert column.render(None).plain.strip() == "rollout"
