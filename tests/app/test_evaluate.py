@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from pathlib import Path
@@ -126,6 +127,15 @@ def test_a_run_is_evaluated_with_its_own_settings_unless_others_are_typed(traine
     typed = yaml.safe_load((tmp_path / "typed" / "config.yaml").read_text())
     assert typed["rollout"] == stored["rollout"] | {"max_new_tokens": 4}
     assert typed["reward"]["_target_"].endswith("MathReward")
+
+
+def test_each_set_says_what_judges_it(trained, tmp_path):
+    given = [f"run={trained}", "evaluation.samples=0", "evaluation.resamples=50", f"output_dir={tmp_path / 'own'}"]
+    console = Console(file=io.StringIO(), width=160)
+    run_evaluation(composed("evaluate", given), console, overrides=given)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "judged by" in line]
+    assert line.startswith("held_out: judged by ")
+    assert yaml.safe_load((trained / "config.yaml").read_text())["reward"]["path"] in line
 
 
 def test_a_checkpoint_is_evaluated_with_the_weights_of_its_step(trained, tmp_path):
