@@ -28,11 +28,14 @@ MIXED = "bf16-mixed"
 
 def large_step(setting: Setting) -> StepSettings:
     """64 prompts x 8 completions of 256 tokens."""
+    return _step_of(setting, prompts=(64, 2), prompt_length=(100, 6), completion_length=(256, 3))
+
+
+def _step_of(setting: Setting, **sizes: tuple[int, int]) -> StepSettings:
+    """Groups of 8; ``sizes``: of a step on a GPU, and in the smoke form."""
     return StepSettings(
-        prompts=setting.size(64, 2),
-        prompt_length=setting.size(100, 6),
+        **{name: setting.size(*pair) for name, pair in sizes.items()},
         group_size=setting.size(8, 4),
-        completion_length=setting.size(256, 3),
         vocabulary=setting.vocabulary,
         micro_batch_tokens=setting.size(16_384, 4096),
     )
@@ -210,14 +213,7 @@ def kernels(setting: Setting) -> Outcome:
     """
     import torch._dynamo
 
-    settings = StepSettings(
-        prompts=setting.size(16, 2),
-        prompt_length=setting.size(256, 12),
-        group_size=setting.size(8, 4),
-        completion_length=setting.size(128, 3),
-        vocabulary=setting.vocabulary,
-        micro_batch_tokens=setting.size(16_384, 4096),
-    )
+    settings = _step_of(setting, prompts=(16, 2), prompt_length=(256, 12), completion_length=(128, 3))
     figures = {}
     for name in ("plain", "compiled", "liger"):
         if name == "liger" and (not setting.cuda or importlib.util.find_spec("liger_kernel") is None):

@@ -15,15 +15,15 @@ speaks of saturation), ``lowest`` = 1 and ``slope`` = k - 2, and pass rates as i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from gainrl.allocation.greedy import check_range, greedy_counts
-from gainrl.types import GroupOutcome, Prospects
+from gainrl.allocation.fixed import OneRound
+from gainrl.allocation.greedy import check_range, greedy_counts, mixed_chance_gain
+from gainrl.types import Prospects
 
 
-class CoBAAllocation:
+class CoBAAllocation(OneRound):
     """From ``least`` to ``most`` completions per prompt, by a value whose peak follows the policy.
 
     ``sharpness`` is ``k``. Raises ValueError for an empty range, and unless ``0 < lowest < sharpness / 2``.
@@ -62,10 +62,6 @@ class CoBAAllocation:
         density = np.exp(scale + (a - 1) * np.log(rates) + (b - 1) * np.log1p(-rates))
 
         def increment(prompt: int, count: int) -> float:
-            p = float(rates[prompt])
-            return (p**count * (1 - p) + (1 - p) ** count * p) * float(density[prompt])
+            return mixed_chance_gain(float(rates[prompt]), count) * float(density[prompt])
 
         return greedy_counts(increment, len(rates), prospects.budget, least=self.least, most=self.most)
-
-    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
-        return np.zeros(len(groups), np.int64)

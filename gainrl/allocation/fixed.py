@@ -9,11 +9,15 @@ import numpy as np
 from gainrl.types import GroupOutcome, Prospects
 
 
-class FixedAllocation:
+class OneRound:
+    """An allocation that plans all completions of a step at once, and asks for no further round."""
+
+    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
+        return np.zeros(len(groups), np.int64)
+
+
+class FixedAllocation(OneRound):
     """``group_size`` completions for each prompt, in one round."""
 
     def plan(self, prospects: Prospects) -> np.ndarray:
         return np.full(len(prospects.rates), prospects.group_size)
-
-    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
-        return np.zeros(len(groups), np.int64)

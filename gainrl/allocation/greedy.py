@@ -29,6 +29,11 @@ def greedy_counts(gain: Callable[[int, int], float], prompts: int, budget: int, 
     return counts
 
 
+def mixed_chance_gain(rate: float, count: int) -> float:
+    """What completion ``count + 1`` adds to ``1 - p^n - (1 - p)^n``, the chance that a group has both outcomes."""
+    return rate**count * (1 - rate) + (1 - rate) ** count * rate
+
+
 def check_range(least: int, most: int) -> None:
     """Raises ValueError unless a prompt may get from ``least`` to ``most`` completions."""
     if least < 1 or most < least:

@@ -13,15 +13,14 @@ wrong completion added, so that no prompt is written off, and 1/2 for a prompt n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from gainrl.allocation.greedy import check_range, greedy_counts
-from gainrl.types import GroupOutcome, Prospects
+from gainrl.allocation.fixed import OneRound
+from gainrl.allocation.greedy import check_range, greedy_counts, mixed_chance_gain
+from gainrl.types import Prospects
 
 
-class KnapsackAllocation:
+class KnapsackAllocation(OneRound):
     """From ``least`` to ``most`` completions per prompt, by their value. Raises ValueError for an empty range."""
 
     def __init__(self, *, least: int = 2, most: int = 128) -> None:
@@ -31,9 +30,6 @@ class KnapsackAllocation:
     def plan(self, prospects: Prospects) -> np.ndarray:
         def increment(prompt: int, count: int) -> float:
             p = float(prospects.rates[prompt])
-            return (p**count * (1 - p) + (1 - p) ** count * p) * p * (1 - p) ** 2
+            return mixed_chance_gain(p, count) * p * (1 - p) ** 2
 
         return greedy_counts(increment, len(prospects.rates), prospects.budget, least=self.least, most=self.most)
-
-    def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
-        return np.zeros(len(groups), np.int64)

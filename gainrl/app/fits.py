@@ -8,7 +8,8 @@ prints the table of docs/several_processes.md: the paper's models on GPUs of 80 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,15 +71,12 @@ def planned_module(config: DictConfig, components: Components, model: Any) -> An
 def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[tuple[str, Footprint]]:
     """Changes that save memory, each with what a run would need with it; the cheapest first."""
 
-    def tokens(limit: int) -> Callable[[Any], None]:
-        return lambda changed: setattr(changed, "limits", MicroBatchLimits(limit, changed.limits.completions))
-
     longest = prompt_tokens + run.sampling.max_new_tokens
     limit = run.limits.tokens
     while limit > longest:
         limit //= 2
         changed = copy.copy(run)
-        tokens(limit)(changed)
+        changed.limits = MicroBatchLimits(limit, run.limits.completions)
         yield f"algorithm.micro_batch_tokens={limit}", expected_footprint(changed, prompt_tokens, plan)
     if run.model.supports_gradient_checkpointing:
         saving = copy.copy(run)
@@ -87,17 +85,13 @@ def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[tuple[str, Footp
         yield "model.gradient_checkpointing=true", expected_footprint(saving, prompt_tokens, plan)
         if plan.shards == 1:
             for devices in (2, 4, 8):
-                found = expected_footprint(saving, prompt_tokens, _with(plan, shards=devices))
+                found = expected_footprint(saving, prompt_tokens, replace(plan, shards=devices))
                 yield f"trainer=fsdp trainer.devices={devices} model.gradient_checkpointing=true", found
     if not plan.mixed:
-        yield "trainer.precision=bf16-mixed", expected_footprint(run, prompt_tokens, _with(plan, mixed=True))
+        yield "trainer.precision=bf16-mixed", expected_footprint(run, prompt_tokens, replace(plan, mixed=True))
     if not plan.pure and run.critic is None and run.algorithm.critic is None:
-        found = expected_footprint(run, prompt_tokens, _with(plan, mixed=False, pure=True))
+        found = expected_footprint(run, prompt_tokens, replace(plan, mixed=False, pure=True))
         yield "trainer.precision=bf16-master", found
-
-
-def _with(plan: Plan, **changes: Any) -> Plan:
-    return Plan(**{name: getattr(plan, name) for name in Plan.__slots__} | changes)
 
 
 # Of the models' config.json on the hub: widths, layers, heads, heads of keys, whether the head is tied.

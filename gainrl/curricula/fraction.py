@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.pickers import kept_order
 from gainrl.curricula.pool import PromptPool
 from gainrl.curricula.requirements import between, need_angles_for, need_part, need_signal, one_of
 from gainrl.curricula.uniform import UniformCurriculum
-from gainrl.functional.ranking import KEEP, kept_part, rank_order
+from gainrl.functional.ranking import KEEP
 from gainrl.functional.rounding import ceil_product
-from gainrl.functional.streams import generator
 from gainrl.types import SignalScores
 
 
@@ -38,9 +38,7 @@ class FractionCurriculum(UniformCurriculum):
         need_angles_for(self.keep, signal)
         count = ceil_product(self.keep_fraction, pool.size)
         need_part(pool, self.keep_fraction, count)
-        order = rank_order(signal.values, signal.learn_first, generator(seed, "selection", "ties"))
-        kept = kept_part(order, signal.values, count, self.keep, generator(seed, "selection", "kept"))
-        self._begin(pool, np.sort(kept), seed)
+        self._begin(pool, np.sort(kept_order(signal, count, self.keep, seed)), seed)
 
     def metrics(self) -> dict[str, float]:
         """``kept``: prompts in the part; ``pass`` and ``share_of_pass`` as `UniformCurriculum` has them."""

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from gainrl.curricula.pickers import kept_order
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_angles_for, need_part, need_prompts, need_signal, one_of
 from gainrl.functional.centers import (
@@ -36,7 +37,7 @@ from gainrl.functional.centers import (
     CenterUpdate,
     center_move,
 )
-from gainrl.functional.ranking import KEEP, gaussian_draw, kept_part, rank_order, reversed_order
+from gainrl.functional.ranking import KEEP, gaussian_draw, reversed_order
 from gainrl.functional.rounding import ceil_product
 from gainrl.functional.streams import generator
 from gainrl.types import EpochFeedback, SignalScores
@@ -109,8 +110,7 @@ class GainCurriculum(CurriculumDefaults):
     def refresh(self, signal: SignalScores) -> None:
         signal = need_signal("gain", signal, self._pool, "signal=angle")
         need_angles_for(self.keep, signal)
-        order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))
-        order = kept_part(order, signal.values, self._kept, self.keep, generator(self._seed, "selection", "kept"))
+        order = kept_order(signal, self._kept, self.keep, self._seed)
         self._order = reversed_order(order, signal.values) if self.reversed else order
         self._values = signal.values
         self._identity = hashlib.blake2b(self._order.astype("<i8").tobytes(), digest_size=8).hexdigest()

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gainrl.curricula.pickers import learning_order
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import need_prompts, need_signal, one_of
-from gainrl.functional.ranking import rank_order, reversed_order
+from gainrl.functional.ranking import reversed_order
 from gainrl.functional.rounding import simplest_fraction
 from gainrl.functional.streams import generator
 from gainrl.types import SignalScores
@@ -40,7 +41,7 @@ class OrderedCurriculum(CurriculumDefaults):
         self.refresh(need_signal("ordered", signal, pool, "signal=label, signal=length or signal=pass_rate"))
 
     def refresh(self, signal: SignalScores) -> None:
-        order = rank_order(signal.values, signal.learn_first, generator(self._seed, "selection", "ties"))
+        order = learning_order(signal, self._seed)
         self._order = reversed_order(order, signal.values) if self.hard_first else order
         self._ranks = np.empty(len(order), np.int64)
         self._ranks[self._order] = np.arange(len(order))

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gainrl.functional.ranking import kept_part, rank_order
 from gainrl.functional.streams import generator
+from gainrl.types import SignalScores
+
+
+def learning_order(signal: SignalScores, seed: int) -> np.ndarray:
+    """All rows in the order in which ``signal`` has them learnt (`functional.ranking.rank_order`), ties shuffled."""
+    return rank_order(signal.values, signal.learn_first, generator(seed, "selection", "ties"))
+
+
+def kept_order(signal: SignalScores, count: int, keep: str, seed: int) -> np.ndarray:
+    """The ``count`` rows of `learning_order` that ``keep`` names (`functional.ranking.kept_part`)."""
+    return kept_part(learning_order(signal, seed), signal.values, count, keep, generator(seed, "selection", "kept"))
 
 
 def candidates(size: int, n: int, exclude: Sequence[int], rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gainrl.training.distributed.shares import Judged
-from gainrl.types import FinishReason, PromptBatch
+from gainrl.types import FinishReason, PromptBatch, PromptTokens
 
 
 def checked_counts(counts: np.ndarray, prompts: int, budget: int, *, least: int) -> np.ndarray:
@@ -37,7 +37,7 @@ def together(batch: PromptBatch, counts: np.ndarray, parts: Sequence[tuple[np.nd
         for place, row in zip(np.repeat(places, rollout.group_size), _rows_behind(parts, number), strict=True)
     ]
     order = [row for _, row in sorted(sources)]
-    return _reordered(batch, [judged for _, judged in parts], order, counts.tolist(), pad_id)
+    return _reordered(batch.prompts, [judged for _, judged in parts], order, counts.tolist(), pad_id)
 
 
 def extended(known: Judged, new: Judged, pad_id: int) -> Judged:
@@ -49,7 +49,7 @@ def extended(known: Judged, new: Judged, pad_id: int) -> Judged:
         order += [*range(start, start + size), *range(behind, behind + extra)]
         start, behind = start + size, behind + extra
     sizes = [size + extra for size, extra in zip(first, more, strict=True)]
-    return _reordered(PromptBatch(np.zeros(len(prompts)), [], prompts), [known, new], order, sizes, pad_id)
+    return _reordered(prompts, [known, new], order, sizes, pad_id)
 
 
 def _rows_behind(parts: Sequence[tuple[np.ndarray, Judged]], number: int) -> range:
@@ -59,7 +59,7 @@ def _rows_behind(parts: Sequence[tuple[np.ndarray, Judged]], number: int) -> ran
 
 
 def _reordered(
-    batch: PromptBatch, parts: Sequence[Judged], order: Sequence[int], sizes: list[int], pad_id: int
+    prompts: Sequence[PromptTokens], parts: Sequence[Judged], order: Sequence[int], sizes: list[int], pad_id: int
 ) -> Judged:
     rollouts = [rollout for rollout, _, _ in parts]
     texts = [text for _, some, _ in parts for text in some]
@@ -71,7 +71,7 @@ def _reordered(
     known = [one for one in noted if one is not None]
     whole = replace(
         rollouts[0],
-        prompts=list(batch.prompts),
+        prompts=list(prompts),
         group_size=max(sizes),
         completion_ids=_stacked([rollout.completion_ids for rollout in rollouts], pad_id)[rows],
         lengths=torch.cat([rollout.lengths for rollout in rollouts])[rows],
