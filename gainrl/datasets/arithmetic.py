@@ -1,7 +1,7 @@
 """The embedded data set: running totals (`running_totals`) in levels, level ``k`` with ``terms[k - 1]`` terms.
 
 Every level draws distinct questions. The held-out problems come first; a level that has too few distinct questions for
-both splits (two terms make 110 with totals up to 9) trains on what is left, which `level_counts` reports.
+both splits (two terms make 110 with totals up to 9) trains on what is left.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from operator import itemgetter
 from string import ascii_lowercase
 from typing import Literal, get_args
 
-import numpy as np
-
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
 from gainrl.datasets.levels import check_growing, check_sizes, distinct
 from gainrl.datasets.running_totals import TASK, running_totals
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import stream_key
-from gainrl.types import Problem, ProblemSet
+from gainrl.types import Problem
 
 _ROOM = 1_000_000
 _DOTS_PER_TERM = "..."
@@ -96,15 +94,6 @@ def level_sizes(levels: int, per_level: int, skew: Skew) -> list[int]:
     ratio = {"flat": 1.0, "easy": 1 / _SKEW_RATIO, "hard": _SKEW_RATIO}[skew]
     weights = [ratio**level for level in range(levels)]
     return [max(1, round(levels * per_level * weight / sum(weights))) for weight in weights]
-
-
-def level_counts(problems: ProblemSet) -> dict[int, int]:
-    """How many problems each level has."""
-    levels = problems.column("level")
-    if levels is None:
-        return {}
-    values, counts = np.unique(levels, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _distinct(terms: int, largest_total: int, wanted: int, seed: int) -> list[dict]:

@@ -53,11 +53,6 @@ class Line:
         return ValueError(f"{self.unit} {self.number} of {self.file}: {text}")
 
 
-def read_lines(path: Path) -> Iterator[Record]:
-    """The objects of a JSON Lines file; see `numbered_lines`."""
-    return (record for _, record in numbered_lines(path))
-
-
 def numbered_lines(path: Path) -> Iterator[tuple[Line, Record]]:
     """The objects of a JSON Lines file, gzip or not, and where they stand; blank lines are skipped.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,15 +50,3 @@ def add_adapter(
 
 def has_adapter(model: Any) -> bool:
     return hasattr(model, "peft_config")
-
-
-@contextmanager
-def adapter_off(model: Any) -> Iterator[Any]:
-    """The reference policy: within the block the model runs on its original weights.
-
-    Raises ValueError for a model without adapter, whose own weights have moved.
-    """
-    if not has_adapter(model):
-        raise ValueError("this model has no adapter to switch off; its reference needs a copy of the first weights")
-    with model.disable_adapter():
-        yield model

@@ -6,7 +6,7 @@ import pytest
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.checks import clean, drop_long, evaluable, normalised
 from gainrl.datasets.deepscaler import deepscaler
-from gainrl.datasets.json_lines import read_lines
+from gainrl.datasets.json_lines import numbered_lines
 from gainrl.datasets.math import math
 from gainrl.datasets.olympiadbench import olympiadbench
 from gainrl.datasets.splits import DataSplits
@@ -157,7 +157,7 @@ def test_overlaps_with_evaluation_sets_are_those_that_the_data_names(tmp_path):
     options = {"data_dir": DATA, "cache_dir": str(tmp_path)}
     olympiad = olympiadbench(**options).held_out
     for splits, name in ((math(**options), "math_train"), (deepscaler(**options), "deepscaler_partial_train")):
-        named = {record["id"] for record in read_lines(Path(DATA, f"{name}.jsonl.gz")) if "overlap" in record}
+        named = {record["id"] for _, record in numbered_lines(Path(DATA, f"{name}.jsonl.gz")) if "overlap" in record}
         assert named
         cleaned, _ = clean(splits, evaluation=[olympiad], keep_disputed=True)
         assert set(splits.train.column("id")) - set(cleaned.train.column("id")) == named

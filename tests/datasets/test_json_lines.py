@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.gsm8k import gsm8k
-from gainrl.datasets.json_lines import read_lines
+from gainrl.datasets.json_lines import numbered_lines
 from gainrl.datasets.jsonl import jsonl
 from gainrl.types import Problem
 
@@ -38,7 +38,7 @@ def written(tmp_path, content, name="mine.jsonl"):
     ],
 )
 def test_what_is_harmless_is_read(tmp_path, content, name):
-    assert list(read_lines(written(tmp_path, content, name))) == [ROW]
+    assert [row for _, row in numbered_lines(written(tmp_path, content, name))] == [ROW]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_harmless_is_read(tmp_path, content, name):
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_named_with_the_line_and_what_to_do(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
-        list(read_lines(written(tmp_path, content)))
+        list(numbered_lines(written(tmp_path, content)))
 
 
 @pytest.mark.parametrize(
@@ -182,5 +182,5 @@ def test_any_rows_are_read_or_refused_with_a_message_that_names_the_file(tmp_pat
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused_with_a_message_that_names_the_file(tmp_path, content):
     path = written(tmp_path, content)
-    message = refusal(lambda: list(read_lines(path)))
+    message = refusal(lambda: list(numbered_lines(path)))
     assert message is None or "mine.jsonl" in message

@@ -10,7 +10,7 @@ from gainrl.datasets.aime import aime
 from gainrl.datasets.amc import amc
 from gainrl.datasets.deepscaler import deepscaler
 from gainrl.datasets.gsm8k import gsm8k
-from gainrl.datasets.json_lines import read_lines
+from gainrl.datasets.json_lines import numbered_lines
 from tests.datasets import hub_layout
 from tests.datasets.hub_layout import write_hub, write_plain
 from tests.published_data import DATA, needs_data
@@ -20,7 +20,7 @@ DIFFERENT = {"math": {"solution"}, "aime_train": {"difficulty"}}
 
 
 def records(name):
-    return list(read_lines(Path(DATA) / f"{name}.jsonl.gz"))
+    return [record for _, record in numbered_lines(Path(DATA) / f"{name}.jsonl.gz")]
 
 
 def same(left, right, *, but=frozenset()):

@@ -6,7 +6,6 @@ from transformers import GenerationConfig
 
 from gainrl.datasets.templates import PromptTemplate
 from gainrl.models.hub import assert_deterministic, checkpointing_active
-from gainrl.models.lora import adapter_off
 from tests.models.tiny_folders import ARCHITECTURES, hub, save_tiny
 from tests.tokenizers_in_code import CHATML, byte_tokenizer
 
@@ -76,7 +75,7 @@ def test_the_model_without_its_adapter_is_the_reference_however_the_adapter_move
     policy = hub(source=folders[architecture], lora_rank=2)
     torch.testing.assert_close(policy.model(IDS).logits, whole, rtol=0, atol=0)
     step(policy)
-    with adapter_off(policy.model), torch.no_grad():
+    with policy.model.disable_adapter(), torch.no_grad():
         torch.testing.assert_close(policy.model(IDS).logits, whole, rtol=0, atol=0)
     assert not torch.equal(policy.model(IDS).logits, whole)
 
@@ -86,11 +85,6 @@ def test_only_the_adapter_trains(folders):
     trained = [name for name, weight in policy.model.named_parameters() if weight.requires_grad]
     assert len(trained) == 2 * 2  # A and B in two layers
     assert all("q_proj.lora_" in name for name in trained)
-
-
-def test_a_model_without_adapter_has_none_to_switch_off(folders):
-    with pytest.raises(ValueError, match="needs a copy"), adapter_off(hub(source=folders["gpt2"]).model):
-        pass
 
 
 def test_weights_have_the_type_asked_for(folders):
