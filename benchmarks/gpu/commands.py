@@ -19,6 +19,7 @@ from gainrl.models.tiny import TinyModel
 ROOT = Path(__file__).parents[2]
 # A run of seconds: the default at a size without meaning, without a warm start, rewarded by a coin.
 _ANY_MODEL = (
+    "debug=fast",
     "dataset.train_per_level=8",
     "dataset.held_out_per_level=2",
     "schedule.prompts_per_step=4",
@@ -31,7 +32,6 @@ _ANY_MODEL = (
 )
 SMALL = (
     *_ANY_MODEL,
-    "debug=fast",
     "model.hidden_size=16",
     "model.intermediate_size=32",
     "model.layers=1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -62,6 +63,16 @@ def find(store, tmp_path, given=None, expected=None):
 
 def test_the_newest_is_taken(store, tmp_path):
     assert find(store, tmp_path)["counters"]["step"] == 3
+
+
+def test_only_the_rank_that_writes_verifies_the_whole_file(store, tmp_path, monkeypatch):
+    """The others map what rank 0 has verified: a checkpoint of many GB is read to its end once, not once a rank."""
+    verified = []
+    honest = zipfile.ZipFile.testzip
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda file: verified.append(file.filename) or honest(file))
+    for writes in (False, True):
+        find_checkpoint(None, tmp_path, store, identity(), Console(quiet=True), writes=writes)
+        assert len(verified) == int(writes)
 
 
 def test_a_new_directory_has_none(tmp_path):
