@@ -200,7 +200,8 @@ def objectives() -> str:
 def skew() -> str:
     arms = ["gain_rl", "random_order", "adarft", "oracle"]
     flat, easy, hard = under("sweep_skew", "dataset.skew", ["easy", "hard"], "flat", ["vanilla_grpo", *arms])
-    return settings_table("pool", [easy, flat, hard], arms)
+    short = [replace(one, label=one.label.replace("skew=", "")) for one in (easy, flat, hard)]
+    return settings_table("`skew=`", short, arms)
 
 
 def data_fraction() -> str:
