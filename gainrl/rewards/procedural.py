@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from gainrl.functional.thinking import Thinking, ThinkingMode
@@ -58,14 +59,15 @@ class ProceduralReward:
         self.extract = extract
         self.partial_credit = partial_credit
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
-        limits = {
-            "workers": workers,
-            "time_limit_seconds": time_limit_seconds,
-            "batch_limit_seconds": batch_limit_seconds,
-            "memory_limit_megabytes": memory_limit_megabytes,
-        }
-        self._pool = WorkerPool(function="gainrl.rewards.scorers:score_answer", **limits)
-        self._own_pool = WorkerPool(function="gainrl.rewards.own_scorers:score_answer", **limits)
+        pool = partial(
+            WorkerPool,
+            workers=workers,
+            time_limit_seconds=time_limit_seconds,
+            batch_limit_seconds=batch_limit_seconds,
+            memory_limit_megabytes=memory_limit_megabytes,
+        )
+        self._pool = pool(function="gainrl.rewards.scorers:score_answer")
+        self._own_pool = pool(function="gainrl.rewards.own_scorers:score_answer")
 
     def score(self, completions: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
         """One verdict per completion; never raises on what a model or a data set wrote."""
