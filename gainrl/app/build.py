@@ -30,7 +30,7 @@ from gainrl.types import Policy, ProblemSet
 
 
 def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | None, console: Console) -> Policy:
-    """The model with its weights: from its source, or warm-started on the worked solutions of ``problems`` (cached)."""
+    """Loads the model from its source, or warm-starts it on the worked solutions of ``problems`` (cached)."""
     settings = source.warm_start
     if settings is None:
         return source.load()
@@ -40,7 +40,7 @@ def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | Non
         goal = "" if settings.stop_at is None else f", until solutions have a probability of {settings.stop_at}"
         console.print(
             f"[bold]warm start[/bold]  at most {settings.steps} supervised steps on worked solutions{goal} "
-            "(cached afterwards; another kind of processor arrives at other weights)"
+            "(cached afterwards; other processors give slightly different weights)"
         )
 
     folder = warm_started(
@@ -73,7 +73,7 @@ def build_datamodule(config: DictConfig, components: Components, runtime: Runtim
 def build_module(
     config: DictConfig, components: Components, policy: Policy, runtime: Runtime, bundle: Path | None = None
 ) -> GRPOModule:
-    """``bundle``: where the first update that is not finite is kept, None for nowhere."""
+    """``bundle``: where to keep the first update that is not finite; None keeps none."""
     return GRPOModule(
         policy=policy,
         engine=components.engine,
@@ -96,8 +96,8 @@ def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[
     """The callbacks of the group ``callbacks``, in the order in which the trainer calls them.
 
     A node with ``_partial_: true`` gets the ``open_values`` whose names its constructor takes. `Records` comes
-    behind all others, so that its rows hold what they log, and `Checkpoints` last. Raises ConfigError for a node that
-    is no callback, and where one is missing that a run cannot do without.
+    after the others, so that its rows hold what they log, and `Checkpoints` last. Raises ConfigError for a node that
+    is not a callback, and if a callback is missing that every run needs.
     """
     built: list[Callback] = []
     for name, node in config.callbacks.items():
@@ -117,11 +117,14 @@ def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[
             raise ConfigError(f"callbacks.{name}: {first_cause(fault)}") from fault
         if not isinstance(callback, Callback):
             raise ConfigError(
-                f"callbacks.{name} is {type(callback).__name__} and no Lightning callback; give it a _target_ that is "
+                f"callbacks.{name} is a {type(callback).__name__}, not a Lightning callback; give it the _target_ of "
                 f"one, or leave it out with '~callbacks.{name}'"
             )
         built.append(callback)
     for needed in (SignalRefresh, Records, Checkpoints):
         if not any(isinstance(callback, needed) for callback in built):
-            raise ConfigError(f"callbacks lacks {needed.__name__}, without which no run works; add default to the list")
+            raise ConfigError(
+                f"callbacks lacks {needed.__name__}, which every run needs; add default to the list, "
+                "as in callbacks=[default,...]"
+            )
     return sorted(built, key=lambda callback: isinstance(callback, Records) + 2 * isinstance(callback, Checkpoints))

@@ -62,7 +62,8 @@ def build_components(config: DictConfig) -> Components:
         if algorithm.advantage.baseline == "tracker" and not hasattr(curriculum, "tracked_values"):
             raise ConfigError(
                 "algorithm.advantage.baseline=tracker compares completions with a value that the curriculum tracks for "
-                "their prompt, and this one tracks none; type curriculum=spo, or algorithm.advantage.baseline=mean"
+                "their prompt, but this curriculum tracks nothing; type curriculum=spo, or "
+                "algorithm.advantage.baseline=mean"
             )
         admission = instantiate(config.admission, _convert_="all")
         allocation = instantiate(config.allocation, _convert_="all")
@@ -94,7 +95,7 @@ def build_components(config: DictConfig) -> Components:
             if held_out is not None:
                 held_out, long = drop_long(held_out, template, max_prompt_tokens=room)
                 findings += [long] if long else []
-        lessons = train if splits.lessons is None else splits.lessons  # the same, however many of them train
+        lessons = train if splits.lessons is None else splits.lessons  # the same for every data_limit
         splits = replace(splits, train=at_most(train, config.data_limit), held_out=held_out, lessons=lessons)
         training_problems(splits, prompts_per_step=config.schedule.prompts_per_step)
         require_judgeable(reward, training_problems(splits))
@@ -131,13 +132,13 @@ def at_most(problems: Any, number: int | None) -> Any:
 
 
 def context_room(model_source: Any, max_new_tokens: int) -> int | None:
-    """Tokens that a prompt may have, so that prompt and completion fit the model; None where it names no limit."""
+    """Tokens that a prompt may have so that prompt and completion fit the model; None if the model has no limit."""
     limit = model_source.context_length()
     if limit is None:
         return None
     if limit <= max_new_tokens:
         raise ConfigError(
-            f"rollout.max_new_tokens={max_new_tokens} fills the model's {limit} positions and leaves none for a "
+            f"rollout.max_new_tokens={max_new_tokens} fills the model's {limit} positions and leaves no room for a "
             f"prompt; type rollout.max_new_tokens={limit // 2}"
         )
     return limit - max_new_tokens
@@ -171,7 +172,7 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
 def fitting(
     sets: list[EvaluationSet], template: BoundTemplate, room: int | None
 ) -> tuple[list[EvaluationSet], list[Finding]]:
-    """The sets without problems that cannot be asked, and what was left out; ``room``: tokens a prompt may have."""
+    """The sets without problems that do not fit, and what was left out; ``room``: tokens a prompt may have."""
     kept, findings = [], []
     for item in sets:
         problems, found = evaluable(item.problems, template, max_prompt_tokens=room)
@@ -181,7 +182,7 @@ def fitting(
 
 
 def close_parts(*parts: Any) -> None:
-    """Ends what rewards and engines hold: processes, memory."""
+    """Closes rewards and engines: ends their processes, frees their memory."""
     for part in parts:
         close = getattr(part, "close", None)
         if close is not None:

@@ -1,4 +1,4 @@
-"""What can be refused without torch, before anything slow is imported: values, files that are missing, light parts."""
+"""Refuses what it can without torch, before slow imports: wrong values, missing files, light components."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_CHECKPOINT = "resume={} is neither a checkpoint nor a run directory with one"
 
 
 def check_early(config: DictConfig) -> None:
-    """Raises ConfigError with everything that is wrong as far as it shows without torch, whatever the command."""
+    """Raises ConfigError for all faults that show without torch, in any command."""
     check_value_types(config, imports=False)
     if "logger" in config:
         check_trackers(config)
@@ -52,7 +52,7 @@ def _check_sizes(config: DictConfig) -> None:
 
 
 def build_sampling(config: DictConfig, group_size: int) -> SamplingParams:
-    """How training's completions are drawn; ConfigError where the completions of a group would be equal."""
+    """How training draws completions. Raises ConfigError if all completions of a group would be equal."""
     names = ("max_new_tokens", "temperature", "top_p", "top_k")
     sampling = SamplingParams(group_size=group_size, **{name: config.rollout[name] for name in names})
     if sampling.temperature <= 0:

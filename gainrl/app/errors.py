@@ -14,7 +14,7 @@ class ConfigError(ValueError):
 
 
 class RunRefused(ConfigError):
-    """The run directory holds something that must not be overwritten."""
+    """The run directory holds something that the run must not overwrite."""
 
 
 class RunFailedBefore(ConfigError):
@@ -47,7 +47,7 @@ def forbidden(fault: BaseException) -> str | None:
     return (
         f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the "
         "command runs (hydra.run.dir=... for another), gainrl keeps its cache in GAINRL_CACHE, the hub and the "
-        "datasets library keep theirs in HF_HOME: export the right one of the two as a folder that you can write to"
+        "datasets library keep theirs in HF_HOME: set that variable to a folder that you can write to"
     )
 
 

@@ -28,7 +28,7 @@ from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.reward_checks import judge_name, stamps
 from gainrl.app.validate import validate
 
-if TYPE_CHECKING:  # what needs torch is imported when it is used, so that a refusal does not wait for it
+if TYPE_CHECKING:  # imports torch: only when used, so that a refusal does not wait for it
     import torch
 
     from gainrl.app.evaluation_parts import EvaluationParts

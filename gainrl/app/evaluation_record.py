@@ -151,7 +151,7 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     console.print(_shares("Verdicts in % of completions", facts, "verdicts"))
     run = {name: found for name, found in facts.items() if found["outcomes"]}
     if run:
-        console.print(_shares("What became of the programs, in %", run, "outcomes"))
+        console.print(_shares("How the programs ended, in %", run, "outcomes"))
 
 
 def _shares(title: str, facts: dict[str, dict[str, Any]], kind: str) -> Table:

@@ -1,4 +1,4 @@
-"""How far something long is, for people: in place on a terminal, now and then in a log file."""
+"""Shows the progress of something long: in place on a terminal, a line now and then in a log file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 def reporter(console: Console, show: Callable[[str], None] | None = None) -> Callable[[object], None]:
-    """For whatever reports how far it is as something that can be printed.
+    """A callback that takes the progress as something printable.
 
     Calls ``show`` on a terminal; elsewhere, and without it, prints a line every 15 seconds or so.
     """

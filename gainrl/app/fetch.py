@@ -25,7 +25,7 @@ COMMAND = Command("gainrl-fetch", "fetch", "Cannot fetch")
 
 
 def cli() -> None:
-    """The console script; exits with 1 if the model can't be had, with 75 if it was interrupted."""
+    """The console script; exits with 1 if the model cannot be fetched, with 75 if it was interrupted."""
     sys.exit(run_command(COMMAND, main) or exit_code())
 
 
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
 
 
 def fetch(config: DictConfig, console: Console) -> str:
-    """Fetches the model and returns its folder. Raises ConfigError for a model that is not fetched in this way."""
+    """Fetches the model and returns its folder. Raises ConfigError for a model that is fetched in another way."""
     validate(config, "fetch")
     source = instantiate(config.model, _convert_="all")
     if not hasattr(source, "fetch"):

@@ -1,4 +1,4 @@
-"""What fits where: the memory that a run will need, before a weight is loaded, and what to change where it is too much.
+"""The memory that a run will need, known before a weight is loaded, and what to change if it is too much.
 
     python -m gainrl.app.fits
 
@@ -26,7 +26,7 @@ from gainrl.training.batching import MicroBatchLimits
 from gainrl.training.upkeep.peak import Plan, engine_sizes, expected_footprint, model_sizes
 from gainrl.types import SamplingParams
 
-# Of a device; the rest is what CUDA, NCCL and the allocator's gaps take.
+# Share of a device; CUDA, NCCL and the allocator's gaps take the rest.
 USABLE = 0.92
 
 
@@ -53,7 +53,7 @@ def check_fits(config: DictConfig, components: Components, prompt_tokens: int, p
 
 
 def planned_module(config: DictConfig, components: Components, model: Any) -> Any:
-    """As much of a `GRPOModule` as decides its memory, around a model without weights."""
+    """A `GRPOModule` around a model without weights, with everything that decides its memory."""
     algorithm = components.algorithm
     needs_copy = algorithm.objective.needs_reference and not has_adapter(model)
     separate = algorithm.critic is not None and algorithm.critic.trunk == "separate"

@@ -1,4 +1,4 @@
-"""What a run computes with: threads, optional kernels, and the memory that it will need and needed."""
+"""Threads, optional kernels, and memory: what a run is expected to need and what it needed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from gainrl.training.grpo import GRPOModule
 from gainrl.training.upkeep.peak import PeakMemory, Plan, expected_footprint
 from gainrl.types import Policy
 
-_SAMPLED_PROMPTS = 256  # from whose lengths the memory is estimated
+_SAMPLED_PROMPTS = 256  # whose lengths give the estimate of memory
 
 
 def check_hardware(config: DictConfig) -> None:
-    """Raises ValueError where ``trainer`` asks for what cannot be; sets the number of threads."""
+    """Sets the number of threads. Raises ValueError if ``trainer`` asks for something impossible."""
     threads = config.trainer.threads
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise ValueError(f"trainer.threads={threads!r} must be a number of threads, 1 or more; type trainer.threads=1")
@@ -92,7 +92,7 @@ def print_expectations(
 
 
 def memory_parts(needed: Footprint) -> str:
-    """What the peak consists of, in words."""
+    """The parts of the peak, in words."""
     copied = f"weights {readable(needed.copy)}, " if needed.copy else ""
     turns = [
         f"in an update activations {readable(needed.activations)}, weights gathered or cast {readable(needed.gathered)}"
@@ -125,7 +125,7 @@ def plan_of(config: DictConfig, processes: int) -> Plan:
 
 
 def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
-    """The measured peak beside what was expected."""
+    """The measured peak beside the expected one."""
     most = peak.most()
     expected = record.content["memory"]["expected_bytes"]
     record.update(memory={"expected_bytes": expected, "peak_bytes": most, "before_bytes": peak.before})
@@ -137,7 +137,7 @@ def note_memory(record: RunRecord, peak: PeakMemory, console: Console) -> None:
 
 
 def will_use_cuda(config: DictConfig) -> bool:
-    """Whether the trainer will find a CUDA GPU and take it."""
+    """Whether the trainer will use a CUDA GPU."""
     return torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
 
 
@@ -150,7 +150,7 @@ def make_trainer(
     steps_left: int,
     **settings: object,
 ) -> lightning.Trainer:
-    """Lightning's trainer without what the framework does itself: checkpoints, samplers, its own progress bar.
+    """Lightning's trainer without its checkpoints, samplers and progress bar, which this package replaces.
 
     With ``profile``, and 2 steps left or more, the operations of the second and third of them go to
     ``fit-trace-*.json`` of the run directory, and a summary to ``fit-trace.txt``.

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from gainrl.app.errors import RunRefused
 from gainrl.files import DRAFT, whole_file
 
-_LOOKED_AT = 200  # runs beside one that begins, of which a shorter one is looked for
+_LOOKED_AT = 200  # neighbours in which a shorter run is looked for
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGES = ("gainrl", "torch", "lightning", "transformers", "hydra-core", "datasets", "reasoning-gym", "math-verify")
 
@@ -68,7 +68,7 @@ class RunRecord:
         return self.content.get("status")
 
     def keep_to_itself(self) -> None:
-        """From now on nothing is written: another process of the run does that."""
+        """Stops writing: another process of the run does that."""
         self._writes = False
 
     def update(self, **values: Any) -> None:
@@ -80,7 +80,7 @@ class RunRecord:
     def begin(self, plain: Mapping[str, Any]) -> None:
         """Marks the directory as this run's; ``config.yaml`` is written once.
 
-        The record comes first: a process that is killed in between leaves a directory that the same command takes up.
+        The record comes first: if the process is killed in between, the same command can take up the directory.
         """
         self.content.pop("fault", None)
         self.update(fingerprint=fingerprint(plain), status="running", versions=versions(), git_commit=git_commit())
@@ -136,7 +136,7 @@ def _how_to_prolong(folder: Path, stored: Mapping[str, Any], plain: Mapping[str,
 
 
 def shorter_run(folder: Path, plain: Mapping[str, Any]) -> tuple[Path, int] | None:
-    """A run beside ``folder`` that is the same but for fewer steps, and its steps; the longest where there are several.
+    """A run beside ``folder`` that is the same but for fewer steps, and its steps; the longest if there are several.
 
     ``<arm>/s<seed>`` lie beside each other; runs elsewhere are not looked for.
     """
@@ -196,5 +196,5 @@ def git_commit() -> str | None:
 
     commit = git("rev-parse", "HEAD")
     if commit is None or git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
-        return None  # some other repository that happens to surround an installation
+        return None  # another repository that happens to surround an installation
     return f"{commit}+changes" if git("status", "--porcelain", "--untracked-files=no") else commit

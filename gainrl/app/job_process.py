@@ -1,11 +1,11 @@
 """Every job of a sweep in a process of its own, whichever launcher runs it.
 
-A job that the system ends for want of memory thus takes nothing with it but itself, and no torch setting, W&B run or
-CUDA memory of one job reaches the next. The process is a fork, which begins with what the waiting process has imported;
-that one touches no GPU.
+If the system kills a job for lack of memory, the others go on, and no torch setting, W&B run or CUDA memory of one job
+reaches the next. The process is a fork, so it starts with what the waiting process has imported. The waiting process
+touches no GPU.
 
-A request to stop that reaches the waiting process (SIGTERM, SIGINT, SIGUSR2) is passed on to the job, and if the
-waiting process is gone, the job stops at its next border between steps as if it had been asked to.
+The waiting process passes requests to stop (SIGTERM, SIGINT, SIGUSR2) on to the job. If the waiting process is gone,
+the job stops after its current step, as if it had been asked to.
 """
 
 from __future__ import annotations
@@ -46,16 +46,18 @@ def may_import_ahead() -> bool:
 
 
 def run_apart(work: Callable[[], int]) -> tuple[int, list[signal.Signals]]:
-    """The exit code of ``work`` in a process of its own, and the requests to stop that were passed on to it.
+    """Runs ``work`` in a process of its own; returns its exit code and the requests to stop that it was sent.
 
     The code is negative for the signal that ended the process.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is somebody on each side to take them
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both sides can handle them
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on threads, which imports may leave behind
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Python 3.12 warns of threads, which imports may leave behind
         child = os.fork()
     if child == 0:
         os._exit(_be_the_job(work, parent))
@@ -76,7 +78,7 @@ def requeue(requests: Sequence[signal.Signals]) -> None:
 
 
 def ended_by(code: int) -> str:
-    """What to say of a process with a negative exit code."""
+    """A message about a process with a negative exit code."""
     name = signal.Signals(-code).name
     hint = " (out of memory?)" if name == "SIGKILL" else ""
     return f"its process was ended by {name}{hint}"
@@ -89,7 +91,7 @@ def _be_the_job(work: Callable[[], int], parent: int) -> int:
             signal.signal(number, _stop_early)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGUSR2))
-        if os.getppid() != parent:  # it was gone before the line above
+        if os.getppid() != parent:  # it had ended already
             return EXIT_INTERRUPTED
         code = work()
     except SystemExit as end:

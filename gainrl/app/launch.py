@@ -1,4 +1,4 @@
-"""Joining the processes of one run, whoever starts them: torchrun, Slurm, or Lightning by repeating the command."""
+"""Joins the processes of one run, started by torchrun, by Slurm, or by Lightning, which repeats the command."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from omegaconf import DictConfig, ListConfig
 from gainrl.app.errors import ConfigError
 from gainrl.app.runtime import quieten
 
-if TYPE_CHECKING:  # what needs torch is imported when the processes meet: a finished run returns without it
+if TYPE_CHECKING:  # what needs torch is imported when the processes connect: a finished run returns without it
     from gainrl.training.distributed.ranks import Ranks
 
 _ENGINES_OF_ONE_PROCESS = {
-    "paged": "it draws all completions of a call with one generator, and what a prompt gets would depend on how many "
-    "processes share the prompts",
+    "paged": "it draws all completions of a call with one generator, so completions would depend on the number "
+    "of processes",
 }
 _STRATEGIES = ("single", "ddp", "fsdp")
 
 
 def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
-    """Raises ConfigError where the processes that are there, or would be started, cannot train one model together."""
+    """Raises ConfigError if the processes that run, or would be started, cannot train one model together."""
     if trainer.strategy not in _STRATEGIES:
         raise ConfigError(f"trainer.strategy={trainer.strategy!r} is unknown; use {', '.join(_STRATEGIES)}")
     if not isinstance(trainer.devices, int | list | ListConfig) and trainer.devices != "auto":
@@ -44,7 +44,7 @@ def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
     elif multirun and launcher is None:
         raise ConfigError(
             f"trainer.strategy={trainer.strategy} starts its processes by repeating the command, and with -m each of "
-            "them would walk through the whole sweep. Let a launcher make them:\n"
+            "them would run the whole sweep. Let a launcher start them:\n"
             "  torchrun --nproc-per-node 2 -m gainrl.app.train -m trainer=ddp ...\n"
             "  gainrl-train -m trainer=ddp hydra/launcher=submitit_slurm hydra.launcher.tasks_per_node=2 "
             "hydra.launcher.gpus_per_node=2 ...\n"
@@ -53,7 +53,7 @@ def check_processes(trainer: DictConfig, *, multirun: bool) -> None:
 
 
 def check_engine(engine: DictConfig, trainer: DictConfig) -> None:
-    """Raises ConfigError where several processes would not write the completions of one."""
+    """Raises ConfigError for an engine whose completions depend on the number of processes."""
     target = str(engine.get("_target_"))
     for name, reason in _ENGINES_OF_ONE_PROCESS.items():
         if trainer.strategy != "single" and target.startswith(f"gainrl.rollouts.{name}."):
@@ -64,7 +64,7 @@ def check_engine(engine: DictConfig, trainer: DictConfig) -> None:
 
 
 def launched_by() -> str | None:
-    """``torchrun``, ``slurm`` or ``lightning`` (which sets the rank of the processes it adds); None for no launcher.
+    """``torchrun``, ``slurm`` or ``lightning`` (which sets the rank of the processes it adds); None without a launcher.
 
     Lightning's rule: a shell inside a Slurm allocation (a job called bash or interactive) does not count as a launcher.
     """
@@ -76,15 +76,15 @@ def launched_by() -> str | None:
 
 
 def speaks() -> bool:
-    """Whether this process prints for all of them; known before they have met."""
+    """Whether this process prints for all of them; known before they have connected."""
     names = {"torchrun": "RANK", "slurm": "SLURM_PROCID", "lightning": "LOCAL_RANK"}
     return os.environ.get(names.get(launched_by() or "", ""), "0") == "0"
 
 
 def connect(trainer: DictConfig, *, meeting: str) -> Ranks:
-    """Starts the other processes unless a launcher has, and meets them; ``strategy=single`` has no others.
+    """Starts the other processes unless a launcher has, and connects to them; ``strategy=single`` has no others.
 
-    ``meeting`` names what they meet for, so that the jobs of a sweep do not find each other's addresses.
+    ``meeting`` names the job, so that the jobs of a sweep do not read each other's addresses.
     """
     from gainrl.training.distributed.ranks import Ranks
 

@@ -1,4 +1,4 @@
-"""Did a run learn anything? Read off its table of metrics, in a sentence for the end of the run."""
+"""Did a run learn anything? One sentence for its end, from its table of metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def learning_line(table: Path) -> tuple[str, bool]:
-    """What happened to the policy, and whether anything did.
+    """Whether the policy learned anything, and how reward and accuracy moved.
 
     An update teaches nothing where all completions of every prompt got the same reward: its gradient is 0.
     """
@@ -17,14 +17,14 @@ def learning_line(table: Path) -> tuple[str, bool]:
         rows = list(csv.DictReader(file))
     trained = [row for row in rows if _number(row, "step") > 0]
     if not trained:
-        return "learning: no step was made", False
+        return "learning: the run made no step", False
     taught = [row for row in trained if _number(row, "grad_norm") > 0]
     rewards = _values(trained, "reward")
     reward = f"reward {_from_to(rewards)}" if rewards else "no reward"
     if not taught:
         return (
-            f"learning: none. In all {len(trained)} steps the completions of every prompt got the same reward "
-            f"({reward}), so that no update had a gradient. {_advice(rewards)}",
+            f"learning: nothing. In all {len(trained)} steps the completions of every prompt got the same reward "
+            f"({reward}), so no update had a gradient. {_advice(rewards)}",
             False,
         )
     accuracies = _values(rows, "eval/accuracy")
@@ -38,9 +38,7 @@ def _advice(rewards: Sequence[float]) -> str:
             "No completion was right: look at rollouts.jsonl, and try easier problems, a stronger model or a longer "
             "rollout.max_new_tokens"
         )
-    return (
-        "Every completion of a prompt was as good as the others: try other problems, or a larger algorithm.group_size"
-    )
+    return "All completions of a prompt were equally good: try other problems, or a larger algorithm.group_size"
 
 
 def _from_to(values: Sequence[float]) -> str:

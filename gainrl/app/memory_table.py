@@ -22,7 +22,7 @@ _GPUS = (1, 2, 4, 8)
 def print_memory(config: DictConfig, console: Console) -> bool:
     """Prints the memory table of a run; False where it would be refused because it needs more than its GPUs have.
 
-    Builds what needs no weights, data and tokenizer among it. Raises ConfigError as the run itself would.
+    Builds everything but the weights, data and tokenizer included. Raises ConfigError as the run itself would.
     """
     import torch
 
@@ -42,8 +42,8 @@ def print_memory(config: DictConfig, console: Console) -> bool:
         columns = columns_of(planned_module(config, components, skeleton), config, longest, here, processes)
         console.print(table_of(columns, OmegaConf.select(config, "run.arm", default="")))
         console.print(
-            f"for prompts of {longest} tokens and completions of {components.sampling.max_new_tokens}; what CUDA and "
-            f"NCCL hold comes on top, so that {USABLE:.0%} of a device may be full",
+            f"for prompts of {longest} tokens and completions of {components.sampling.max_new_tokens}; CUDA and NCCL "
+            f"need some more, so plan with {USABLE:.0%} of a device",
             style="dim",
             highlight=False,
         )
@@ -90,7 +90,7 @@ def columns_of(
 
 
 def table_of(columns: list[tuple[str, Footprint]], arm: str) -> Table:
-    """One row for each holder; an update, an optimizer step and a rollout take turns, hence the peak."""
+    """One row per purpose; the peak is the largest of update, optimizer step and rollout, which take turns."""
     table = Table(title=f"memory of each device{f', {arm}' if arm else ''}", title_justify="left")
     table.add_column("held by", overflow="fold")
     for name, _ in columns:

@@ -12,7 +12,7 @@ from gainrl.types import Curriculum, ProblemSet
 def needed_signal(
     signal: Signal | None, curriculum: Curriculum, problems: ProblemSet
 ) -> tuple[Signal | None, list[str]]:
-    """The signal to measure (None for none), and what the user should know about it."""
+    """The signal to measure, or None, and remarks for the user."""
     if not isinstance(curriculum, AdaRFTCurriculum):
         return signal, []
     difficulties = problems.column("difficulty")

@@ -22,7 +22,7 @@ from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.runtime import quieten
 from gainrl.app.validate import validate
 
-if TYPE_CHECKING:  # what needs torch is imported when it is used, so that a refusal does not wait for it
+if TYPE_CHECKING:  # imports torch: only when used, so that a refusal does not wait for it
     from gainrl.app.observations.subject import Subject
 
 COMMAND = Command("gainrl-observe", "observe", "Cannot observe", hidden=("reward",))

@@ -1,4 +1,4 @@
-"""The jobs that a command line would start, with their directories and what is in them, without starting any."""
+"""Lists the jobs of a command line with their directories and records, without starting any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gainrl.app.identity import RunRecord, fingerprint, plain_config
 from gainrl.app.precision import keep_precision
 from gainrl.report.plan import expand_jobs, job_folder
 
-_COMPARED_SECONDS = 15.0  # arms are composed, and directories compared, for so long; later arms count as the first
+_COMPARED_SECONDS = 15.0  # spent on composing arms and comparing directories; later arms count as equal to the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _fingerprint(config: DictConfig, folder: Path) -> str:
 
 
 def _trials(config: DictConfig, root: Path, number: int) -> list[Job]:
-    """The jobs of a search: it chooses their constants as it goes, and they are priced by the published ones."""
+    """The jobs of a search, which chooses its constants as it goes; the published ones give the estimate."""
     example = Job(tuple(config.hydra.overrides.task), root, "a trial", "new", None, *_sizes(config))
     records = [RunRecord(path.parent).content for path in sorted(root.glob("*/s*/record.json"))]
     done = [record.get("wall_seconds") for record in records if record.get("status") == "finished"][:number]

@@ -1,7 +1,7 @@
-"""``trainer.precision=auto`` becomes a precision before a run is identified, and stays what it became.
+"""Resolves ``trainer.precision=auto`` before a run is identified; a run keeps what it resolved to.
 
-The numbers of a run depend on it, so it is part of a run's identity as what it resolved to: a run that goes on, on
-whatever machine, keeps the precision that it began with.
+The numbers of a run depend on the precision, so the resolved value is part of its identity: a run that goes on on
+another machine keeps the precision that it began with.
 """
 
 from __future__ import annotations

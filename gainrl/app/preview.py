@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gainrl.app.commandline.command import Command, checked_settings
 from gainrl.app.commandline.flags import read_flags
@@ -23,7 +24,7 @@ from gainrl.report.blocks import duration
 def preview(command: Command, arguments: Sequence[str], console: Console | None = None) -> int:
     """Prints the jobs of a command line by arm, with hours, and the memory that the first of them needs.
 
-    The exit code: 0, or 1 where they cannot be listed or that one would be refused for want of memory.
+    The exit code: 0, or 1 if they cannot be listed or the first would be refused because it needs too much memory.
     """
     console = console or Console()
     try:
@@ -35,20 +36,27 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
     except ConfigError as fault:
         explain(fault, "Cannot list the jobs")
         return 1
-    known = estimate(jobs, console, every_arm="--time-every-arm" in typed.flags, extra=extra)
+    fits, refused, table = _memory(jobs[0], extra, console) if jobs else (True, "", "")
+    every_arm = "--time-every-arm" in typed.flags
+    known = estimate(jobs, console, every_arm=every_arm, extra=extra, refused=refused)
     print_jobs(jobs, known, console)
-    return 0 if not jobs or _print_memory(jobs[0], extra, console) else 1
+    console.print(Text.from_ansi(table))
+    return 0 if fits else 1
 
 
-def _print_memory(job: Job, extra: str | None, console: Console) -> bool:
-    """The memory of one job, the first of a sweep; False where it would be refused for want of memory."""
+def _memory(job: Job, extra: str | None, console: Console) -> tuple[bool, str, str]:
+    """The memory of one job, the first of a sweep: whether it fits, why the job would be refused, and the table.
+
+    It builds what needs no weights, so a fault in the data shows here before anything is timed.
+    """
     from gainrl.app.memory_table import print_memory
 
-    try:
-        return print_memory(composed(job, extra=extra), console)
-    except (ConfigError, ValueError) as fault:
-        console.print(f"memory: not known, because {fault}", style="yellow", highlight=False, markup=False)
-        return True
+    with console.capture() as table:
+        try:
+            fits = print_memory(composed(job, extra=extra), console)
+        except (ConfigError, ValueError) as fault:
+            return True, str(fault), ""
+    return fits, "", table.get().rstrip()
 
 
 def _is_sweep(settings: Sequence[str]) -> bool:

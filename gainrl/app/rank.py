@@ -29,7 +29,7 @@ from gainrl.app.refusals import exit_code, refusals
 from gainrl.app.validate import validate
 from gainrl.files import cache_dir
 
-if TYPE_CHECKING:  # what needs torch is imported when it is used, so that a refusal does not wait for it
+if TYPE_CHECKING:  # imports torch: only when used, so that a refusal does not wait for it
     from gainrl.datasets.splits import DataSplits
     from gainrl.datasets.templates import BoundTemplate
     from gainrl.signals.extraction import Extraction
@@ -54,9 +54,9 @@ def rank(config: DictConfig, console: Console) -> Path:
     """Scores the data set and returns the folder with table and report. Raises ConfigError if something cannot work."""
     validate(config, "rank")
     if config.table not in ("parquet", "csv"):
-        raise ConfigError(f"table={config.table!r} is not a kind of table; type table=parquet or table=csv")
+        raise ConfigError(f"table={config.table!r} is unknown; type table=parquet or table=csv")
     if config.split not in ("train", "held_out"):
-        raise ConfigError(f"split={config.split!r} is not a split; type split=train or split=held_out")
+        raise ConfigError(f"split={config.split!r} is unknown; type split=train or split=held_out")
     from gainrl.app.ranking import compare, order_files, published_orders, signal_table
     from gainrl.app.ranking_report import write_report
     from gainrl.signals.extraction import extract
@@ -73,7 +73,7 @@ def rank(config: DictConfig, console: Console) -> Path:
     orders = [] if config.published is None else order_files(Path(config.published).expanduser(), parts.problems.name)
     for signal in parts.signals.values():
         if signal.cost == "none":
-            signal.compute(problems, prompts)  # what the data lacks is found before the model is loaded
+            signal.compute(problems, prompts)  # gaps in the data show before the model is loaded
     policy = parts.load(console)
     with console.status("measuring") as status:
         extraction = extract(

@@ -1,4 +1,4 @@
-"""What the signals of a data set say of each other: the numbers of the ``gainrl-rank`` report."""
+"""How the signals of a data set agree with each other: the numbers of the ``gainrl-rank`` report."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _distributions(table: pd.DataFrame) -> str:
 
 
 def _findings(comparisons: list[Comparison], orders: list[PublishedOrder], signal: str) -> list[str]:
-    """What the tables say of ``signal`` and of the published orders, in a sentence each."""
+    """One sentence about ``signal`` and about each published order, from the tables."""
     of_signal = {c.target: c for c in comparisons if c.signal == signal and not np.isnan(c.overall.value)}
     name, found = _label(signal), []
     if "question_tokens" in of_signal:

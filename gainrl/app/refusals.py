@@ -1,4 +1,4 @@
-"""How a command ends that can simply be given again: with one sentence instead of a traceback, and an exit code."""
+"""Ends a command with one sentence and an exit code instead of a traceback."""
 
 from __future__ import annotations
 

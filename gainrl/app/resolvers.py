@@ -10,7 +10,7 @@ from gainrl.report.plan import arm_name
 
 
 def sweep_name(file: str | None, mode: object, folder: str) -> str | None:
-    """What a multirun is called: its sweep file, else the name of its folder; None for a single run."""
+    """The name of a multirun: its sweep file, else its folder; None for a single run."""
     if file is not None:
         return file
     return PurePath(folder).name if str(mode).endswith("MULTIRUN") else None

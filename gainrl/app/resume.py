@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from, whether it belongs to this run, and what else of that run it needs."""
+"""Finds the checkpoint that a run goes on from, checks that it fits, and copies the files it needs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from gainrl.training.upkeep.checkpoints import (
 from gainrl.training.upkeep.shards import copy_shards
 from gainrl.types import Policy
 
-_RECORDS = ("rollouts.jsonl", "evaluations.jsonl", "metrics.csv")  # the table last: it tells whether all have come
+_RECORDS = ("rollouts.jsonl", "evaluations.jsonl", "metrics.csv")  # the table last: once it is there, the others are
 _WEIGHTS = "weights at the start"
 
 
 def run_identity(
     plain: Mapping[str, Any], splits: DataSplits, sets: Sequence[EvaluationSet] = (), policy: Policy | None = None
 ) -> dict[str, Any]:
-    """What a checkpoint must agree on with the run that continues it: settings, problems, weights at the start.
+    """What a checkpoint and the run that continues it must share: settings, problems, weights at the start.
 
     ``sets``: the evaluation sets of the group ``eval``. Without a ``policy`` the weights are left out.
     """
@@ -77,8 +77,8 @@ def find_checkpoint(
 ) -> dict[str, Any] | None:
     """The state that a run goes on from: the newest of its directory, or the one of ``resume`` if it is further.
 
-    None for a run that begins. A run that was stopped and is repeated with its ``resume`` thus keeps what it has
-    computed since. ``writes``: whether this process may copy, rename and remove files.
+    None for a run that begins. A stopped run that is repeated with its ``resume`` thus keeps everything computed since.
+    ``writes``: whether this process may copy, rename and remove files.
 
     Raises ConfigError if ``resume`` names nothing readable or a file that the checkpoint needs is not there, RunRefused
     if no checkpoint of the directory can be read, or with the differences if the checkpoint belongs to another
@@ -94,15 +94,15 @@ def find_checkpoint(
             ahead = int(start["counters"]["step"])
         except ConfigError:
             if found is None:
-                raise  # else the run has begun, and needs it no longer
+                raise  # else the run has begun and no longer needs it
         if ahead > own:
             _refuse_other_run(path, start["identity"], identity, prolonged=True)
             # Rank 0 verifies the file before the others open it (`Ranks.in_turn`).
             found, adopted = given_checkpoint(given, read_checkpoint if writes else peek_checkpoint), True
         elif ahead < own:
             console.print(
-                f"resume={given} is where this run began, and {folder} has come further; hydra.run.dir=... besides it "
-                "starts from there in a new directory",
+                f"resume={given} is where this run began, and {folder} has come further. To start from there again, "
+                "add hydra.run.dir=..., a new directory",
                 highlight=False,
             )
     if found is None:
@@ -123,7 +123,7 @@ def find_checkpoint(
 
 
 def given_checkpoint(given: str, read: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """What ``resume`` means: a file, or the newest that can be read of a run directory or of its checkpoints."""
+    """The file that ``resume`` names, or the newest readable checkpoint of a run directory."""
     try:
         if Path(given).is_file():
             return Path(given), read(Path(given))
@@ -137,7 +137,7 @@ def given_checkpoint(given: str, read: Callable[[Path], dict[str, Any]]) -> tupl
 
 
 def adopt_records(path: Path, state: Mapping[str, Any], folder: Path) -> None:
-    """Brings what belongs to a checkpoint of another directory: records so far, signals, and the best checkpoint."""
+    """Copies what belongs to a checkpoint of another directory: records so far, signals, and the best checkpoint."""
     step = int(state["counters"]["step"])
     for source in _beside(path):
         if source == folder.resolve():

@@ -1,4 +1,4 @@
-"""Rewards seen from a run: can they judge its problems, and what of them belongs into its record?"""
+"""Can the rewards judge a run's problems, and what do they put on its record?"""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def require_judgeable(reward: Reward, problems: ProblemSet) -> None:
 
 
 def stamps(rewards: Iterable[tuple[str, Reward]]) -> dict[str, Any]:
-    """What rewards want on record, by the name of what they judge: how generated programs are isolated."""
+    """What rewards put on record, by the set that they judge, such as how programs are isolated."""
     found = {name: getattr(reward, "stamp", None) for name, reward in rewards}
     return {name: dict(stamp) for name, stamp in found.items() if isinstance(stamp, Mapping) and stamp}
 
 
 def judge_name(reward: Reward) -> str:
-    """What a reward is called for people: its class, with the function of one's own."""
+    """The name of a reward in messages: its class, and your function in a custom one."""
     path = getattr(reward, "path", None)
     return f"{type(reward).__name__} ({path})" if isinstance(path, str) else type(reward).__name__

@@ -107,7 +107,7 @@ def train(
             restore_state(state, module, data, callbacks)
             checkpoints.resume(state)
             record.update(resumed_after=[*record.content.get("resumed_after", []), module.counters.step])
-            state = None  # what is needed of it has been taken, or is kept until the optimizers are there
+            state = None  # its content has been used, or is kept until the optimizers exist
         module.limits.tokens = min(module.limits.tokens, remembered_limit(folder) or module.limits.tokens)
         schedule = config.schedule
         epochs = remaining_epochs(
@@ -217,7 +217,7 @@ def close_run(
             wall_seconds=round(seconds, 3),
         )
 
-    module.ranks.first(leave)  # the others end when the record says that the run is finished
+    module.ranks.first(leave)  # the others end once the record says finished
     if stopped is not None:
         console.print(f"note: {stopped}", style="yellow", highlight=False, markup=False)
     if module.ranks.leads:
@@ -232,5 +232,5 @@ def _only(callbacks: Sequence[Callback], kind: type[Kind]) -> Kind:
 def _fit(trainer: lightning.Trainer, module: GRPOModule, data: PromptDataModule) -> None:
     try:
         trainer.fit(module, datamodule=data)
-    except SystemExit as stop:  # what Lightning makes of Ctrl+C, once it has closed down
+    except SystemExit as stop:  # which Lightning raises after Ctrl+C, once it has closed down
         raise KeyboardInterrupt from stop

@@ -1,4 +1,4 @@
-"""Settings of the process: those that must hold before torch starts its threads, and what libraries may say."""
+"""Settings of the process: those that torch needs before it starts threads, and the noise of libraries."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def prepare_process() -> None:
 
     Waiting threads sleep: with the busy-wait that OpenMP prefers, two threads on a shared machine of two cores can be
     ten times slower than one. Freed tensors stay with the allocator: glibc otherwise returns every large one to the
-    kernel and faults its pages in again a moment later. The question whether there is a GPU goes to NVML, after which a
-    process can still be forked. Tokenizers start no threads of their own, which would only warn and stop when a reward
-    forks its workers.
+    kernel and faults its pages in again a moment later. NVML answers whether there is a GPU, so the process can still
+    be forked. Tokenizers start no threads of their own, which would only warn and stop when a reward forks its
+    workers.
     """
     prepare_terminal()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -42,7 +42,7 @@ def prepare_terminal() -> None:
     """
     columns = os.environ.get("COLUMNS", "")
     if columns and (not columns.isdigit() or int(columns) == 0):
-        del os.environ["COLUMNS"]  # which would leave no room for anything
+        del os.environ["COLUMNS"]  # COLUMNS=0 would leave no room
     if shutil.get_terminal_size().columns < _NARROWEST:
         os.environ["COLUMNS"] = str(_NARROWEST)
     for stream in (sys.stdout, sys.stderr):
@@ -51,7 +51,7 @@ def prepare_terminal() -> None:
 
 
 def quieten() -> None:
-    """Silences what Lightning and transformers say about things that are meant to be as they are."""
+    """Silences warnings of Lightning and transformers about things that are intended."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from transformers.utils import logging as transformers_logging

@@ -1,4 +1,4 @@
-"""Which keys a configuration may have: what the shipped files name, and what constructors take.
+"""The keys that a configuration may have: those of the shipped files, and the parameters of constructors.
 
 A node with a ``_target_`` takes the parameters of its constructor. Any other node takes the keys that the primary
 configuration or an option of its group names there. Nodes whose keys are names of the user's choice take any.
@@ -92,7 +92,7 @@ def _strangers(node: Any, path: str, tree: Tree) -> Iterator[tuple[str, str, lis
     if not isinstance(node, Mapping):
         return
     known = options_of(node, path, tree)
-    below = {} if "_target_" in node else tree  # what a constructor is given, it checks itself
+    below = {} if "_target_" in node else tree  # a constructor checks its own arguments
     for key, child in node.items():
         if known is not None and str(key) not in known:
             yield path, str(key), known

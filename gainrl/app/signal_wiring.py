@@ -55,7 +55,7 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
                 step=module.counters.step,
             )
             values = extracted.values[signal.name]
-            if signal.cost != "none":  # cached or not, so that a run's numbers do not depend on earlier ones
+            if signal.cost != "none":  # cached or not, so that a run does not depend on earlier ones
                 module.clock.count(sum(map(len, prompts)))
         return SignalScores(signal.name, np.asarray(values, np.float64), signal.learn_first)
 

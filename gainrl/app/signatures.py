@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Optional, Union
 
-VARIES = "**"  # stands among the parameters of what takes any keyword
+VARIES = "**"  # a parameter that stands for any keyword
 
 Parameters = dict[str, ast.expr | None]  # name to annotation, as the source has it
 
 
 class Tensor:
-    """Stands for torch's in annotations: nothing that can be typed is one."""
+    """Stands for torch's in annotations; nothing on a command line is one."""
 
 
 _TYPES = (int, float, bool, str, list, tuple, dict, Sequence, Mapping, Tensor)
@@ -30,7 +30,7 @@ _PLAIN |= {"Any": Any, "Literal": Literal, "Optional": Optional, "Union": Union}
 
 
 class Unreadable(Exception):
-    """The source does not tell; the target must be imported."""
+    """The source does not show it; the target must be imported."""
 
 
 class NoSuchTarget(Exception):

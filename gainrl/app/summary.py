@@ -1,4 +1,4 @@
-"""What the terminal shows before and after a run."""
+"""The lines on the terminal before and after a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def print_opening(
     console: Console, config: DictConfig, components: Components, formula: str, remarks: list[str]
 ) -> None:
-    """What will run: sizes with the numbers that follow from them, and the effective objective."""
+    """Sizes, the numbers that follow from them, and the effective objective."""
     schedule, group_size = config.schedule, config.algorithm.group_size
     assert components.splits.train is not None
     held_out = len(components.splits.held_out) if components.splits.held_out is not None else 0
@@ -39,8 +39,8 @@ def print_opening(
     console.print(formula, style="dim", highlight=False, markup=False)
     if not held_out and not components.evaluation_sets:
         console.print(
-            "note: no held-out problems, so that no accuracy will be measured; type dataset.held_out_size=100 or "
-            "dataset.held_out=FILE for one's own data, or eval=math_suite",
+            "note: no held-out problems, so no accuracy will be measured; type dataset.held_out_size=100 or "
+            "dataset.held_out=FILE for your own data, or eval=math_suite",
             style="yellow",
             highlight=False,
         )

@@ -48,18 +48,18 @@ def announce_job(folder: Path, *, fault: str | None = None) -> None:
 
 
 def _listing_of(folder: Path) -> str | None:
-    """The listing of the sweep around a job's directory, for jobs on machines that do not inherit the environment."""
+    """The listing of the sweep around a job's directory, for machines that do not inherit the environment."""
     found = sorted(folder.parent.parent.glob(f"{_JOBS}*"), key=lambda path: path.stat().st_mtime)
     return str(found[-1]) if found else None
 
 
 def failed_jobs() -> list[Path]:
-    """Directories of the jobs of this process's sweep that did not finish."""
+    """Directories of unfinished jobs in this process's sweep."""
     return list(_failed)
 
 
 def print_open_table() -> None:
-    """The table of a sweep that ended before Hydra closed it; nothing if it was closed."""
+    """Prints the table of a sweep that ended before Hydra closed it; does nothing otherwise."""
     for table in list(_open):
         table.close()
 
@@ -71,7 +71,7 @@ def _counted(counts: Mapping[str, int]) -> str:
     if counts.get("interrupted") or counts.get("not started"):
         line += "; the same command goes on from there"
     if counts.get("failed"):
-        line += "; retry_failed=true takes up those that failed"
+        line += "; retry_failed=true runs failed jobs again"
     return line
 
 

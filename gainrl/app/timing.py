@@ -1,4 +1,4 @@
-"""What jobs will take: from finished runs of their arm, else from the first steps of one of them, within a minute."""
+"""How long jobs will take: from finished runs of their arm, else from the first steps of one job."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def estimate(
     *,
     every_arm: bool = False,
     extra: str | None = None,
+    refused: str = "",
     run: Callable[[Job, Path], Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[float | None, str]]:
     """Arm to seconds of one job (None if unknown) and where the number comes from.
 
     Arms without a finished run are timed, all of them with ``every_arm``, else one of them for all. ``extra``: the
-    folder of ``--config-dir``. ``run`` trains a job for a few steps and returns its last row, by default in a process
-    of its own; it raises NotTimed.
+    folder of ``--config-dir``. ``refused``: why the first job cannot run, which takes the place of timing it. ``run``
+    trains a job for a few steps and returns its last row, by default in a process of its own; it raises NotTimed.
     """
     known: dict[str, tuple[float | None, str]] = {}
     for arm in dict.fromkeys(job.arm for job in jobs):
@@ -51,6 +52,8 @@ def estimate(
     rest = [job for job in rest if job.arm not in known]
     each = TIMED_SECONDS / max(1, len(rest) if every_arm else 1)
     timed: tuple[float | None, str] | None = None
+    if refused and rest and rest[0].arm == jobs[0].arm:
+        known[rest.pop(0).arm] = (None, f"not timed, because {refused}")
     for job in rest:
         if timed is not None and not every_arm:
             known[job.arm] = (timed[0], "the arm timed above" if timed[0] is not None else timed[1])
@@ -129,7 +132,7 @@ def _reason(output: str) -> str:
         for line in lines:
             if line.startswith(heading):
                 return line.removeprefix(heading)
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1] if lines else "it ended without a message"
 
 
 def scale(row: Mapping[str, Any], job: Job) -> float:

@@ -25,7 +25,7 @@ _NEEDS = {
 
 
 def check_trackers(config: DictConfig) -> None:
-    """Raises ConfigError for settings of W&B that cannot be, and for a logger whose library is not installed."""
+    """Raises ConfigError for impossible W&B settings, and for a logger whose library is not installed."""
     if config.logger.get("wandb") is not None:
         check_tracking(config)
     for name, node in _others(config).items():
@@ -55,7 +55,7 @@ def repair(logger: Any) -> bool:
 
 
 def close_loggers(loggers: list[Any], *, failed: bool) -> None:
-    """Ends what the loggers hold, as failed if the run did."""
+    """Closes the loggers, as failed if the run failed."""
     for logger in loggers:
         if is_wandb(logger):
             close_logger(logger, failed=failed)

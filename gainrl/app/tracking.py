@@ -79,10 +79,10 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
     logger = create(offline=mode == "offline")
     if mode == "online":
         try:
-            assert logger.experiment is not None  # connects, or says why it cannot
+            assert logger.experiment is not None  # connects, or raises the reason
         except Exception as fault:
             warnings.warn(
-                f"W&B cannot be reached ({type(fault).__name__}: {fault}); the run is kept in {folder / 'wandb'} and "
+                f"W&B cannot be reached ({type(fault).__name__}: {fault}); the run is stored in {folder / 'wandb'} and "
                 "`wandb sync` sends it later",
                 stacklevel=2,
             )
@@ -121,7 +121,7 @@ def _end_service() -> None:
 
     try:
         wandb.teardown()
-    except Exception as fault:  # it would say goodbye to the process that is gone
+    except Exception as fault:  # it would wait for the process that is gone
         warnings.warn(f"W&B's process is gone ({type(fault).__name__}: {fault})", stacklevel=2)
     wandb.run = None  # else Lightning's logger takes the run that is gone
 

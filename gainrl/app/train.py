@@ -59,7 +59,7 @@ def cli() -> None:
         Console(stderr=True, soft_wrap=not sys.stderr.isatty()).print(text, highlight=False)
         sys.exit(EXIT_INTERRUPTED)
     finally:
-        print_open_table()  # where a launcher gave up before the end of the sweep
+        print_open_table()  # if a launcher gave up before the end of the sweep
     sys.exit(1 if refused or _exit_code or failed_jobs() else 0)
 
 
@@ -85,7 +85,7 @@ def main(config: DictConfig) -> float:
 
 
 def remove_empty(folder: Path) -> None:
-    """Removes a directory that Hydra made for a job that was refused, and those above it, as far as they are empty."""
+    """Removes the directory of a refused job, and those above it, if they are empty."""
     here = Path.cwd()
     for path in (folder.absolute(), *folder.absolute().parents):
         if path == here or here not in path.parents:
@@ -111,7 +111,9 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     settle_precision(config, folder, console)
     record = open_run(folder, plain_config(config))
     if record.status == "finished":
-        elsewhere = "" if config.resume is None else "; hydra.run.dir=... besides resume starts from it in a new one"
+        elsewhere = (
+            "" if config.resume is None else "; to start from it in a new directory, add hydra.run.dir=... to resume"
+        )
         console.print(
             f"{folder} is finished: objective {record.content['objective']:.4f}, nothing to do{elsewhere}",
             highlight=False,
@@ -120,7 +122,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     if not record.content and config.resume is None:
         _mention_shorter_run(folder, config, console)
     if multirun and record.status == "failed" and not config.retry_failed:
-        raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true takes it up again")
+        raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true runs it again")
     if multirun and can_fork():
         return train_apart(config, record, console)
     return train_here(config, record, console)
@@ -167,7 +169,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             except (Interrupted, KeyboardInterrupt) as request:
                 record.update(status="interrupted", fault=str(request))
                 raise
-            except RunRefused:  # the directory goes on belonging to the run that it holds
+            except RunRefused:  # the directory still belongs to the run that it holds
                 record.update(status=before or "failed")
                 raise
             except BaseException as fault:
@@ -186,7 +188,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
 
 def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
     """Trains in a process of its own; a process that the system ended leaves a failed record and nothing else."""
-    if may_import_ahead():  # what the jobs of this process would each import
+    if may_import_ahead():  # imported once for all jobs of this process
         import gainrl.app.run  # noqa: F401
 
     folder = record.folder
@@ -204,7 +206,7 @@ def train_apart(config: DictConfig, record: RunRecord, console: Console) -> floa
 
     code, requests = run_apart(work)
     record = RunRecord(folder)
-    wanted = {signal.SIGTERM, signal.SIGINT} & set(requests)  # meant for the sweep as well
+    wanted = {signal.SIGTERM, signal.SIGINT} & set(requests)  # the sweep stops as well
     if code == EXIT_INTERRUPTED or wanted:
         if record.status != "finished":
             requeue(requests)

@@ -1,4 +1,4 @@
-"""What ``gainrl-evaluate run=<directory>`` takes from a run: its policy, and the settings it was trained with."""
+"""The policy and settings that ``gainrl-evaluate run=<directory>`` takes from a run."""
 
 from __future__ import annotations
 

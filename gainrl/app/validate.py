@@ -23,7 +23,7 @@ _LEAST = {
     "schedule.steps_per_epoch": 1,
     "schedule.refresh_every_epochs": 1,
     "algorithm.inner_epochs": 1,
-    "algorithm.group_size": 0,  # `Algorithm` explains what is too small for a group
+    "algorithm.group_size": 0,  # `Algorithm` has the message for group sizes that are too small
     "algorithm.minibatch_prompts": 1,
     "algorithm.micro_batch_size": 1,
     "algorithm.micro_batch_tokens": 1,
@@ -142,7 +142,7 @@ def _imprecise(config: DictConfig) -> list[str]:
     precision = OmegaConf.select(config, "trainer.precision", default=_ABSENT)
     if precision is _ABSENT or precision in _PRECISIONS:
         return []
-    reason = _IMPRECISE.get(str(precision), "was never tried")
+    reason = _IMPRECISE.get(str(precision), "has not been tested")
     return [
         f"trainer.precision={precision} {reason}; type trainer.precision=bf16-mixed (weights and sums in float32, "
         "products in bfloat16), trainer.precision=bf16-master (all in bfloat16 but the weights that train), "

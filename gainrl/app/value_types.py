@@ -83,7 +83,7 @@ def fits(value: Any, wanted: Any) -> bool:
         return isinstance(value, str)
     if getattr(wanted, "__name__", "") == "Tensor":  # as in the annotation of an optimizer's rate
         return False
-    if origin is Literal:  # which words there are, the constructor says itself
+    if origin is Literal:  # the constructor has the message with the words
         return not isinstance(value, (list, dict))
     if _is(wanted, origin, _LISTS):
         items = get_args(wanted)[:1] if origin is not tuple else ()
@@ -98,7 +98,7 @@ def _is(wanted: Any, origin: Any, kinds: tuple[Any, ...]) -> bool:
 
 
 def mistyped(node: Any, path: str, *, imports: bool = True) -> Iterator[str]:
-    """What is wrong with the values that constructors take in a plain node and below it; ``path``: its own."""
+    """Faults in the values of a node and below it that constructors take; ``path``: the node's."""
     if isinstance(node, list):
         for place, child in enumerate(node):
             yield from mistyped(child, f"{path}[{place}]", imports=imports)
@@ -127,7 +127,7 @@ def _problem(path: str, value: Any, wanted: Any) -> str:
 
 
 def described(wanted: Any) -> str:
-    """An annotated type in words."""
+    """An annotated type, in words."""
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         names = dict.fromkeys(described(one) for one in get_args(wanted))

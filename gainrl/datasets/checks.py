@@ -187,7 +187,7 @@ def _occurs(problems: ArrowProblems, others: Sequence[ProblemSet]) -> np.ndarray
     return _flags(problems, "question", lambda batch: pc.is_in(normalised(batch), value_set=known))
 
 
-def _flags(problems: ArrowProblems, column: str, judge: Callable[[pa.Array], pa.Array]) -> np.ndarray:
-    """``[N]`` bool: what ``judge`` says of a column, asked piece by piece."""
-    flags = [judge(batch).to_numpy(zero_copy_only=False) for batch in problems.batches(column)]
+def _flags(problems: ArrowProblems, column: str, test: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    """``[N]`` bool: the result of ``test`` on a column, piece by piece."""
+    flags = [test(batch).to_numpy(zero_copy_only=False) for batch in problems.batches(column)]
     return np.concatenate([np.zeros(0, dtype=bool), *flags])

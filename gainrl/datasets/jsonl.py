@@ -85,7 +85,8 @@ def _problems(path: Path, name: str, names: dict[str, str | None]) -> Iterator[P
                 f"no text under {names['question']!r}; its fields are {', '.join(map(repr, record))}: give the right "
                 "one with dataset.question=<field>"
             )
-        answered = answered or values["answer"] is not None
+        known = (values["answer"], record.get("tests"), record.get("input_output"))  # programs are judged by tests
+        answered = answered or any(value is not None for value in known)
         yield Problem(
             id=fields.text(values["id"], line, names["id"]) or f"{name}-{index:07d}",
             question=values["question"],

@@ -8,6 +8,7 @@ may end an answer are stop ids, and the pad id is none of them. The sampling def
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -80,8 +81,20 @@ class HubModel:
         return self._place() if self.source.endswith(".gguf") else None
 
     def check(self) -> Any:
-        """The model's configuration. Raises ValueError where files are missing: what to download, where to put it."""
-        return check_model_source(self._place(), revision=self.revision, chat_template=self.chat_template)
+        """The model's configuration.
+
+        Raises ValueError where files are missing, with what to download and where to put it, and for a model that
+        generates without ``past_key_values``.
+        """
+        config = check_model_source(self._place(), revision=self.revision, chat_template=self.chat_template)
+        kind = AutoModelForCausalLM._model_mapping.get(type(config), None)
+        if kind is not None and "past_key_values" not in inspect.signature(kind.forward).parameters:
+            raise ValueError(
+                f"model.source={self.source}: a {kind.__name__} does not take past_key_values, in which rollouts keep "
+                "the state of a text; give a model with attention, alone or among recurrent layers, such as "
+                "model.source=Qwen/Qwen2.5-0.5B-Instruct"
+            )
+        return config
 
     def identity(self) -> dict[str, Any]:
         """What decides the weights before a warm start, and which of them it trains, as plain values."""

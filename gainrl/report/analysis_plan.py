@@ -1,4 +1,4 @@
-"""An analysis plan: what was decided before the runs, and what of it the runs in hand do not follow."""
+"""An analysis plan, written before the runs, and the deviations of the runs from it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def read_plan_file(path: Path) -> tuple[AnalysisPlan, str]:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what came of it: its comparisons by family, concluded, and where the runs do not follow it."""
+    """A plan with its concluded comparisons by family, and the deviations from it."""
 
     plan: AnalysisPlan
     name: str
@@ -142,7 +142,7 @@ class Planned:
 
 
 def keep_planned(plan: AnalysisPlan, sweep: Sweep) -> list[str]:
-    """Takes runs that the plan does not name or excludes out of a sweep; returns a line for each kind of them."""
+    """Removes runs that the plan excludes or does not name; returns one line for each reason."""
     lines: dict[str, list[str]] = {}
     bases, seeds = set(map(str, plan.bases)), set(plan.seeds)
     for arm in sweep.arms:

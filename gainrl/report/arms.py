@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gainrl.report.reader import BASE_KEYS, Run
 
-_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and what the run says does not decide its numbers
+_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and settings that do not decide a run's numbers
 _KEY = re.compile(r"[a-z_][a-z0-9_./]*")
 _USUAL_REFERENCES = ("vanilla_grpo", "uniform", "baseline=vanilla_grpo", "curriculum=uniform")
 
@@ -91,7 +91,7 @@ class Reference:
 
 
 def choose_reference(arms: Sequence[Arm], wanted: str | None) -> Reference:
-    """``wanted``, else vanilla GRPO or uniform sampling, else the arm with most runs, which is a guess and says so.
+    """``wanted``, else vanilla GRPO or uniform sampling, else the arm with most runs, marked as a guess.
 
     ``wanted`` may be a label, an arm's directory name, or part of either that fits one arm only. Raises ValueError with
     the labels otherwise.

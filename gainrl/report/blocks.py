@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as: headings, paragraphs, lists, tables, figures."""
+"""The blocks of a report in any format: headings, paragraphs, lists, tables, figures."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Document:
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """A number for people: a proper minus, a dash where nothing is known."""
+    """A number as readers expect it: a proper minus, a dash for an unknown value."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):

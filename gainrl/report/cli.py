@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gainrl.report.blocked import make_sweeps, of_task
-from gainrl.report.checks import notices
+from gainrl.report.caveats import notices
 from gainrl.report.options import parser, settings_of
 from gainrl.report.reader import Run, read_runs
 from gainrl.report.rows import read_rows, write_rows
@@ -55,7 +55,7 @@ def runs_of(given: argparse.Namespace) -> list[Run]:
 
 
 def power(given: argparse.Namespace) -> str:
-    """How many runs an effect takes. Raises ValueError where the runs do not tell their spread."""
+    """How many runs an effect takes. Raises ValueError if the runs do not show their spread."""
     from gainrl.report.power import power_lines
 
     sweeps, _ = make_sweeps(runs_of(given), settings_of(given))
@@ -95,7 +95,7 @@ def _planned(given: argparse.Namespace, settings: Settings, runs: Sequence[Run])
     decided = ("reference", "primary", "metric", "axis", "budget", "margin", "gate", "last", "alpha", "over", "pairing")
     typed = [f"--{name}" for name in decided if getattr(given, name) != getattr(defaults, name)]
     if typed or given.within:
-        raise ValueError(f"{', '.join(typed or ['--within'])} with --plan: the plan decides that; leave it out")
+        raise ValueError(f"{', '.join(typed or ['--within'])} and --plan: the plan decides this; leave it out")
     sweep = make_sweep(of_task(runs, settings.task) if settings.task else runs, plan.settings(settings))
     left_out = keep_planned(plan, sweep)
     return follow(plan, str(given.plan), digest, sweep, left_out)

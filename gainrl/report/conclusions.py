@@ -1,4 +1,4 @@
-"""What may be concluded from differences: families corrected in both directions, behind a gate."""
+"""Conclusions from differences: families corrected in both directions, behind a gate."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import gainrl.report.style as style
 from gainrl.report.analysis_plan import Planned, plan_blocks
 from gainrl.report.blocks import Block, Bullets, Document, Figure, Heading, Paragraph
-from gainrl.report.checks import warnings
+from gainrl.report.caveats import warnings
 from gainrl.report.comparisons import Comparison, measure
 from gainrl.report.conclusions import conclude_all, sentence
 from gainrl.report.difference_tables import conclusion_badge, judged_table, secondary_table, tasks_table

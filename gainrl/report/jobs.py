@@ -1,4 +1,4 @@
-"""Jobs that are missing, failed or still running, by name."""
+"""Lists jobs that are missing, failed or still running."""
 
 from __future__ import annotations
 

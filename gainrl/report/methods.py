@@ -1,4 +1,4 @@
-"""What the report says about how its numbers are made."""
+"""The report's section on how its numbers are computed."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
         share = float(margin[:-1]) / 100 if margin.endswith("%") else None
         number = Settings().margin if share is not None else float(margin)
     except ValueError:
-        raise ValueError(f"--margin={margin} is no number; type --margin 0.01, or --margin 50%") from None
+        raise ValueError(f"--margin={margin} is not a number; type --margin 0.01, or --margin 50%") from None
     return Settings(
         reference=given.reference,
         metric=given.metric,

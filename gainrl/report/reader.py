@@ -28,7 +28,7 @@ _KEPT = re.compile(
     r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|eval/.*"
     r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts|prompts_measured)"
 )
-# What decides no run's numbers, for runs whose configuration does not say.
+# Settings that do not decide a run's numbers, for runs whose configuration does not list them.
 _FREE = ("logger", "trainer", "records", "run", "data_dir", "sweep", "checkpoint", "resume", "faults", "retry_failed")
 _SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".git"}
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml was built in

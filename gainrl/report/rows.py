@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gainrl.report.checks import evaluation_set, planned_budget
+from gainrl.report.caveats import evaluation_set, planned_budget
 from gainrl.report.reader import AXES, BASE_KEYS, Run, number_in
 
 _RUN = ("experiment", "arm", "base", "seed", "status", "commit", "planned", "evaluation_set")

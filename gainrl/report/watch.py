@@ -1,4 +1,4 @@
-"""How far a sweep has come, in one line, from the files of its jobs alone: after each job, and for ``--watch``."""
+"""The progress of a sweep in one line, from the files of its jobs: after each job, and for ``--watch``."""
 
 from __future__ import annotations
 

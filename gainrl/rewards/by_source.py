@@ -52,8 +52,8 @@ class RewardBySource:
         reward = self._of(problem)
         if reward is None:
             return self._missing(problem.source_name)
-        judge = getattr(reward, "unjudgeable", None)
-        return None if judge is None else judge(problem)
+        reason = getattr(reward, "unjudgeable", None)
+        return None if reason is None else reason(problem)
 
     def score(
         self, completions: Sequence[str], problems: Sequence[Problem], *, lengths: Sequence[int] | None = None

@@ -52,8 +52,8 @@ class WeightedReward:
 
     def unjudgeable(self, problem: Problem) -> str | None:
         """Why no completion of a problem can be judged: what the component of the verdict says, None if it can."""
-        judge = getattr(self.components[self.verdict_from], "unjudgeable", None)
-        return None if judge is None else judge(problem)
+        reason = getattr(self.components[self.verdict_from], "unjudgeable", None)
+        return None if reason is None else reason(problem)
 
     def score(
         self, completions: Sequence[str], problems: Sequence[Problem], *, lengths: Sequence[int] | None = None

@@ -57,7 +57,8 @@ class SharedPrefix:
         if self.cache is None:
             return None
         cache = copy.deepcopy(self.cache)
-        cache.batch_repeat_interleave(batch_size)
+        for layer in cache.layers:  # batch_repeat_interleave is missing in layers with recurrent states
+            layer.reorder_cache(torch.zeros(batch_size, dtype=torch.long))
         return cache
 
 

@@ -261,7 +261,7 @@ class Collector:
                     f"at version {self.policy.version}; its completions would train the wrong policy"
                 )
         with self.runtime.clock("reward"):
-            return rollout, *judge(self.policy, self.reward, rollout, batch.problems)
+            return rollout, *score_rollout(self.policy, self.reward, rollout, batch.problems)
 
 
 def completion_texts(tokenizer: Any, completions: Sequence[Sequence[int]]) -> list[str]:
@@ -275,7 +275,7 @@ def completion_texts(tokenizer: Any, completions: Sequence[Sequence[int]]) -> li
     return tokenizer.batch_decode(shown, skip_special_tokens=False)
 
 
-def judge(
+def score_rollout(
     policy: Policy, reward: Reward, rollout: Rollout, problems: Sequence[Problem]
 ) -> tuple[list[str], list[Verdict]]:
     """Texts and verdicts of the completions of a rollout; ``problems``: one per prompt.
@@ -308,7 +308,7 @@ class RewardFailures:
     def __init__(self, *, max_rate: float, give_up: Callable[[str], None], window: int = WINDOW) -> None:
         if not 0 <= max_rate <= 1:
             raise ValueError(
-                f"faults.reward_failure_rate={max_rate} is no share; type a number from 0 (the first failure stops "
+                f"faults.reward_failure_rate={max_rate} is not a share; type a number from 0 (the first failure stops "
                 "the run) to 1 (no failure does)"
             )
         self.max_rate, self.window = max_rate, window

@@ -19,7 +19,7 @@ import torch
 from gainrl.datasets.templates import BoundTemplate
 from gainrl.functional.evaluation import average_at_k, majority_at_k, pass_at_k
 from gainrl.functional.streams import stream_key
-from gainrl.training.collection import judge
+from gainrl.training.collection import score_rollout
 from gainrl.types import Judgement, Policy, ProblemSet, Reward, RolloutEngine, SamplingParams
 
 GREEDY = -1
@@ -138,7 +138,7 @@ def evaluate(
         batch = [problems[row] for row in rows]
         keys = torch.tensor([stream_key(settings.seed, "evaluation", problem.id) for problem in batch])
         rollout = engine.generate(policy, [prompts[row] for row in rows], sampling, keys)
-        texts, verdicts = judge(policy, evaluated.reward, rollout, batch)
+        texts, verdicts = score_rollout(policy, evaluated.reward, rollout, batch)
         lengths, truncated = rollout.lengths.tolist(), rollout.truncated.tolist()
         return [
             Completion(

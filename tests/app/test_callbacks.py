@@ -70,9 +70,9 @@ def test_any_lightning_callback_can_be_typed(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("callbacks=[early_stopping]",), "lacks SignalRefresh, without which no run works; add default to the list"),
+        (("callbacks=[early_stopping]",), "lacks SignalRefresh, which every run needs; add default to the list"),
         (("~callbacks.checkpoints",), "lacks Checkpoints"),
-        (("+callbacks.x={_target_:builtins.dict}",), "callbacks.x is dict and no Lightning callback"),
+        (("+callbacks.x={_target_:builtins.dict}",), "callbacks.x is a dict, not a Lightning callback"),
         (("+callbacks.early_stopping={patience:3}",), r"type callbacks=\[default,early_stopping\]"),
         (("callbacks.checkpoints.every_steps=0",), "checkpoint.every_steps=0 must be positive"),
         (("evaluation.temperature=0", "evaluation.samples=2"), "evaluation.temperature=0 gives 2 equal samples"),

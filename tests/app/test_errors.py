@@ -81,10 +81,10 @@ def test_a_message_reaches_every_terminal(surroundings, tmp_path):
     [
         (["0,,,0.25", "1,0.5,0.1,", "2,0.75,0,0.5"],
          "1 of 2 steps had an update with a gradient; reward 0.500 -> 0.750, held-out accuracy 0.250 -> 0.500", True),
-        (["0,,,", "1,0,0,"], "learning: none. In all 1 steps", False),
+        (["0,,,", "1,0,0,"], "learning: nothing. In all 1 steps", False),
         (["0,,,", "1,0,0,"], "No completion was right", False),
-        (["0,,,", "1,1,0,"], "as good as the others", False),
-        (["0,,,"], "no step was made", False),
+        (["0,,,", "1,1,0,"], "equally good", False),
+        (["0,,,"], "the run made no step", False),
     ],
 )  # fmt: skip
 def test_a_run_says_whether_anything_was_learned(rows, message, learned, tmp_path):

@@ -22,7 +22,7 @@ def opening(held_out):
 def test_a_note_says_that_without_held_out_problems_no_accuracy_is_measured():
     text = opening(None)
     assert "40 problems (0 held out)" in text
-    assert "note: no held-out problems, so that no accuracy will be measured" in text
+    assert "note: no held-out problems, so no accuracy will be measured" in text
     assert "dataset.held_out_size=100" in text
 
 

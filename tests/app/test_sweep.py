@@ -85,7 +85,7 @@ def test_the_closing_line_counts_every_way_a_job_can_end(tmp_path, table, capsys
     table()
     assert capsys.readouterr().out.splitlines()[-2].strip() == (
         "1 finished, 1 skipped (finished before), 1 interrupted, 1 failed, 3 not started; the same command goes on "
-        "from there; retry_failed=true takes up those that failed"
+        "from there; retry_failed=true runs failed jobs again"
     )
 
 

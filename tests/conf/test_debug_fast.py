@@ -13,6 +13,7 @@ OWN = ("arithmetic", "reasoning_gym", "short_tasks", "small_programs")
 PUBLISHED = {
     "aime": {"aime_train": 40, "aime24_test": 30},
     "amc": {"amc_train": 40, "amc_test": 8},
+    "deepscaler": {"deepscaler_partial_train": 40, "math500_test": 8},
     "gsm8k": {"gsm8k_train": 40, "gsm8k_test": 8},
     "math": {"math_train": 40, "math500_test": 8},
     "mbpp": {"mbpp_train": 40, "mbpp_test": 8},
@@ -104,3 +105,10 @@ def test_with_data_of_ones_own(tmp_path):
         "dataset=jsonl", f"dataset.train={tmp_path / 'mine.jsonl'}", f"dataset.cache_dir={tmp_path / 'cache'}"
     )
     assert len(components.splits.train) == 64
+
+
+def test_with_programs_of_ones_own_that_have_tests_in_place_of_answers(tmp_path):
+    data = "".join(f'{{"problem": "Write add{n}(x).", "tests": "assert add{n}(1) == {n + 1}"}}\n' for n in range(100))
+    (tmp_path / "code.jsonl").write_text(data)
+    place = (f"dataset.train={tmp_path / 'code.jsonl'}", f"dataset.cache_dir={tmp_path / 'cache'}")
+    check("dataset=jsonl", *place, "reward=code", "template=code")

@@ -2,10 +2,10 @@ import sys
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, MambaConfig
 
 from gainrl.datasets.templates import PromptTemplate
-from gainrl.models.hub import assert_deterministic, checkpointing_active
+from gainrl.models.hub import HubModel, assert_deterministic, checkpointing_active
 from tests.models.tiny_folders import ARCHITECTURES, hub, save_tiny
 from tests.tokenizers_in_code import CHATML, byte_tokenizer
 
@@ -145,3 +145,13 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused(t
 def test_settings_that_cannot_be_are_refused(folders, arguments, message):
     with pytest.raises(ValueError, match=message):
         hub(source=folders["qwen2"], **arguments)
+
+
+def test_a_model_that_would_lose_its_state_while_it_generates_is_refused(folders, tmp_path):
+    """Mamba calls its cache by another name, and ignores the one that it is given."""
+    MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=2).save_pretrained(tmp_path)
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="a MambaForCausalLM does not take past_key_values"):
+        HubModel(source=str(tmp_path)).check()
+    assert HubModel(source=folders["llama"]).check().model_type == "llama"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gainrl.report.blocked import make_sweeps
-from gainrl.report.checks import warnings
+from gainrl.report.caveats import warnings
 from gainrl.report.conclusions import compare
 from gainrl.report.power import power_lines, spread_of
 from gainrl.report.reader import base_of, read_runs

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import Lfm2Config
 
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.answer_nll import AnswerNLLSignal
@@ -12,7 +13,7 @@ from gainrl.signals.perplexity import PerplexitySignal
 from gainrl.signals.prefill import PrefillPass, length_batches, run_prefill
 from gainrl.signals.shared_prefix import shared_prefix_length
 from gainrl.types import PromptTokens
-from tests.signals.conftest import build_prompts
+from tests.signals.conftest import build_policy, build_prompts
 
 SIGNALS = {
     "angle": AngleSignal(),
@@ -105,6 +106,21 @@ def test_one_shared_pass_equals_a_plain_forward_of_each_prompt(any_policy, probl
         expected = oracle(any_policy, problem, prompt)
         for name, found in zip(SIGNALS, values[:, row], strict=True):
             assert found == pytest.approx(expected[name], abs=1e-5, rel=1e-5), (name, row)
+
+
+@torch.no_grad()
+def test_a_model_with_recurrent_layers_is_read_behind_the_prefix_too(problems, prompts):
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    policy = build_policy(Lfm2Config(**sizes, **heads, layer_types=["conv", "full_attention"], conv_L_cache=3))
+    signals = [AngleSignal(activation="block_output", layer=0)]
+    values = run_prefill(signals, problems, prompts, policy, tokens_per_batch=48)
+    for prompt, found in zip(prompts, values[0], strict=True):
+        start, end = prompt.question
+        plain = policy.model(input_ids=torch.tensor([prompt.ids]), output_hidden_states=True, use_cache=False)
+        states = plain.hidden_states[1][0].double()
+        expected = mean_cosine(states[start:end], states[start:end]) + mean_cosine(states[start:end], states[:start])
+        assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_signals_computed_alone_equal_signals_computed_together(policy, problems, prompts):

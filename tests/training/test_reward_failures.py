@@ -74,7 +74,7 @@ def test_everything_else_of_the_reward_is_reached():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5])
 def test_what_is_no_share_is_refused(rate):
-    with pytest.raises(ValueError, match=f"faults.reward_failure_rate={rate} is no share"):
+    with pytest.raises(ValueError, match=f"faults.reward_failure_rate={rate} is not a share"):
         RewardFailures(max_rate=rate, give_up=print)
 
 

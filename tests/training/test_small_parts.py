@@ -9,7 +9,7 @@ import gainrl.training.runtime as clock_module
 from gainrl.functional.advantages import AdvantageSettings
 from gainrl.functional.objectives import Objective
 from gainrl.training.algorithm import Algorithm
-from gainrl.training.collection import judge
+from gainrl.training.collection import score_rollout
 from gainrl.training.runtime import PhaseClock
 from gainrl.training.schedules import Optimization, warmup_then_constant, warmup_then_cosine
 from gainrl.types import Judgement, Verdict
@@ -80,7 +80,7 @@ def test_judging_leaves_special_tokens_out_and_gives_lengths_to_rewards_that_ask
     module, reward = module_of(), Reward()
     batch = data_of(module).batch([4, 5])
     rollout = rollout_of(module.policy, batch.prompts, 2, ["1<end>", "23", "4<end>", "<end>"])
-    texts, verdicts = judge(module.policy, reward, rollout, batch.problems)
+    texts, verdicts = score_rollout(module.policy, reward, rollout, batch.problems)
     assert texts == ["1", "23", "4", ""]
     assert reward.asked == (texts, ["train-4", "train-4", "train-5", "train-5"], [2, 2, 2, 1])
     assert len(verdicts) == 4

@@ -72,7 +72,7 @@ def job_of(config: DictConfig) -> DictConfig:
 
 
 def composition_fault(fault: BaseException) -> str:
-    """What Hydra or OmegaConf found wrong, in its first line, without its advice."""
+    """The first line of a fault of Hydra or OmegaConf, without its advice."""
     first = next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
     if first.startswith("Could not override"):
         key = first.partition("'")[2].partition("'")[0]

@@ -26,7 +26,7 @@ class Command:
 def answer(command: Command, arguments: Sequence[str]) -> list[str]:
     """The arguments for Hydra, checked; ``--help`` and ``--version`` are answered here and end the process.
 
-    Raises ConfigError with a sentence for whatever cannot be meant.
+    Raises ConfigError, with what to type instead.
     """
     typed = read_flags(arguments, command.flags)
     if "version" in typed.flags:

@@ -1,4 +1,4 @@
-"""What may stand on a command line beside ``key=value``: Hydra's flags, and ours."""
+"""Flags of the command line: Hydra's and ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MENTIONED = ("--help", "--version", "-m", "--multirun", "--cfg", "--resolve", "-
 class Typed:
     """A command line taken apart: ``flags`` by name with their values, and the settings in the order typed.
 
-    ``passes``: whether a flag is there that only Hydra understands, so that nothing else can be checked.
+    ``passes``: a flag was typed that only Hydra understands, so nothing else can be checked.
     """
 
     flags: dict[str, str] = field(default_factory=dict)

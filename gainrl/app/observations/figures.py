@@ -20,7 +20,7 @@ from gainrl.app.observations.subject import Subject
 def _maps(config: DictConfig, subject: Subject, folder: Path) -> list[Path]:
     row = subject.median_row() if config.prompt is None else config.prompt
     if not 0 <= row < len(subject.problems):
-        raise ConfigError(f"prompt={row} is no row of the {len(subject.problems)} training problems")
+        raise ConfigError(f"prompt={row} is not a row of the {len(subject.problems)} training problems")
     (prompt,) = subject.prompts(np.array([row]))
     chosen = [subject.start, *subject.stages[1:][-1:]]
     maps = {}

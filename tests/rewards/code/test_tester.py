@@ -8,7 +8,7 @@ import pytest
 
 from gainrl.rewards.code.inside import candidate, wire
 from gainrl.rewards.code.inside.remote import Candidate
-from gainrl.rewards.code.inside.tester import free_names, judge
+from gainrl.rewards.code.inside.tester import free_names, run_tests
 
 POINT = """
 class Point:
@@ -24,7 +24,7 @@ def outcome(program, tests, prelude="", entry_point=None, limit=1 << 20):
     server = threading.Thread(target=candidate.serve, args=(program, theirs.fileno()), daemon=True)
     server.start()
     try:
-        return judge(tests, prelude, entry_point, Candidate(ours.fileno(), limit))
+        return run_tests(tests, prelude, entry_point, Candidate(ours.fileno(), limit))
     finally:
         ours.close()
         server.join()
@@ -142,7 +142,7 @@ def test_replies_nobody_would_send_pass_nothing(reply):
 
     liar = threading.Thread(target=lie)
     liar.start()
-    verdict, _ = judge("assert f(1) == 7", "", "f", Candidate(ours.fileno(), 1 << 20))
+    verdict, _ = run_tests("assert f(1) == 7", "", "f", Candidate(ours.fileno(), 1 << 20))
     liar.join()
     ours.close()
     theirs.close()
@@ -152,7 +152,7 @@ def test_replies_nobody_would_send_pass_nothing(reply):
 def test_a_candidate_that_goes_away_cannot_be_swallowed_by_a_bare_except():
     ours, theirs = socket.socketpair()
     theirs.close()
-    assert judge("try:\n    f()\nexcept:\n    pass", "", "f", Candidate(ours.fileno(), 100))[0] == "candidate_gone"
+    assert run_tests("try:\n    f()\nexcept:\n    pass", "", "f", Candidate(ours.fileno(), 100))[0] == "candidate_gone"
     ours.close()
 
 

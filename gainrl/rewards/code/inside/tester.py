@@ -37,7 +37,7 @@ def free_names(tree: ast.AST, entry_point: str | None) -> list[str]:
     return sorted(names)
 
 
-def judge(tests: str, prelude: str, entry_point: str | None, candidate: Candidate) -> tuple[str, str]:
+def run_tests(tests: str, prelude: str, entry_point: str | None, candidate: Candidate) -> tuple[str, str]:
     """Outcome and detail; ``pass`` only if every test ran to its end against a candidate that was still there."""
     try:
         trusted = compile(prelude, "prelude.py", "exec")
@@ -87,6 +87,6 @@ def run(request: int, channel: int, answer: int, limit: int) -> str:
     """Reads the tests from ``request``, which the candidate never sees; writes outcome and token to ``answer``."""
     message = wire.receive(request, wire.BIG_INT)
     os.write(answer, b"1")
-    outcome, detail = judge(message["tests"], message["prelude"], message["entry_point"], Candidate(channel, limit))
+    outcome, detail = run_tests(message["tests"], message["prelude"], message["entry_point"], Candidate(channel, limit))
     wire.send(answer, {"outcome": outcome, "detail": detail[:500], "token": message["token"]})
     return outcome

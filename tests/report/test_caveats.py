@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from gainrl.report import checks
+from gainrl.report import caveats
 from gainrl.report.jobs import open_jobs
 from gainrl.report.summaries import axes_of
 from tests.report.synthetic import write_plan, write_run
@@ -13,7 +13,7 @@ def warnings(sweep):
 
 
 def every_warning(sweep):
-    return checks.warnings([sweep], [axes_of(sweep)])
+    return caveats.warnings([sweep], [axes_of(sweep)])
 
 
 def complete(tmp_path, arms=("vanilla_grpo", "gain_rl"), seeds=8, **options):
@@ -182,6 +182,6 @@ def test_an_arm_that_never_had_a_gradient_is_named_in_words(tmp_path, sweep_of):
     complete(tmp_path, arms=["vanilla_grpo"])
     complete(tmp_path, arms=["gain_rl"], gain=0.0, noise=0.0, informative=0.0)
     assert [text for text in warnings(sweep_of()) if "learned nothing" in text] == [
-        "gain_rl learned nothing: in every step of its 8 runs all completions of a prompt had the same reward, so that "
+        "gain_rl learned nothing: in every step of its 8 runs all completions of a prompt had the same reward, so "
         "no update had a gradient. Its curves show the model that it began with."
     ]

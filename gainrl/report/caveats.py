@@ -1,4 +1,4 @@
-"""What a reader must know before believing the tables: budgets, seeds or evaluation sets that differ, too few runs."""
+"""Caveats of the tables: budgets, seeds or evaluation sets that differ, too few runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[s
 
 
 def notices(sweep: Sweep) -> list[str]:
-    """What the reader should type to be sure of the comparison that was meant: these are printed as well."""
+    """Options that would make the intended comparison certain; these are printed as well."""
     found = []
     if sweep.guessed and len(sweep.arms) > 1:
         found.append(
@@ -184,12 +184,12 @@ def _unit(sweep: Sweep) -> list[str]:
     if not sweep.others or bases > 2:
         return []
     if bases == 1:
-        return ["All runs start from one base: what is concluded holds for this base, and says nothing of others."]
+        return ["All runs start from one base: conclusions hold for this base only."]
     return ["Two bases give intervals that are too wide to conclude from; it takes three, better four or more."]
 
 
 def _sensitivity(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
-    """What the runs could show, where that is more than the margin."""
+    """The effect that the runs could show, if it is larger than the margin."""
     if sweep.settings.over == "bases" and len(sweep.bases()) > 1:
         return []
     name = primary_score(sweep, axes) if axes else FINAL
@@ -221,7 +221,7 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
         other, known = first.setdefault(run.task, (run, leaves))
         seeds = (other.seed, run.seed)
         pairs = {k: (known.get(k), leaves.get(k)) for k in {*leaves, *known}}
-        # A seed that follows the run's own differs with it and is no other setting.
+        # A seed that follows the run's seed differs with it, and is not a setting of its own.
         names |= {k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)}
     return [f"The runs of {label} differ in more than the seed: {_some(sorted(names))}."] if names else []
 
@@ -233,7 +233,7 @@ def _never_taught(label: str, runs: Sequence[Run]) -> list[str]:
         return []
     return [
         f"{label} learned nothing: in every step of its {len(shares)} runs all completions of a prompt had the same "
-        "reward, so that no update had a gradient. Its curves show the model that it began with."
+        "reward, so no update had a gradient. Its curves show the model that it began with."
     ]
 
 
