@@ -32,7 +32,7 @@ from gainrl.app.origins import origins
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.reward_checks import stamps
 from gainrl.app.runtime import quieten
-from gainrl.app.signal_wiring import concentration_measure, signal_measure
+from gainrl.app.signal_wiring import concentration_measure, signal_measure, states_measure
 from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.trackers import close_loggers, make_loggers, repair
 from gainrl.functional.formulas import describe, ineffective_knobs
@@ -148,6 +148,7 @@ def prepare_callbacks(
             "console": console,
             "measure": signal_measure(config, components, console),
             "measure_concentration": concentration_measure(components),
+            "measure_states": states_measure(components),
             "sets": components.evaluation_sets,
             "repair": repair,
             "peak": PeakMemory(cuda=will_use_cuda(config)),

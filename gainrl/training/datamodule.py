@@ -124,12 +124,15 @@ class PromptDataModule(lightning.LightningDataModule):
         """Shows the curriculum the concentration, by row, of the prompts that the update ran."""
         self.curriculum.after_update(concentrations)
 
-    def bind(self, signal: SignalScores | None, measure: LiveSignal | None = None) -> None:
+    def bind(
+        self, signal: SignalScores | None, measure: LiveSignal | None = None, states: LiveSignal | None = None
+    ) -> None:
         """Starts the curriculum with a signal's values, then restores the state of a checkpoint if there is one.
 
         ``measure``: measures the signal on some rows under the current policy, for curricula that ask for it.
+        ``states``: hidden states of some rows, ``[R, D]``.
         """
-        self.pool.measure = measure
+        self.pool.measure, self.pool.states = measure, states
         self.curriculum.start(self.pool, signal, self.seed)
         if self._restored is not None:
             self.pool.load_state_dict(self._restored["pool"])
