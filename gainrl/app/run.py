@@ -172,7 +172,10 @@ def describe_run(config: DictConfig, components: Components, record: RunRecord, 
     updates = algorithm.updates_per_step(config.schedule.prompts_per_step)
     value = algorithm.critic.value if algorithm.critic is not None else None
     formula = describe(algorithm.objective, algorithm.advantage, value)
-    remarks = ineffective_knobs(algorithm.objective, algorithm.advantage, updates_per_rollout=updates)
+    off_policy = algorithm.replay is not None  # then ratios are not 1 even in the first update
+    remarks = ineffective_knobs(
+        algorithm.objective, algorithm.advantage, updates_per_rollout=None if off_policy else updates
+    )
     print_opening(console, config, components, formula, remarks)
     judges = [("reward", components.reward), *((f"eval/{one.name}", one.reward) for one in components.evaluation_sets)]
     record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges), origins=origins(components))

@@ -21,6 +21,7 @@ NAMES = [
     "angle_only",
     "bots",
     "dapo",
+    "dots",
     "easy_to_hard",
     "gain_rl",
     "gain_rl_knapsack",
@@ -87,7 +88,7 @@ def test_a_baseline_names_all_four_groups_and_only_values_of_theirs(name):
     content = yaml.safe_load((CONF / "baseline" / f"{name}.yaml").read_text())
     chosen = {key.removeprefix("override /") for entry in content.pop("defaults") for key in entry}
     assert ARM_GROUPS <= chosen <= ARM_GROUPS | {"allocation"}
-    assert set(content) <= {"curriculum", "signal", "admission", "concentration"}  # the last moves the curriculum
+    assert set(content) <= {*ARM_GROUPS, "concentration"}  # the last moves the curriculum
 
 
 @pytest.mark.parametrize("name", NAMES)
