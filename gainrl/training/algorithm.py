@@ -113,9 +113,9 @@ class Algorithm:
         apart = self.advantage.compares and self.advantage.scale != "tokens"
         if self.critic is not None or in_reward or not apart:
             raise ValueError(
-                "algorithm.replay needs advantages that follow from a group's own rewards, so that a group is worth the "
-                "same when it comes back; a critic, a tracked value, returns of tokens and a KL in the reward are "
-                "not: type algorithm=grpo (or rloo with algorithm.objective.beta=0), or algorithm.replay=null"
+                "algorithm.replay needs advantages that follow from a group's own rewards, so that a group is worth "
+                "the same when it comes back; those of a critic, a tracked value, returns of tokens and a KL in the "
+                "reward do not: type algorithm=grpo, or algorithm.replay=null"
             )
 
     @property

@@ -98,7 +98,7 @@ def test_the_buffer_comes_back_from_its_state_bit_for_bit():
 
 
 def test_replayed_groups_are_dealt_out_to_the_mini_batches():
-    module, seen = trained(steps=2, minibatch_prompts=2)
+    _, seen = trained(steps=2, minibatch_prompts=2)
     plans = {id(update.plan): update for step, update, *_ in seen if step == 1}
     assert len(plans) == 2
     for update in plans.values():
