@@ -40,7 +40,7 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
         if rows is not None:
             values = _values_of_rows(signal, components, data, module, rows)
         else:
-            prompts = data.template.encode_all([problem.question for problem in data.problems])
+            prompts = data.template.encode_problems(list(data.problems))
             plain = plain_config(config)
             extracted = extract(
                 {signal.name: signal},
@@ -116,7 +116,7 @@ def _values_of_rows(
     signal: Signal, components: Components, data: PromptDataModule, module: GRPOModule, rows: np.ndarray
 ) -> np.ndarray:
     problems = [data.problems[int(row)] for row in rows]
-    prompts = data.template.encode_all([problem.question for problem in problems])
+    prompts = data.template.encode_problems(problems)
     if signal.cost != "none":
         module.clock.count(sum(map(len, prompts)))
 

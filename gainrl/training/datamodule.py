@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gainrl.curricula.pool import PromptPool
 from gainrl.datasets.splits import DataSplits, training_problems
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.training.runtime import Runtime
 from gainrl.types import Curriculum, GroupOutcome, LiveSignal, ProblemSet, PromptBatch, PromptTokens, SignalScores
 
@@ -63,7 +63,7 @@ class PromptDataModule(lightning.LightningDataModule):
         self,
         *,
         splits: DataSplits,
-        template: BoundTemplate,
+        template: BoundPrompts,
         curriculum: Curriculum,
         prompts_per_step: int,
         steps_per_epoch: int,
@@ -94,11 +94,11 @@ class PromptDataModule(lightning.LightningDataModule):
         self._restored: Mapping[str, Any] | None = None
 
     def prompts(self, rows: Sequence[int] | np.ndarray) -> list[PromptTokens]:
-        return self.template.encode_all([self.problems[int(row)].question for row in rows])
+        return self.template.encode_problems([self.problems[int(row)] for row in rows])
 
     def batch(self, rows: Sequence[int]) -> PromptBatch:
         problems = [self.problems[row] for row in rows]
-        prompts = self.template.encode_all([problem.question for problem in problems]) if problems else []
+        prompts = self.template.encode_problems(problems) if problems else []
         return PromptBatch(np.asarray(rows, np.int64), problems, prompts)
 
     def refill(self, count: int) -> PromptBatch:

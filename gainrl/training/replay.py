@@ -75,7 +75,8 @@ class ReplayBuffer:
         if not self.last:
             return experience, list(kept)
         lists = ("pool_rows", "problems", "prompts", "texts", "verdicts", "groups", "sizes")
-        joined = replace(experience, **{name: list(getattr(experience, name)) for name in lists})
+        copies: dict[str, Any] = {name: list(getattr(experience, name)) for name in lists}
+        joined = replace(experience, **copies)
         own, device = len(experience.prompts), experience.completion_ids.device
         for one in self.last:
             batch = PromptBatch(np.array([one.group.row]), [], [one.prompt])
