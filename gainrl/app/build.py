@@ -18,7 +18,7 @@ from gainrl.app.components import Components
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.precision import PURE
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.files import cache_dir
 from gainrl.training.callbacks import Checkpoints, Records, SignalRefresh
 from gainrl.training.datamodule import PromptDataModule
@@ -29,7 +29,7 @@ from gainrl.training.warm_start.cache import warm_started
 from gainrl.types import Policy, ProblemSet
 
 
-def load_policy(source: Any, template: BoundTemplate, problems: ProblemSet | None, console: Console) -> Policy:
+def load_policy(source: Any, template: BoundPrompts, problems: ProblemSet | None, console: Console) -> Policy:
     """Loads the model from its source, or warm-starts it on the worked solutions of ``problems`` (cached)."""
     settings = source.warm_start
     if settings is None:

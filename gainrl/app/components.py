@@ -18,7 +18,7 @@ from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.signals.protocol import Signal
 from gainrl.training.advantages import Mismatch
 from gainrl.training.algorithm import Algorithm
@@ -34,7 +34,7 @@ class Components:
 
     model_source: Any
     splits: DataSplits
-    template: BoundTemplate
+    template: BoundPrompts
     reward: Reward
     engine: RolloutEngine
     signal: Signal | None
@@ -170,7 +170,7 @@ def build_evaluation_sets(node: DictConfig, reward: Reward | None) -> list[Evalu
 
 
 def fitting(
-    sets: list[EvaluationSet], template: BoundTemplate, room: int | None
+    sets: list[EvaluationSet], template: BoundPrompts, room: int | None
 ) -> tuple[list[EvaluationSet], list[Finding]]:
     """The sets without problems that do not fit, and what was left out; ``room``: tokens a prompt may have."""
     kept, findings = [], []

@@ -13,7 +13,7 @@ from gainrl.app.components import build_evaluation_sets, context_room, fitting
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.value_types import check_value_types
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.training.evaluation import EvaluationSet, EvaluationSettings
 from gainrl.types import ProblemSet, RolloutEngine
 
@@ -23,7 +23,7 @@ class EvaluationParts:
     """The components of an evaluation that need no weights."""
 
     source: Any
-    template: BoundTemplate
+    template: BoundPrompts
     engine: RolloutEngine
     settings: EvaluationSettings
     sets: list[EvaluationSet]

@@ -31,7 +31,7 @@ from gainrl.files import cache_dir
 
 if TYPE_CHECKING:  # imports torch: only when used, so that a refusal does not wait for it
     from gainrl.datasets.splits import DataSplits
-    from gainrl.datasets.templates import BoundTemplate
+    from gainrl.datasets.templates import BoundPrompts
     from gainrl.signals.extraction import Extraction
     from gainrl.signals.protocol import Signal
     from gainrl.types import Policy, ProblemSet, PromptTokens, Reward, RolloutEngine
@@ -69,7 +69,7 @@ def rank(config: DictConfig, console: Console) -> Path:
     problems: Any = parts.problems
     if config.limit is not None:
         problems = [problems[row] for row in range(min(config.limit, len(problems)))]
-    prompts = parts.template.encode_all([problems[row].question for row in range(len(problems))])
+    prompts = parts.template.encode_problems([problems[row] for row in range(len(problems))])
     orders = [] if config.published is None else order_files(Path(config.published).expanduser(), parts.problems.name)
     for signal in parts.signals.values():
         if signal.cost == "none":
@@ -116,7 +116,7 @@ def rank(config: DictConfig, console: Console) -> Path:
 class _Parts:
     signals: dict[str, Signal]  # the one that signal= selects first
     source: Any
-    template: BoundTemplate
+    template: BoundPrompts
     splits: DataSplits
     problems: ProblemSet
     engine: RolloutEngine | None

@@ -196,13 +196,15 @@ def without_more_steps(there: Mapping[str, Any], now: Mapping[str, Any]) -> dict
 
 def _require_signal(state: Mapping[str, Any], path: Path, folder: Path) -> None:
     """Raises ConfigError if the values of the signal, which runs keep beside their checkpoints, are not there."""
-    name = state.get("callbacks", {}).get(SignalRefresh.__qualname__, {}).get("file")
+    kept = state.get("callbacks", {}).get(SignalRefresh.__qualname__, {})
     places = [place / "signals" for place in (*_beside(path), folder)]
-    if name is not None and not any((place / name).is_file() for place in places):
-        raise ConfigError(
-            f"{path} needs the values of its signal, {places[0] / name}, which is not there. Copy the folder signals "
-            "of the run that wrote the checkpoint there, or type resume=... with that run's directory"
-        )
+    for key, what in (("file", "the values of its signal"), ("states", "the hidden states of its prompts")):
+        name = kept.get(key)
+        if name is not None and not any((place / name).is_file() for place in places):
+            raise ConfigError(
+                f"{path} needs {what}, {places[0] / name}, which is not there. Copy the folder signals of the run that "
+                "wrote the checkpoint there, or type resume=... with that run's directory"
+            )
 
 
 def _beside(path: Path) -> tuple[Path, Path]:

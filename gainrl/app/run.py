@@ -32,7 +32,7 @@ from gainrl.app.origins import origins
 from gainrl.app.resume import find_checkpoint, run_identity
 from gainrl.app.reward_checks import stamps
 from gainrl.app.runtime import quieten
-from gainrl.app.signal_wiring import concentration_measure, signal_measure
+from gainrl.app.signal_wiring import concentration_measure, signal_measure, states_measure
 from gainrl.app.summary import print_opening, print_summary
 from gainrl.app.trackers import close_loggers, make_loggers, repair
 from gainrl.functional.formulas import describe, ineffective_knobs
@@ -148,6 +148,7 @@ def prepare_callbacks(
             "console": console,
             "measure": signal_measure(config, components, console),
             "measure_concentration": concentration_measure(components),
+            "measure_states": states_measure(components),
             "sets": components.evaluation_sets,
             "repair": repair,
             "peak": PeakMemory(cuda=will_use_cuda(config)),
@@ -171,7 +172,10 @@ def describe_run(config: DictConfig, components: Components, record: RunRecord, 
     updates = algorithm.updates_per_step(config.schedule.prompts_per_step)
     value = algorithm.critic.value if algorithm.critic is not None else None
     formula = describe(algorithm.objective, algorithm.advantage, value)
-    remarks = ineffective_knobs(algorithm.objective, algorithm.advantage, updates_per_rollout=updates)
+    off_policy = algorithm.replay is not None  # then ratios are not 1 even in the first update
+    remarks = ineffective_knobs(
+        algorithm.objective, algorithm.advantage, updates_per_rollout=None if off_policy else updates
+    )
     print_opening(console, config, components, formula, remarks)
     judges = [("reward", components.reward), *((f"eval/{one.name}", one.reward) for one in components.evaluation_sets)]
     record.update(formula=formula, ineffective_settings=remarks, judges=stamps(judges), origins=origins(components))

@@ -11,12 +11,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.components import Components
+from gainrl.app.errors import ConfigError
 from gainrl.app.extraction_progress import reporter
 from gainrl.app.identity import plain_config
 from gainrl.files import cache_dir
+from gainrl.signals.activations import Tap
 from gainrl.signals.extraction import extract
 from gainrl.signals.protocol import Signal
-from gainrl.training.callbacks.refresh import Measure, MeasureConcentration
+from gainrl.signals.states import QuestionStates
+from gainrl.training.callbacks.refresh import Measure, MeasureConcentration, MeasureStates
 from gainrl.training.concentration import by_row
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
@@ -37,7 +40,7 @@ def signal_measure(config: DictConfig, components: Components, console: Console)
         if rows is not None:
             values = _values_of_rows(signal, components, data, module, rows)
         else:
-            prompts = data.template.encode_all([problem.question for problem in data.problems])
+            prompts = data.template.encode_problems(list(data.problems))
             plain = plain_config(config)
             extracted = extract(
                 {signal.name: signal},
@@ -79,6 +82,31 @@ def concentration_measure(components: Components) -> MeasureConcentration | None
     return measure
 
 
+def states_measure(components: Components) -> MeasureStates | None:
+    """Measures the hidden states that the curriculum reads; None for one that reads none.
+
+    Raises ConfigError for states that no model has.
+    """
+    wanted = getattr(components.curriculum, "wanted_states", None)
+    if wanted is None:
+        return None
+    try:
+        reader = QuestionStates(Tap(wanted.activation, wanted.layer))
+    except ValueError as fault:
+        raise ConfigError(str(fault).replace("signal.", "curriculum.")) from fault
+
+    def measure(data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
+        prompts = data.prompts(rows)
+        module.clock.count(sum(map(len, prompts)))
+
+        def compute(places: Sequence[int]) -> list[np.ndarray]:
+            return list(reader.read([prompts[place] for place in places], module.policy))
+
+        return np.stack(module.ranks.map(compute, range(len(rows))))
+
+    return measure
+
+
 def _with_completions(data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> Mapping[int, float]:
     assert module.experience is not None
     return module.learner.watch.measure(module.experience, module.learner.scorer)
@@ -88,7 +116,7 @@ def _values_of_rows(
     signal: Signal, components: Components, data: PromptDataModule, module: GRPOModule, rows: np.ndarray
 ) -> np.ndarray:
     problems = [data.problems[int(row)] for row in rows]
-    prompts = data.template.encode_all([problem.question for problem in problems])
+    prompts = data.template.encode_problems(problems)
     if signal.cost != "none":
         module.clock.count(sum(map(len, prompts)))
 

@@ -1,14 +1,13 @@
 """A bandit over the sources of a pool: which data set the next prompts come from, by what they teach.
 
 Each source has a value, and slots are drawn from ``softmax(value / temperature)``; with ``over=level`` levels take the
-place of sources. Three rules for the value:
+place of sources. Three rules for the value of a source:
 
-- ``sec`` (arXiv 2505.14970): ``Q <- (1 - alpha) Q + alpha r``, with ``r`` the mean over the source's groups of
-  ``mean |A| = 2 sqrt(p (1 - p))``;
-- ``dump`` (arXiv 2504.09710): the mean ``|A|`` of the last ``window`` completions plus
-  ``sqrt(2 ln(n + 1) / (n_c + 1))``, with ``n_c`` the source's completions so far and ``n`` their sum;
-- ``tscl`` (arXiv 1707.00183, its online algorithm): ``|Q|`` with ``Q <- (1 - alpha) Q + alpha (p - p')``, where ``p'``
-  is the source's pass rate the last time a step held it: learning and forgetting both earn visits.
+- ``sec`` (arXiv 2505.14970): the size of the advantages it gave lately;
+- ``dump`` (arXiv 2504.09710): their upper confidence bound over the last ``window`` completions;
+- ``tscl`` (arXiv 1707.00183): how fast its pass rate changes, so that learning and forgetting both earn visits.
+
+The rules are those of `functional.bandits`, which ``curriculum=sec`` and ``curriculum=dump`` apply to levels.
 
 Our choices where the papers have several: TSCL draws from a softmax (the paper also tries epsilon-greedy), and a source
 that a step did not hold keeps its value.
@@ -24,8 +23,15 @@ import numpy as np
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts, need_sources, one_of
-from gainrl.curricula.scorers import absolute_advantages, mean_absolute_advantage, softmax, upper_bounds
+from gainrl.curricula.scorers import softmax
 from gainrl.curricula.step_means import StepMeans
+from gainrl.functional.bandits import (
+    dump_bounds,
+    mean_absolute_advantage,
+    recent_advantages,
+    sec_values,
+    tscl_values,
+)
 from gainrl.functional.streams import generator
 from gainrl.types import GroupOutcome, ProblemSet, SignalScores
 
@@ -90,7 +96,7 @@ class BanditCurriculum(CurriculumDefaults):
             if not len(verdicts):
                 continue
             if self.rule == "dump":
-                self._recent[source] = [*self._recent[source], *absolute_advantages(verdicts).tolist()][-self.window :]
+                self._recent[source] = recent_advantages(self._recent[source], verdicts, self.window)
                 self._counts[source] += len(verdicts)
             else:
                 rate = group.pass_rate
@@ -125,8 +131,7 @@ class BanditCurriculum(CurriculumDefaults):
 
     def _scores(self) -> np.ndarray:
         if self.rule == "dump":
-            means = [np.mean(values) if values else 0.0 for values in self._recent]
-            return upper_bounds(np.array(means), self._counts)
+            return dump_bounds(self._recent, self._counts)
         return np.abs(self._values) if self.rule == "tscl" else self._values
 
     def _chances(self) -> np.ndarray:
@@ -136,6 +141,6 @@ class BanditCurriculum(CurriculumDefaults):
         """One update of the values from all groups of a step, refills included."""
         found = self._seen.take()
         if self.rule == "tscl":
-            found, self._last = found - self._last, np.where(np.isnan(found), self._last, found)
-        blended = (1 - self.alpha) * self._values + self.alpha * np.nan_to_num(found)
-        self._values = np.where(np.isnan(found), self._values, blended)
+            self._values, self._last = tscl_values(self._values, found, self._last, self.alpha)
+        else:
+            self._values = sec_values(self._values, found, self.alpha)

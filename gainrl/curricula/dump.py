@@ -1,7 +1,7 @@
 """DUMP: an upper-confidence bandit over difficulty levels (arXiv 2504.09710).
 
-``UCB_c = mean |A|_c + sqrt(2 ln(n + 1) / (n_c + 1))``, with the mean over the last ``window`` completions of level
-``c``, ``n_c`` all its completions so far and ``n`` their sum; slots are drawn from ``softmax(UCB / temperature)``.
+Levels are valued by DUMP's upper bound (`functional.bandits`) over the last ``window`` completions of each; slots are
+drawn from ``softmax(bound / temperature)``. `curricula.bandit` applies the rule to sources.
 
 Departure from the released code: it feeds rewards of held-out problems to the bandit; here it sees rollouts of training
 prompts only.
@@ -17,7 +17,8 @@ import numpy as np
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
-from gainrl.curricula.scorers import absolute_advantages, softmax, upper_bounds
+from gainrl.curricula.scorers import softmax
+from gainrl.functional.bandits import dump_bounds, recent_advantages
 from gainrl.functional.streams import generator
 from gainrl.types import GroupOutcome, SignalScores
 
@@ -51,7 +52,7 @@ class DUMPCurriculum(CurriculumDefaults):
         for group in groups:
             level, verdicts = self._levels[group.row], group.correct[group.valid]
             if len(verdicts):
-                self._recent[level] = [*self._recent[level], *absolute_advantages(verdicts).tolist()][-self.window :]
+                self._recent[level] = recent_advantages(self._recent[level], verdicts, self.window)
                 self._counts[level] += len(verdicts)
 
     def metrics(self) -> dict[str, float]:
@@ -75,4 +76,4 @@ class DUMPCurriculum(CurriculumDefaults):
         self._counts = np.array(state["counts"], np.int64)
 
     def _bounds(self) -> np.ndarray:
-        return upper_bounds(np.array([np.mean(values) if values else 0.0 for values in self._recent]), self._counts)
+        return dump_bounds(self._recent, self._counts)

@@ -77,6 +77,18 @@ class PromptHistory:
 _HISTORY_ARRAYS = ("visits", "last_step", "last_pass_rate", "first_pass_rate", "run_solved", "run_failed")
 
 
+@dataclass(frozen=True, slots=True)
+class StatesWanted:
+    """Which hidden states of prompts a curriculum reads: ``layer`` and ``activation`` as of ``signal=angle``.
+
+    ``live``: under the current policy whenever they are asked for, and not once, before training.
+    """
+
+    layer: int | float
+    activation: str
+    live: bool
+
+
 def _no_column(name: str) -> np.ndarray | None:
     return None
 
@@ -88,7 +100,8 @@ class PromptPool:
     ``prompts_per_step`` and ``steps_per_epoch`` say how the run consumes prompts and ``total_steps`` how long it is.
     ``counters`` are the run's own, so that ``step`` (rollout steps that are complete) is the run's step. ``measure``
     measures the run's signal on some rows under the current policy; None where the run cannot. ``column`` reads what
-    few curricula need of the problems: ``[N]`` values of ``id`` or ``source``, None where there are none.
+    few curricula need of the problems: ``[N]`` values of ``id`` or ``source``, None where there are none. ``states``
+    gives ``[R, D]`` hidden states of some rows, for a curriculum with ``wanted_states``; None where the run cannot.
     """
 
     size: int
@@ -101,6 +114,7 @@ class PromptPool:
     measure: LiveSignal | None = None
     counters: Counters = field(default_factory=Counters)
     column: Callable[[str], np.ndarray | None] = _no_column
+    states: Callable[[np.ndarray], np.ndarray] | None = None
     history: PromptHistory = field(init=False)
 
     def __post_init__(self) -> None:

@@ -17,22 +17,6 @@ def mixed_probability(p: np.ndarray, group_size: int) -> np.ndarray:
     return 1 - p**group_size - (1 - p) ** group_size
 
 
-def mean_absolute_advantage(p: np.ndarray) -> np.ndarray:
-    """``2 sqrt(p (1 - p))``: mean ``|A|`` of a group with pass rate ``p``, advantages scaled by the population sd."""
-    return 2 * np.sqrt(p * (1 - p))
-
-
-def absolute_advantages(correct: np.ndarray) -> np.ndarray:
-    """``|correct - p| / sqrt(p (1 - p))`` of each completion of a group; 0 where all have the same verdict."""
-    p = correct.mean()
-    return np.abs(correct - p) / np.sqrt(p * (1 - p)) if 0 < p < 1 else np.zeros(len(correct))
-
-
-def upper_bounds(means: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """``mean_c + sqrt(2 ln(n + 1) / (n_c + 1))`` with ``n`` the sum of the counts ``n_c`` (arXiv 2504.09710)."""
-    return means + np.sqrt(2 * np.log(counts.sum() + 1) / (counts + 1))
-
-
 def softmax(scores: np.ndarray, temperature: float) -> np.ndarray:
     """``exp(score / temperature)``, normalised."""
     weights = np.exp((scores - scores.max()) / temperature)

@@ -1,7 +1,7 @@
 """SEC: a bandit over difficulty levels, rewarded by the size of the advantages they give (arXiv 2505.14970).
 
-After each step, ``Q_c <- (1 - alpha) Q_c + alpha r_c`` with ``r_c`` the mean over the level's groups of
-``mean |A| = 2 sqrt(p (1 - p))``; slots are drawn from ``softmax(Q / temperature)``.
+After each step the levels are valued by SEC's rule (`functional.bandits`); slots are drawn from
+``softmax(Q / temperature)``. `curricula.bandit` applies the rule to sources.
 
 Departure from the released code: levels that a step did not hold keep their value; the release lets them decay towards
 0, which ``decay_unseen`` reproduces.
@@ -17,8 +17,9 @@ import numpy as np
 from gainrl.curricula.pickers import ClassWalk
 from gainrl.curricula.pool import CurriculumDefaults, PromptPool
 from gainrl.curricula.requirements import between, need_levels, need_prompts
-from gainrl.curricula.scorers import mean_absolute_advantage, softmax
+from gainrl.curricula.scorers import softmax
 from gainrl.curricula.step_means import StepMeans
+from gainrl.functional.bandits import mean_absolute_advantage, sec_values
 from gainrl.functional.streams import generator
 from gainrl.types import GroupOutcome, SignalScores
 
@@ -77,8 +78,4 @@ class SECCurriculum(CurriculumDefaults):
 
     def _close_step(self) -> None:
         rewards = self._rewards.take()
-        seen = ~np.isnan(rewards)
-        if not seen.any():
-            return
-        blended = (1 - self.alpha) * self._values + self.alpha * np.nan_to_num(rewards)
-        self._values = blended if self.decay_unseen else np.where(seen, blended, self._values)
+        self._values = sec_values(self._values, rewards, self.alpha, decay_unseen=self.decay_unseen)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gainrl.functional.thinking import opens_thinking
-from gainrl.types import PromptTokens
+from gainrl.types import Problem, PromptTokens
 
 if TYPE_CHECKING:
     from gainrl.datasets.templates import PromptTemplate
@@ -68,6 +68,10 @@ class BoundTemplate:
         for start in range(0, len(questions), _BATCH):
             encoded.extend(self._encode_batch([question.strip() for question in questions[start : start + _BATCH]]))
         return encoded
+
+    def encode_problems(self, problems: Sequence[Problem]) -> list[PromptTokens]:
+        """The tokens of each problem's prompt."""
+        return self.encode_all([problem.question for problem in problems])
 
     def _encode_batch(self, questions: list[str]) -> list[PromptTokens]:
         if not all(questions):

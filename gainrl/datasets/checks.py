@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.contradictions import contradicted
 from gainrl.datasets.splits import DataSplits
+from gainrl.datasets.template_by_source import BoundBySource
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.types import ProblemSet, PromptTokens
 
 _EXAMPLES = 3
@@ -72,7 +74,7 @@ def clean(
 
 
 def drop_long(
-    problems: ProblemSet, template: Encoder, *, max_prompt_tokens: int
+    problems: ProblemSet, template: Encoder | BoundPrompts, *, max_prompt_tokens: int
 ) -> tuple[ArrowProblems, Finding | None]:
     """The problems whose whole prompt has at most ``max_prompt_tokens`` tokens, and what was left out.
 
@@ -80,6 +82,30 @@ def drop_long(
     Raises ValueError if the template alone is longer, or if nothing is left.
     """
     problems = arrow_problems(problems)
+    long = np.zeros(len(problems), bool)
+    for encoder, mine in _by_template(template, problems):
+        long |= mine & _flags(problems, "question", _longer(encoder, max_prompt_tokens))
+    findings: list[Finding] = []
+    kept = _drop(problems, long, f"prompts of more than {max_prompt_tokens} tokens", "left out", findings)
+    return kept, findings[0] if findings else None
+
+
+def _by_template(template: Encoder | BoundPrompts, problems: ArrowProblems) -> list[tuple[Encoder, np.ndarray]]:
+    """Each template with the problems (``[N]`` bool) that it renders."""
+    if not isinstance(template, BoundBySource):
+        return [(cast("Encoder", template), np.ones(len(problems), bool))]
+    sources = problems.column("source")
+    names = np.array([""] * len(problems) if sources is None else [str(one).rpartition("/")[2] for one in sources])
+    found: dict[int, tuple[Encoder, np.ndarray]] = {}
+    for name in dict.fromkeys(names.tolist()):
+        encoder = template.of(name)
+        _, mine = found.get(id(encoder), (encoder, np.zeros(len(names), bool)))
+        found[id(encoder)] = encoder, mine | (names == name)
+    return list(found.values())
+
+
+def _longer(template: Encoder, max_prompt_tokens: int) -> Callable[[pa.Array], pa.Array]:
+    """Which questions of a batch make prompts that are too long."""
     around = len(template.encode_all(["?"])[0]) - 1
     if around >= max_prompt_tokens:
         raise ValueError(
@@ -96,14 +122,11 @@ def drop_long(
         flags[doubtful] = [len(prompt) > max_prompt_tokens for prompt in prompts]
         return pa.array(flags)
 
-    findings: list[Finding] = []
-    fault = f"prompts of more than {max_prompt_tokens} tokens"
-    kept = _drop(problems, _flags(problems, "question", too_long), fault, "left out", findings)
-    return kept, findings[0] if findings else None
+    return too_long
 
 
 def evaluable(
-    problems: ProblemSet, template: Encoder, *, max_prompt_tokens: int | None
+    problems: ProblemSet, template: Encoder | BoundPrompts, *, max_prompt_tokens: int | None
 ) -> tuple[ArrowProblems, list[Finding]]:
     """The sound problems of an evaluation set that fit the model, and what was left out of it.
 

@@ -8,16 +8,29 @@ constant of one model's template, which is what made the published score wrong f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 from gainrl.datasets.bound_template import BoundTemplate
 from gainrl.functional.thinking import Thinking, ThinkingMode
+from gainrl.types import Problem, PromptTokens
 
-__all__ = ["BoundTemplate", "PromptTemplate"]
+__all__ = ["BoundPrompts", "BoundTemplate", "PromptTemplate"]
 
 # Llama 3 templates print today's date unless they are given one: prompts must not change overnight.
 _CHAT_ARGUMENTS = {"date_string": "26 Jul 2024"}
+
+
+class BoundPrompts(Protocol):
+    """What renders problems on one tokenizer: a `BoundTemplate`, or one for each source (`template_by_source`).
+
+    ``prefix_ids``: the tokens with which every prompt begins. ``fingerprint`` changes with anything that changes one.
+    """
+
+    prefix_ids: tuple[int, ...]
+    fingerprint: str
+
+    def encode_problems(self, problems: Sequence[Problem]) -> list[PromptTokens]: ...
 
 
 class PromptTemplate:

@@ -87,7 +87,7 @@ class HubModel:
         generates without ``past_key_values``.
         """
         config = check_model_source(self._place(), revision=self.revision, chat_template=self.chat_template)
-        kind = AutoModelForCausalLM._model_mapping.get(type(config), None)
+        kind: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
         if kind is not None and "past_key_values" not in inspect.signature(kind.forward).parameters:
             raise ValueError(
                 f"model.source={self.source}: a {kind.__name__} does not take past_key_values, in which rollouts keep "

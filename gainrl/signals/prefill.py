@@ -15,7 +15,7 @@ import torch
 
 from gainrl.signals.activations import evaluating
 from gainrl.signals.prefill_batch import PrefillBatch
-from gainrl.signals.protocol import PrefillSignal, Problems, require_policy
+from gainrl.signals.protocol import PrefillReader, PrefillSignal, Problems, require_policy
 from gainrl.signals.shared_prefix import run_shared_prefix, shared_prefix_length
 from gainrl.signals.token_scores import LogitHead, score_tokens
 from gainrl.types import Policy, PromptTokens
@@ -34,7 +34,7 @@ class PrefillPass:
 
     def __init__(
         self,
-        signals: Sequence[PrefillSignal],
+        signals: Sequence[PrefillReader],
         problems: Problems,
         prompts: Sequence[PromptTokens],
         policy: Policy,

@@ -56,9 +56,8 @@ class Signal(Protocol):
         ...
 
 
-@runtime_checkable
-class PrefillSignal(Signal, Protocol):
-    """A signal read off one forward pass, so that several of them share the pass."""
+class PrefillReader(Protocol):
+    """What is read off a forward pass over the prompts."""
 
     @property
     def taps(self) -> tuple[Tap, ...]:
@@ -74,8 +73,13 @@ class PrefillSignal(Signal, Protocol):
         ...
 
     def measure(self, batch: PrefillBatch) -> Tensor:
-        """``[P]`` numbers of the prompts of a batch."""
+        """``[P]`` numbers of the prompts of a batch, or ``[P, D]`` vectors."""
         ...
+
+
+@runtime_checkable
+class PrefillSignal(PrefillReader, Signal, Protocol):
+    """A signal read off one forward pass, so that several of them share the pass."""
 
 
 @runtime_checkable

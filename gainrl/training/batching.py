@@ -83,6 +83,8 @@ def plan_minibatches(
 ) -> list[MiniBatch]:
     """Splits the kept prompts, in the order of their draw, into mini-batches of ``minibatch_prompts``.
 
+    Replayed prompts come on top and are dealt out to the mini-batches.
+
     ``every_row``: rows without a policy gradient take part as well, since a critic learns from them. The groups of a
     mini-batch are dealt out to ``ranks``, the longest first.
     """
@@ -94,8 +96,13 @@ def plan_minibatches(
     learning = with_tokens if every_row else trainable_rows(advantages_BT, mask_BT, objective)
     trainable = set(learning.tolist())
     plans = []
-    for start in range(0, len(kept_prompts), minibatch_prompts):
-        members = [row for p in kept_prompts[start : start + minibatch_prompts] for row in rows_of(p)]
+    first_replayed = len(prompts) - experience.replayed
+    own = [prompt for prompt in kept_prompts if prompt < first_replayed]
+    replayed = [prompt for prompt in kept_prompts if prompt >= first_replayed]
+    starts = range(0, max(len(own), min(len(replayed), 1)), minibatch_prompts)
+    for number, start in enumerate(starts):
+        chosen = own[start : start + minibatch_prompts] + replayed[number :: len(starts)]
+        members = [row for p in chosen for row in rows_of(p)]
         rows = torch.tensor([row for row in members if row in trainable], dtype=torch.int64)
         micro: list[Tensor] = []
         mine = _share(rows, owners, lengths, prompt_lengths, ranks)

@@ -53,6 +53,9 @@ class Experience:
     ``pool_rows``: ``P`` places in the pool; ``completion_ids``: ``[B, T]`` int64, right-padded with ``pad_id``;
     ``lengths``: ``[B]``; ``truncated``: ``[B]`` bool; ``texts`` and ``verdicts``: ``B`` of each. ``engine_logprobs``:
     ``[B, T]`` of the engine that sampled, None where it has none.
+
+    The last ``replayed`` prompts come from earlier steps (`training.replay`). ``stored_logprobs``: ``[B, T]`` of the
+    policies that sampled them, NaN in the rows of this step; None where there are none.
     """
 
     group_size: int
@@ -68,6 +71,15 @@ class Experience:
     truncated: Tensor = field(default_factory=lambda: _empty(0, dtype=torch.bool))
     engine_logprobs: Tensor | None = None
     sizes: list[int] = field(default_factory=list)
+    replayed: int = 0
+    stored_logprobs: Tensor | None = None
+
+    def as_sampled(self, logprobs_RT: Tensor, rows: Tensor) -> Tensor:
+        """Log-probabilities of the policy that sampled ``rows``, given those of the policy before this step."""
+        if self.stored_logprobs is None:
+            return logprobs_RT
+        stored_RT = self.stored_logprobs[rows].to(logprobs_RT)
+        return torch.where(stored_RT.isnan(), logprobs_RT, stored_RT)
 
     @property
     def owners(self) -> Tensor:

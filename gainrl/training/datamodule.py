@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gainrl.curricula.pool import PromptPool
 from gainrl.datasets.splits import DataSplits, training_problems
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.training.runtime import Runtime
 from gainrl.types import (
     Curriculum,
@@ -74,7 +74,7 @@ class PromptDataModule(lightning.LightningDataModule):
         self,
         *,
         splits: DataSplits,
-        template: BoundTemplate,
+        template: BoundPrompts,
         curriculum: Curriculum,
         prompts_per_step: int,
         steps_per_epoch: int,
@@ -106,7 +106,7 @@ class PromptDataModule(lightning.LightningDataModule):
         self._drawn: dict[int, tuple[Problem, PromptTokens]] = {}
 
     def prompts(self, rows: Sequence[int] | np.ndarray) -> list[PromptTokens]:
-        return self.template.encode_all([self.problems[int(row)].question for row in rows])
+        return self.template.encode_problems([self.problems[int(row)] for row in rows])
 
     def batch(self, rows: Sequence[int]) -> PromptBatch:
         """The prompts of ``rows``; one that was drawn before (a window draws often) is not rendered again."""
@@ -115,7 +115,7 @@ class PromptDataModule(lightning.LightningDataModule):
             self._drawn.clear()
             new = list(dict.fromkeys(rows))
         problems = [self.problems[row] for row in new]
-        prompts = self.template.encode_all([problem.question for problem in problems]) if problems else []
+        prompts = self.template.encode_problems(problems) if problems else []
         self._drawn.update(zip(new, zip(problems, prompts, strict=True), strict=True))
         drawn = [self._drawn[row] for row in rows]
         return PromptBatch(
@@ -145,12 +145,15 @@ class PromptDataModule(lightning.LightningDataModule):
         """Shows the curriculum the concentration, by row, of the prompts that the update ran."""
         self.curriculum.after_update(concentrations)
 
-    def bind(self, signal: SignalScores | None, measure: LiveSignal | None = None) -> None:
+    def bind(
+        self, signal: SignalScores | None, measure: LiveSignal | None = None, states: LiveSignal | None = None
+    ) -> None:
         """Starts the curriculum with a signal's values, then restores the state of a checkpoint if there is one.
 
         ``measure``: measures the signal on some rows under the current policy, for curricula that ask for it.
+        ``states``: hidden states of some rows, ``[R, D]``.
         """
-        self.pool.measure = measure
+        self.pool.measure, self.pool.states = measure, states
         self.curriculum.start(self.pool, signal, self.seed)
         if self._restored is not None:
             self.pool.load_state_dict(self._restored["pool"])

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.functional.evaluation import average_at_k, majority_at_k, pass_at_k
 from gainrl.functional.streams import stream_key
 from gainrl.training.collection import score_rollout
@@ -101,7 +101,7 @@ def evaluate(
     policy: Policy,
     *,
     engine: RolloutEngine,
-    template: BoundTemplate,
+    template: BoundPrompts,
     settings: EvaluationSettings,
     rows: Sequence[int] | None = None,
     known: Sequence[Completion] = (),
@@ -119,7 +119,7 @@ def evaluate(
     done = completed(known, settings)
     todo = [row for row in chosen if row not in done]
     problems = {row: evaluated.problems[row] for row in todo}
-    encoded = template.encode_all([problems[row].question for row in todo]) if todo else []
+    encoded = template.encode_problems([problems[row] for row in todo]) if todo else []
     prompts = dict(zip(todo, encoded, strict=True))
     # Prompts of one batch are of similar length, and the batch that needs most memory is the first to run.
     todo.sort(key=lambda row: -len(prompts[row]))

@@ -38,6 +38,7 @@ from gainrl.training.learner import Learner
 from gainrl.training.masters import Masters
 from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
 from gainrl.training.muon import MuonWithAdamW
+from gainrl.training.replay import ReplayBuffer
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
 from gainrl.training.scorer import Reference, Scorer
@@ -143,6 +144,8 @@ class GRPOModule(lightning.LightningModule):
                 "trainer.precision=bf16-master trains no critic; type trainer.precision=bf16-mixed, or an algorithm "
                 "without a critic"
             )
+        settings = algorithm.replay_settings
+        self.replay = None if settings is None else ReplayBuffer(settings, prompts_per_step, self.seed)
         self._configured = False
         self.experience: Experience | None = None  # of the last step, for callbacks
         self.advantages_B: np.ndarray | None = None
@@ -155,9 +158,17 @@ class GRPOModule(lightning.LightningModule):
         if self.whole is not None:
             self.whole.release()
         values_P = data.tracked_values(self.experience.pool_rows)
-        advantages = self.advantage_estimator.estimate(self.experience, kept, values_P)
-        self.advantages_B = advantages.per_completion
-        learned, concentrations_P = self.learner.update(self.experience, kept, advantages)
+        lesson = self.experience
+        if self.replay is not None:
+            lesson, kept = self.replay.join(lesson, kept, self.counters.step)
+        advantages = self.advantage_estimator.estimate(lesson, kept, values_P)
+        self.advantages_B = advantages.per_completion[: len(self.experience.texts)]
+        learned, concentrations_P = self.learner.update(lesson, kept, advantages)
+        if concentrations_P is not None:
+            concentrations_P = concentrations_P[: len(self.experience.prompts)]
+        if self.replay is not None:
+            self.replay.keep(lesson, advantages.per_completion, self.learner.sampling_logprobs_BT)
+            learned |= self.replay.metrics(self.counters.step)
         if self.whole is not None:
             self.policy.touch()
             if not self._engine_takes_weights:
@@ -302,6 +313,8 @@ class GRPOModule(lightning.LightningModule):
         checkpoint["phase_seconds"] = dict(self.clock.seconds)
         checkpoint["phase_tokens"] = dict(self.clock.tokens)
         checkpoint["micro_batch_tokens"] = self.limits.tokens
+        if self.replay is not None:
+            checkpoint["replay"] = self.replay.state_dict()
         if self.reference is not None and self.algorithm.reference_sync is not None:
             checkpoint["reference"] = self.reference.state_dict()
 
@@ -310,6 +323,8 @@ class GRPOModule(lightning.LightningModule):
         self.clock.seconds = dict(checkpoint["phase_seconds"])
         self.clock.tokens = dict(checkpoint["phase_tokens"])
         self.limits.tokens = int(checkpoint["micro_batch_tokens"])
+        if self.replay is not None:
+            self.replay.load_state_dict(checkpoint["replay"])
         if self.reference is not None and "reference" in checkpoint:
             weights = filled(checkpoint["reference"], shards_of(checkpoint), lambda keys, mark: None)
             self.reference.load_state_dict(weights)

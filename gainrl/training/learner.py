@@ -49,6 +49,8 @@ class Learner:
     ) -> None:
         self.module, self.scorer, self.critic = module, scorer, critic
         self.objective, self.inner_epochs = algorithm.objective, algorithm.inner_epochs
+        self.replays = algorithm.replay is not None
+        self.sampling_logprobs_BT: Tensor | None = None  # of the last update, for replay
         self.minibatch_prompts, self.max_tokens, self.max_grad_norm = minibatch_prompts, max_tokens, max_grad_norm
         self.guard, self.watch, self.mismatch = guard, watch, mismatch
         self.counters, self.clock, self.ranks = runtime.counters, runtime.clock, runtime.ranks
@@ -80,7 +82,7 @@ class Learner:
         )
         old_BT = self._old_logprobs(experience, plans, advantages)
         # With one mini-batch the first pass runs the sampling policy, so its log-probs serve the later passes.
-        keeps = old_BT is None and self.inner_epochs > 1
+        keeps = old_BT is None and (self.inner_epochs > 1 or self.replays)
         first_pass_BT = torch.zeros_like(advantages.advantages_BT) if keeps else None
         budget = self.scorer.limits.tokens
         sums: dict[str, Tensor] = {}
@@ -104,6 +106,9 @@ class Learner:
                     if step_norms is not None:
                         applied.append(step_norms)
                         tokens += plan.normalizer.tokens
+        if self.replays:
+            sampled_BT = old_BT if old_BT is not None else first_pass_BT
+            self.sampling_logprobs_BT = None if sampled_BT is None else self.ranks.sum(sampled_BT.clone())
         concentrations_P, metrics = self.watch.take()
         if sums:
             means = step_metrics(sums, tokens=tokens)
@@ -252,7 +257,7 @@ class Learner:
             update.first_pass_logprobs_BT[rows] = new_RT.detach()
         if self.objective.entropy_coefficient == 0 and entropies_RT is not None:
             entropies_RT = entropies_RT.detach()  # logged only
-        old_RT = new_RT.detach() if update.old_BT is None else update.old_BT[rows]
+        old_RT = experience.as_sampled(new_RT.detach() if update.old_BT is None else update.old_BT[rows], rows)
         engine_BT, mask_RT = experience.engine_logprobs, advantages.mask_BT[rows]
         engine_RT = None if engine_BT is None else engine_BT[rows]
         advantages_RT, differences = self.mismatch.weigh(advantages.advantages_BT[rows], old_RT, engine_RT, mask_RT)

@@ -36,6 +36,9 @@ NEEDS = {
     "algorithm=spo": ["curriculum=spo"],
     "curriculum=bandit": ["curriculum.over=level"],
     "curriculum=fraction": ["curriculum.keep_fraction=0.5"],
+    "curriculum=dots": ["signal=pass_rate", "signal.samples=2"],
+    "curriculum=pcl": ["curriculum.live=false"],
+    "algorithm=cispo": ["algorithm.replay={share:0.5,max_age:2}"],
     "allocation=speed": ["allocation.screen=2"],
 }
 ELSEWHERE = "signal=published"  # reads a file, for the rows of data sets that a test cannot have

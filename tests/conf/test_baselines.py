@@ -21,12 +21,15 @@ NAMES = [
     "angle_only",
     "bots",
     "dapo",
+    "dots",
     "easy_to_hard",
     "gain_rl",
     "gain_rl_knapsack",
     "gain_rl_ppo",
     "gain_rl_ranks",
     "gain_rl_released",
+    "goldilocks",
+    "goldilocks_once",
     "greso",
     "half_data_angle",
     "half_data_random",
@@ -36,6 +39,8 @@ NAMES = [
     "length_order",
     "mopps",
     "oracle",
+    "pcl",
+    "pcl_once",
     "ppo",
     "prepo",
     "random_order",
@@ -85,7 +90,7 @@ def test_a_baseline_names_all_four_groups_and_only_values_of_theirs(name):
     content = yaml.safe_load((CONF / "baseline" / f"{name}.yaml").read_text())
     chosen = {key.removeprefix("override /") for entry in content.pop("defaults") for key in entry}
     assert ARM_GROUPS <= chosen <= ARM_GROUPS | {"allocation"}
-    assert set(content) <= {"curriculum", "signal", "admission", "concentration"}  # the last moves the curriculum
+    assert set(content) <= {*ARM_GROUPS, "concentration"}  # the last moves the curriculum
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,7 +27,12 @@ def jobs(name):
     """Overrides of every job, as the basic sweeper expands ``hydra.sweeper.params``."""
     params = content("sweep", name)["hydra"]["sweeper"]["params"]
     parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
-    axes = [[f"{axis.get_key_element()}={value}" for value in axis.sweep_string_iterator()] for axis in parsed]
+    axes = [
+        [f"{axis.get_key_element()}={value}" for value in axis.sweep_string_iterator()]
+        if axis.is_sweep_override()
+        else [f"{axis.get_key_element()}={axis.get_value_element_as_str()}"]
+        for axis in parsed
+    ]
     return [list(job) for job in itertools.product(*axes)]
 
 

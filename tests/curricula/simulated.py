@@ -36,6 +36,11 @@ class SimulatedLearner:
     def pass_rates(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         return 1 / (1 + np.exp(-self.slope * (self.skill[self.levels[rows]] - self.demands[rows])))
 
+    def states(self, rows: np.ndarray) -> np.ndarray:
+        """Hidden states that show the level and the demand of a prompt."""
+        levels = np.eye(len(self.skill))[self.levels[rows]]
+        return np.concatenate([levels, self.demands[rows][:, None]], 1).astype(np.float32)
+
     def roll_out(self, rows: np.ndarray, step: int) -> list[GroupOutcome]:
         rng = generator(self.seed, "generation", step, self.draws)
         self.draws += 1
@@ -85,6 +90,7 @@ def pool_for(learner: SimulatedLearner, prompts: int = 8, steps: int = 40, steps
         levels=learner.levels + 1,
         difficulties=100 * (1 - learner.pass_rates()),
         measure=learner.pass_rates,
+        states=learner.states,
         column=lambda name: (
             np.array([f"p{row}" for row in range(len(learner.levels))])
             if name == "id"

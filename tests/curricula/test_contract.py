@@ -25,6 +25,7 @@ VARIANTS = {
     "bandit tscl": {"rule": "tscl", "temperature": 0.1, "uniform": 0.1},
     "e2h gaussian": {"schedule": "gaussian"},
     "fraction random": {"keep": "random"},
+    "pcl once": {"live": False, "factor": None},
     "gain half": {"keep_fraction": 0.5, "reversed": True},
     "gain middle": {"keep_fraction": 0.5, "keep": "middle"},
     "gain released": {"update": "released_trl", "bounded": False},

@@ -4,14 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gainrl.curricula.scorers import (
-    absolute_advantages,
     learnability,
-    mean_absolute_advantage,
     mixed_probability,
     rank_difficulty,
     softmax,
-    upper_bounds,
 )
+from gainrl.functional.bandits import absolute_advantages, mean_absolute_advantage, upper_bounds
 
 
 def test_learnability_is_the_variance_of_a_verdict():

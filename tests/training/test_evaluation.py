@@ -28,8 +28,8 @@ TOKENIZER = tiny_tokenizer(["\\boxed{"])
 
 
 class Template:
-    def encode_all(self, questions):
-        encoded = [tuple(TOKENIZER.encode(question)) for question in questions]
+    def encode_problems(self, problems):
+        encoded = [tuple(TOKENIZER.encode(problem.question)) for problem in problems]
         return [PromptTokens(ids, {"question": (0, len(ids))}) for ids in encoded]
 
 

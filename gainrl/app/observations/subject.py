@@ -21,7 +21,7 @@ from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.trained import load_checkpoint
 from gainrl.datasets.checks import clean
 from gainrl.datasets.splits import training_problems
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.functional.streams import generator
 from gainrl.models.hub import HubModel
 from gainrl.types import Policy, ProblemSet, PromptTokens
@@ -45,7 +45,7 @@ class Subject:
 
     name: str
     problems: ProblemSet
-    template: BoundTemplate
+    template: BoundPrompts
     stages: list[Stage]
     folder: Path | None = None
     steps_per_epoch: int | None = None
@@ -55,7 +55,7 @@ class Subject:
         return self.stages[0]
 
     def prompts(self, rows: np.ndarray) -> list[PromptTokens]:
-        return self.template.encode_all([self.problems[int(row)].question for row in rows])
+        return self.template.encode_problems([self.problems[int(row)] for row in rows])
 
     def sample(self, count: int, seed: int) -> np.ndarray:
         """``count`` rows of the training problems, or all of them, in ascending order."""

@@ -19,7 +19,7 @@ from gainrl.files import whole_file
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.precision import in_training_precision
-from gainrl.types import EpochFeedback, SignalScores
+from gainrl.types import EpochFeedback, LiveSignal, SignalScores
 
 Measure = Callable[[PromptDataModule, GRPOModule, np.ndarray | None], SignalScores | None]
 """Values of the signal on all rows of the pool (None), or on the rows given, under the current policy."""
@@ -29,12 +29,17 @@ MeasureConcentration = Callable[[PromptDataModule, GRPOModule, np.ndarray], Mapp
 """Concentration, by row, of the prompts at the rows given, by a forward pass of its own."""
 
 
+MeasureStates = Callable[[PromptDataModule, GRPOModule, np.ndarray], np.ndarray]
+"""``[R, D]`` hidden states of the prompts at the rows given, under the current policy."""
+
+
 class SignalRefresh(Callback):
     """Starts the curriculum with the signal's values, and measures them again every ``every_epochs`` epochs.
 
     ``measure`` computes the values, or returns None for a run without a signal. ``every_epochs=None`` measures once,
     before training, as in the paper. Curricula get the concentration of the prompts that train from the update itself;
-    ``measure_concentration`` serves epochs whose updates ran no prompt.
+    ``measure_concentration`` serves epochs whose updates ran no prompt. ``measure_states``: for curricula that read
+    hidden states (``wanted_states``), which are measured at every draw, or once for the whole pool.
 
     Values are kept in ``folder/signals``, so that a resumed run orders its prompts exactly as before; the checkpoint
     holds their file name.
@@ -47,6 +52,7 @@ class SignalRefresh(Callback):
         folder: Path,
         every_epochs: int | None = None,
         measure_concentration: MeasureConcentration | None = None,
+        measure_states: MeasureStates | None = None,
     ) -> None:
         if every_epochs is not None and every_epochs < 1:
             raise ValueError(
@@ -54,10 +60,12 @@ class SignalRefresh(Callback):
             )
         self.measure = measure
         self.measure_concentration = measure_concentration
+        self.measure_states = measure_states
         self.folder = folder / "signals"
         self.every_epochs = every_epochs
         self.scores: SignalScores | None = None
         self._file: str | None = None
+        self._states_file: str | None = None
         self._epoch_correct = self._epoch_valid = 0  # completions
         self._epoch_shown = False  # whether an update of this epoch showed the concentration of a prompt
         self._epoch_rows: list[int] = []
@@ -70,7 +78,7 @@ class SignalRefresh(Callback):
             self.scores = SignalScores(str(stored["name"]), stored["values"], str(stored["learn_first"]))  # type: ignore[arg-type]
         else:
             self._measure(data, pl_module)
-        data.bind(self.scores, measure=partial(self._live, data, pl_module))
+        data.bind(self.scores, measure=partial(self._live, data, pl_module), states=self._states(data, pl_module))
         if self._epoch_rows and pl_module.counters.step % data.pool.steps_per_epoch == 0:
             self.on_train_epoch_end(trainer, pl_module)  # the last epoch of a run that is prolonged
 
@@ -104,6 +112,7 @@ class SignalRefresh(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "file": self._file,
+            "states": self._states_file,
             "rows": list(self._epoch_rows),
             "correct": self._epoch_correct,
             "valid": self._epoch_valid,
@@ -111,7 +120,7 @@ class SignalRefresh(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._file = state_dict["file"]
+        self._file, self._states_file = state_dict["file"], state_dict.get("states")
         self._epoch_rows = [int(row) for row in state_dict["rows"]]
         self._epoch_correct, self._epoch_valid = int(state_dict["correct"]), int(state_dict["valid"])
         self._epoch_shown = bool(state_dict["shown"])
@@ -124,8 +133,31 @@ class SignalRefresh(Callback):
             module.ranks.first(partial(self._keep, self.scores, self._file))
 
     def _keep(self, scores: SignalScores, name: str) -> None:
-        with whole_file(self.folder / name, durable=True) as draft, open(draft, "wb") as file:
-            np.savez(file, name=scores.name, values=scores.values, learn_first=scores.learn_first)
+        self._write(name, name=scores.name, values=scores.values, learn_first=scores.learn_first)
+
+    def _write(self, file_name: str, **arrays: Any) -> None:
+        with whole_file(self.folder / file_name, durable=True) as draft, open(draft, "wb") as file:
+            np.savez(file, **arrays)
+
+    def _states(self, data: PromptDataModule, module: GRPOModule) -> LiveSignal | None:
+        """What gives the hidden states of some rows: the current policy, or the states kept from before training."""
+        wanted = getattr(data.curriculum, "wanted_states", None)
+        if wanted is None or self.measure_states is None:
+            return None
+        if wanted.live:
+            return partial(self._live_states, data, module)
+        if self._states_file is None:
+            kept = self._live_states(data, module, np.arange(data.pool.size))
+            self._states_file = f"states-{module.counters.step:06d}.npz"
+            module.ranks.first(partial(self._write, self._states_file, states=kept))
+        else:
+            kept = np.load(self.folder / self._states_file, allow_pickle=False)["states"]
+        return lambda rows: kept[rows]
+
+    def _live_states(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
+        assert self.measure_states is not None
+        with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():
+            return self.measure_states(data, module, rows)
 
     def _live(self, data: PromptDataModule, module: GRPOModule, rows: np.ndarray) -> np.ndarray:
         with module.clock("refresh"), in_training_precision(module.trainer), module.whole_policy():

@@ -99,6 +99,7 @@ def write_bundle(
             "lengths": experience.lengths,
             "truncated": experience.truncated,
             "engine": experience.engine_logprobs,
+            "stored": experience.stored_logprobs,
             "rows": update.plan.rows,
             "micro_batches": list(update.plan.micro_batches),
             "normalizer": {name: getattr(normalizer, name) for name in Normalizer.__slots__},
@@ -135,6 +136,7 @@ def read_bundle(path: Path) -> Bundle:
         sizes=[int(one) for one in stored["sizes"]],
     )
     experience.add(batch, rollout, [], [], [])
+    experience.stored_logprobs = stored["stored"]
     plan = MiniBatch(stored["rows"], stored["micro_batches"], Normalizer(**stored["normalizer"]))
     estimates = None if stored["estimates"] is None else Estimates(**stored["estimates"])
     advantages = TokenAdvantages(stored["advantages"], stored["mask"], stored["reference"], estimates)

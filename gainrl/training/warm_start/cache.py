@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.models.export import export_policy
 from gainrl.training.warm_start.shipped import find_shipped, load_shipped
 from gainrl.training.warm_start.supervised import WarmStart, WarmStartProgress, train_supervised
@@ -30,7 +30,7 @@ _FORMAT = 1  # raise it when the procedure changes, so that old caches are not s
 
 
 def warm_start_fingerprint(
-    settings: WarmStart, model_identity: dict[str, Any], template: BoundTemplate, problems: ProblemSet
+    settings: WarmStart, model_identity: dict[str, Any], template: BoundPrompts, problems: ProblemSet
 ) -> str:
     """Changes with everything that decides the warm-started weights, the version of torch included."""
     values = asdict(settings)
@@ -52,7 +52,7 @@ def warm_started(
     load: Callable[[], Policy],
     settings: WarmStart,
     model_identity: dict[str, Any],
-    template: BoundTemplate,
+    template: BoundPrompts,
     problems: ProblemSet,
     *,
     cache_dir: Path,

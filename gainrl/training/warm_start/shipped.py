@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gainrl import models
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.files import whole_file
 from gainrl.training.warm_start.supervised import WarmStart
 from gainrl.types import Policy, ProblemSet
@@ -61,7 +61,7 @@ def find_shipped(
     load: Callable[[], Policy],
     settings: WarmStart,
     model_identity: Mapping[str, Any],
-    template: BoundTemplate,
+    template: BoundPrompts,
     problems: ProblemSet,
     folder: Path = FOLDER,
 ) -> ShippedBase | None:
@@ -96,7 +96,7 @@ def write_shipped(
     policy: Policy,
     settings: WarmStart,
     model_identity: Mapping[str, Any],
-    template: BoundTemplate,
+    template: BoundPrompts,
     problems: ProblemSet,
     levels: Sequence[float],
     folder: Path = FOLDER,
@@ -120,12 +120,12 @@ def write_shipped(
     return base
 
 
-def examples_hash(policy: Policy, template: BoundTemplate, problems: ProblemSet) -> str:
+def examples_hash(policy: Policy, template: BoundPrompts, problems: ProblemSet) -> str:
     """Of the texts and levels of all examples, and of the token ids of every sixteenth."""
     rows = list(problems)
     texts = [[problem.question, problem.solution, problem.reference_answer, problem.level] for problem in rows]
     some = rows[::_TOKENISED]
-    prompts = [list(prompt.ids) for prompt in template.encode_all([problem.question for problem in some])]
+    prompts = [list(prompt.ids) for prompt in template.encode_problems(some)]
     solutions = [policy.tokenizer.encode(problem.solution, add_special_tokens=False) for problem in some]
     text = json.dumps([texts, prompts, solutions, list(policy.stop_ids)])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from gainrl.datasets.templates import BoundTemplate
+from gainrl.datasets.templates import BoundPrompts
 from gainrl.files import whole_file
 from gainrl.functional.streams import generator
 from gainrl.models.scoring import completion_scores
@@ -101,7 +101,7 @@ class WarmStartProgress:
 def train_supervised(
     policy: Policy,
     settings: WarmStart,
-    template: BoundTemplate,
+    template: BoundPrompts,
     problems: ProblemSet,
     *,
     state: Path | None = None,
@@ -197,7 +197,7 @@ class Example:
 class SolutionBatches(IterableDataset):
     """Batches of examples, drawn by level from the stream of the step."""
 
-    def __init__(self, policy: Policy, settings: WarmStart, template: BoundTemplate, problems: ProblemSet) -> None:
+    def __init__(self, policy: Policy, settings: WarmStart, template: BoundPrompts, problems: ProblemSet) -> None:
         self.settings = settings
         self.first = 0  # the step to begin with
         closing = end_of_turn(policy.tokenizer)  # of several stop tokens the one that the chat template writes
@@ -209,7 +209,7 @@ class SolutionBatches(IterableDataset):
                 f"{without} of {len(rows)} problems of {problems.name} have no worked solution to learn from; "
                 "type model.warm_start=null or use a data set with solutions"
             )
-        prompts = template.encode_all([problem.question for problem in rows])
+        prompts = template.encode_problems(rows)
         worked = policy.tokenizer([problem.solution for problem in rows], add_special_tokens=False)["input_ids"]
         answers = [f"\\boxed{{{problem.reference_answer}}}" for problem in rows]
         bare = policy.tokenizer(answers, add_special_tokens=False)["input_ids"]
@@ -243,7 +243,7 @@ class SupervisedModule(lightning.LightningModule):
     together, since padding would otherwise double the cost.
     """
 
-    def __init__(self, policy: Policy, settings: WarmStart, template: BoundTemplate) -> None:
+    def __init__(self, policy: Policy, settings: WarmStart, template: BoundPrompts) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.policy = policy
