@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup docs train lm train-lm test test-lm test-slow test-faults test-oracle test-vllm bench bench-smoke gpu-check check format help
+.PHONY: setup docs train lm train-lm test test-lm test-slow test-faults test-oracle test-vllm bench bench-smoke gpu-check gpu-smoke check format help
 
 setup: $(VENV)/.ready ## create .venv with the tested versions (once)
 
@@ -68,6 +68,9 @@ bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
 
 gpu-check: setup ## what only a GPU decides, in eight minutes; writes benchmarks/GPU.md (ARGS="--only 2 3", "--wheels DIR")
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
+
+gpu-smoke: setup ## run the checks of gpu-check on the CPU, in a minute or two, at sizes without meaning
+	$(BIN)/python -m benchmarks.gpu --smoke --output build/gpu/GPU.md $(ARGS)
 
 check: setup ## lint, format and types
 	$(BIN)/ruff check gainrl tests benchmarks

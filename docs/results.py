@@ -31,7 +31,6 @@ CURRICULA = [
     "random_order",
     "easy_to_hard",
     "hard_to_easy",
-    "adarft",
     "prepo",
     "sec",
     "mopps",
@@ -148,7 +147,7 @@ def settings_table(head: str, settings: Sequence[Setting], arms: Sequence[str], 
 
 
 def cells() -> str:
-    arms = ["gain_rl", "adarft"]
+    arms = ["gain_rl"]
     usual = {arm: f"baseline={arm}" for arm in ("vanilla_grpo", *arms)}
     settings = []
     for name, what in CELLS.items():
@@ -198,9 +197,23 @@ def objectives() -> str:
 
 
 def skew() -> str:
-    arms = ["gain_rl", "random_order", "adarft", "oracle"]
+    arms = ["gain_rl", "random_order", "oracle"]
     flat, easy, hard = under("sweep_skew", "dataset.skew", ["easy", "hard"], "flat", ["vanilla_grpo", *arms])
     return settings_table("pool", [easy, flat, hard], arms)
+
+
+def adarft() -> str:
+    """Runs of their own, from the base that the package ships."""
+    both = ("vanilla_grpo", "adarft")
+    usual = {arm: f"baseline={arm}" for arm in both}
+    settings = [Setting("`testbed`", "adarft", usual, "testbed")]
+    for skew in ("easy", "hard"):
+        typed = {arm: f"dataset.skew={skew} baseline={arm}" for arm in both}
+        settings.append(Setting(f"`testbed`, `dataset.skew={skew}`", "adarft", typed, "testbed"))
+    for cell in dict.fromkeys(run.experiment for run in runs_of("adarft")):
+        if cell != "testbed":
+            settings.append(Setting(f"`{cell}`: {CELLS[cell]}", "adarft", usual, cell))
+    return settings_table("file", settings, ["adarft"])
 
 
 def data_fraction() -> str:
@@ -298,6 +311,7 @@ TABLES = {
     "group_size": group_size,
     "objectives": objectives,
     "skew": skew,
+    "adarft": adarft,
     "data_fraction": data_fraction,
     "ablations": ablations,
 }

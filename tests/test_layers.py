@@ -33,7 +33,7 @@ LIBRARIES = {
     "curricula": NUMBERS,
     "admission": NUMBERS,
     "allocation": NUMBERS,
-    "training": NUMBERS | {"lightning", "rich", "safetensors"},
+    "training": NUMBERS | {"bitsandbytes", "lightning", "rich", "safetensors"},
     "report": NUMBERS | {"hydra", "yaml", "rich", "pandas", "matplotlib", "jinja2", "wandb", "wandb_workspaces"},
     "app": NUMBERS
     | {

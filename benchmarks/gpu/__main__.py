@@ -3,7 +3,7 @@
     make gpu-check                              all checks, on one GPU
     make gpu-check ARGS="--only 2 3"            some of them; the others stay in the file
     make gpu-check ARGS="--wheels DIR"          installs what is missing from a folder first, without a network
-    python -m benchmarks.gpu --smoke --output /tmp/gpu.md      on any machine, at sizes without meaning
+    make gpu-smoke                              on any machine, at sizes without meaning
 
 Make DIR where there is a network, with the Python and the processor of the GPU's machine:
 
@@ -16,10 +16,12 @@ in a new process. What has not begun when the time is over is listed as not run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MINUTES, LONGEST = 8.0, 150.0  # of all, in minutes; of one check, in seconds
+PATIENCE = 4  # how much longer the smoke form may take, on a machine that has other work
 
 
 def missing() -> list[str]:
@@ -89,29 +92,43 @@ def supervise(
         if time.monotonic() >= until:
             return found | {number: _without("not run: the time was over") for number in left}
         results.write_text("")
-        process = subprocess.Popen([*command, *map(str, left)])
-        current, since = left[0], time.monotonic()
-        while True:
-            ended = process.poll() is not None
-            for line in results.read_text().splitlines():
-                record = json.loads(line)
-                if "begins" in record and record["begins"] not in found and record["begins"] != current:
-                    current, since = record["begins"], time.monotonic()
-                elif "number" in record and record["number"] not in found:
-                    found[record["number"]] = record
-                    _tell(record)
-            if ended:
-                if current not in found:
-                    found[current] = _without(f"the process ended with {process.returncode}")
-                break
-            if time.monotonic() - since > longest or time.monotonic() >= until:
-                process.kill()
-                process.wait()
-                if current not in found:
-                    found[current] = _without(f"ended after {time.monotonic() - since:.0f} s")
-                break
-            time.sleep(0.2)
+        process = subprocess.Popen([*command, *map(str, left)], start_new_session=True)
+        try:
+            _follow(process, results, left[0], found, until=until, longest=longest)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the runs that a check has started too
+            process.wait()
     return found
+
+
+def _follow(
+    process: subprocess.Popen[bytes],
+    results: Path,
+    current: int,
+    found: dict[int, dict[str, Any]],
+    *,
+    until: float,
+    longest: float,
+) -> None:
+    """Adds outcomes to ``found`` as they come, until the process ends or the check ``current`` takes too long."""
+    since = time.monotonic()
+    while True:
+        ended = process.poll() is not None
+        for line in results.read_text().splitlines():
+            record = json.loads(line)
+            if "begins" in record and record["begins"] not in found and record["begins"] != current:
+                current, since = record["begins"], time.monotonic()
+            elif "number" in record and record["number"] not in found:
+                found[record["number"]] = record
+                _tell(record)
+        if ended:
+            found.setdefault(current, _without(f"the process ended with {process.returncode}"))
+            return
+        if time.monotonic() - since > longest or time.monotonic() >= until:
+            found.setdefault(current, _without(f"ended after {time.monotonic() - since:.0f} s"))
+            return
+        time.sleep(0.2)
 
 
 def _without(reason: str) -> dict[str, Any]:
@@ -195,8 +212,9 @@ def main(given: Sequence[str] | None = None) -> int:
         command += ["--smoke"] if options.smoke else []
         command += ["--peer-python", options.peer_python] if options.peer_python else []
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        left = 60 * options.minutes - (time.monotonic() - begun)
-        found = supervise(command, chosen, folder / "results", seconds=left)
+        patience = PATIENCE if options.smoke else 1
+        left = patience * 60 * options.minutes - (time.monotonic() - begun)
+        found = supervise(command, chosen, folder / "results", seconds=left, longest=patience * LONGEST)
     before = options.output.read_text() if options.output.exists() else ""
     options.output.parent.mkdir(parents=True, exist_ok=True)
     text = page(found, before, smoke=options.smoke)

@@ -8,10 +8,11 @@ prints the table of docs/several_processes.md: the paper's models on GPUs of 80 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from omegaconf import DictConfig
@@ -22,7 +23,7 @@ from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.hub import enable_checkpointing
 from gainrl.models.lora import has_adapter
 from gainrl.training.batching import MicroBatchLimits
-from gainrl.training.upkeep.peak import Plan, expected_footprint
+from gainrl.training.upkeep.peak import Plan, engine_sizes, expected_footprint, model_sizes
 from gainrl.types import SamplingParams
 
 # Of a device; the rest is what CUDA, NCCL and the allocator's gaps take.
@@ -38,12 +39,12 @@ def check_fits(config: DictConfig, components: Components, prompt_tokens: int, p
     if plan.device_bytes is None or skeleton is None:
         return
     run = planned_module(config, components, skeleton())
+    _check_share(run, plan)
     needed, room = expected_footprint(run, prompt_tokens, plan), USABLE * plan.device_bytes
     if needed.peak <= room:
         return
-    ways = [
-        f"  {text}  ({readable(found.peak)})" for text, found in _ways(run, prompt_tokens, plan) if found.peak <= room
-    ]
+    tries = (next((way for way in kind if way[1].peak <= room), None) for kind in _ways(run, prompt_tokens, plan))
+    ways = [f"  {way[0]}  ({readable(way[1].peak)})" for way in tries if way is not None]
     raise ConfigError(
         f"this run needs {readable(needed.peak)} on each device, which has {readable(plan.device_bytes)} "
         f"({readable(needed.held)} for weights, gradients and optimizer). "
@@ -68,30 +69,86 @@ def planned_module(config: DictConfig, components: Components, model: Any) -> An
     )
 
 
-def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[tuple[str, Footprint]]:
-    """Changes that save memory, each with what a run would need with it; the cheapest first."""
+def _least_share(run: Any, plan: Plan) -> float:
+    """The share of a device at which vLLM has as much room for keys and values as a quarter of its weights."""
+    engine = copy.copy(run.engine)
+    engine.memory_gib = 0.0  # its weights alone
+    assert plan.device_bytes is not None
+    return 1.25 * engine_sizes(engine, model_sizes(run.model), plan)["engine_bytes"] / plan.device_bytes
+
+
+def _check_share(run: Any, plan: Plan) -> None:
+    """Raises ConfigError where the share of a device that vLLM may take does not hold its weights."""
+    engine = run.engine
+    if not hasattr(engine, "take_weights") or engine.server is not None or engine.memory_gib is not None:
+        return
+    least = _least_share(run, plan)
+    if engine.memory_share < least:
+        enough = math.ceil(20 * least) / 20
+        raise ConfigError(
+            f"rollout.engine.memory_share={engine.memory_share:g} of a device of {readable(plan.device_bytes or 0)} "
+            "does not hold vLLM's weights and a cache; "
+            + (f"type rollout.engine.memory_share={enough:g}" if enough < 1 else "take a smaller model")
+        )
+
+
+Way: TypeAlias = tuple[str, Footprint]
+
+
+def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[Iterator[Way]]:
+    """Changes that save memory, the cheapest first, each in steps, with what a run would need with it."""
+
+    def way(text: str, at: Plan = plan, **changes: Any) -> Way:
+        changed = copy.copy(run)
+        vars(changed).update(changes)
+        return text, expected_footprint(changed, prompt_tokens, at)
+
+    def engine(**changes: Any) -> Any:
+        changed = copy.copy(run.engine)
+        vars(changed).update(changes)
+        return changed
 
     longest = prompt_tokens + run.sampling.max_new_tokens
-    limit = run.limits.tokens
-    while limit > longest:
-        limit //= 2
-        changed = copy.copy(run)
-        changed.limits = MicroBatchLimits(limit, run.limits.completions)
-        yield f"algorithm.micro_batch_tokens={limit}", expected_footprint(changed, prompt_tokens, plan)
+    yield (
+        way(f"algorithm.micro_batch_tokens={limit}", limits=MicroBatchLimits(limit, run.limits.completions))
+        for limit in _halves(run.limits.tokens, longest // 2)
+    )
+    if hasattr(run.engine, "take_weights"):
+        if run.engine.server is None and run.engine.memory_gib is None:
+            yield (
+                way(f"rollout.engine.memory_share={share}", engine=engine(memory_share=share))
+                for share in (0.5, 0.4, 0.3, 0.2)
+                if _least_share(run, plan) <= share < run.engine.memory_share
+            )
+    elif hasattr(run.engine, "max_batch_size"):
+        completions = min(run.engine.max_batch_size, run.prompts_per_step * run.sampling.group_size)
+        yield (
+            way(f"rollout.engine.max_batch_size={rows}", engine=engine(max_batch_size=rows))
+            for rows in _halves(completions, run.sampling.group_size - 1)
+        )
     if run.model.supports_gradient_checkpointing:
-        saving = copy.copy(run)
-        saving.model = copy.deepcopy(run.model)
-        enable_checkpointing(saving.model)
-        yield "model.gradient_checkpointing=true", expected_footprint(saving, prompt_tokens, plan)
+        saving = copy.deepcopy(run.model)
+        enable_checkpointing(saving)
+        yield iter([way("model.gradient_checkpointing=true", model=saving)])
         if plan.shards == 1:
-            for devices in (2, 4, 8):
-                found = expected_footprint(saving, prompt_tokens, replace(plan, shards=devices))
-                yield f"trainer=fsdp trainer.devices={devices} model.gradient_checkpointing=true", found
+            yield (
+                way(
+                    f"trainer=fsdp trainer.devices={devices} model.gradient_checkpointing=true",
+                    replace(plan, shards=devices),
+                    model=saving,
+                )
+                for devices in (2, 4, 8)
+            )
     if not plan.mixed:
-        yield "trainer.precision=bf16-mixed", expected_footprint(run, prompt_tokens, replace(plan, mixed=True))
+        yield iter([way("trainer.precision=bf16-mixed", replace(plan, mixed=True, pure=False))])
     if not plan.pure and run.critic is None and run.algorithm.critic is None:
-        found = expected_footprint(run, prompt_tokens, replace(plan, mixed=False, pure=True))
-        yield "trainer.precision=bf16-master", found
+        yield iter([way("trainer.precision=bf16-master", replace(plan, mixed=False, pure=True))])
+
+
+def _halves(number: int, least: int) -> Iterator[int]:
+    """Halves of a number, their halves, and so on, as long as they are larger than ``least``."""
+    while (number := number // 2) > least:
+        yield number
 
 
 # Of the models' config.json on the hub: widths, layers, heads, heads of keys, whether the head is tied.
@@ -136,7 +193,7 @@ def needed(model: Any, *, engine: str, shards: int, adapter_rank: int = 0) -> Fo
     ``engine``: ``hf``, ``vllm`` or ``server``. Several GPUs train in shards. Prompts have 512 tokens, micro-batches
     16,384; decoding by ``hf`` is 64 completions at a time.
     """
-    owns = {"take_weights": None, "memory_gib": None, "memory_share": 0.5, "sleep": None}
+    owns = {"take_weights": None, "memory_gib": None, "memory_share": 0.5, "sleep": None, "dtype": "auto"}
     engines = {
         "hf": SimpleNamespace(max_batch_size=64),
         "vllm": SimpleNamespace(**owns, server=None),

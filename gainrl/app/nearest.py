@@ -14,8 +14,8 @@ def nearest(word: str, known: Iterable[str], *, most: int = 2) -> list[str]:
     """The known names closest to ``word``, the closest first; none if all are far.
 
     Case and punctuation do not count (``groupsize`` is ``group_size``), a prefix does (``gsm8k`` is ``gsm8k_0.5b``),
-    and for dotted paths parts may be left out (``lr`` is ``optimizer.optimizer.lr``). Only names about as close as the
-    closest are returned.
+    so does a last word (``grpo`` is ``vanilla_grpo``), and for dotted paths parts may be left out (``lr`` is
+    ``optimizer.optimizer.lr``). Only names about as close as the closest are returned.
     """
     scored = sorted(
         ((_closeness(word, name), name) for name in dict.fromkeys(map(str, known))),
@@ -51,6 +51,8 @@ def _closeness(word: str, name: str) -> float:
         return 0.96 - 0.01 * (len(names) - len(words))
     if len(mine) > 2 and other.startswith(mine):
         return 0.9 + 0.08 * len(mine) / len(other)
+    if len(mine) > 2 and "." not in name and name.lower().endswith(f"_{word.lower()}"):
+        return 0.88 + 0.08 * len(mine) / len(other)
     whole = SequenceMatcher(None, mine, other).ratio()
     if len(names) > 1:  # the last part says most
         last = SequenceMatcher(None, words[-1], names[-1]).ratio()

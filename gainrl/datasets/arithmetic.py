@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from operator import itemgetter
 from string import ascii_lowercase
 from typing import Literal, get_args
 
 import numpy as np
-from reasoning_gym.factory import create_dataset
 
 from gainrl.datasets.arrow import ArrowProblems, cached_problems
 from gainrl.datasets.levels import check_growing, check_sizes, distinct
-from gainrl.datasets.running_totals import TASK
+from gainrl.datasets.running_totals import TASK, running_totals
 from gainrl.datasets.splits import DataSplits
 from gainrl.functional.streams import stream_key
 from gainrl.types import Problem, ProblemSet
@@ -109,15 +109,10 @@ def level_counts(problems: ProblemSet) -> dict[int, int]:
 
 def _distinct(terms: int, largest_total: int, wanted: int, seed: int) -> list[dict]:
     """Up to ``wanted`` items with different questions, in the order of their draw."""
-    source = create_dataset(
-        TASK,
-        min_terms=terms,
-        max_terms=terms,
-        largest_total=largest_total,
-        size=_ROOM,
-        seed=stream_key(seed, "arithmetic", terms) % 2**31,
+    draw = partial(
+        running_totals, terms=terms, largest_total=largest_total, seed=stream_key(seed, "arithmetic", terms) % 2**31
     )
-    return distinct((source[index] for index in range(_ROOM)), wanted, key=itemgetter("question"))
+    return distinct(map(draw, range(_ROOM)), wanted, key=itemgetter("question"))
 
 
 def _problem(entry: dict, level: int, name: str, dots: str) -> Problem:

@@ -7,8 +7,10 @@ into that form by the function of its data set, so that both ways meet in `probl
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,8 @@ from gainrl.types import Problem
 Repository: TypeAlias = tuple[str, str | None]
 """A hub id, or a folder laid out like one, and its revision: a commit, a tag or a branch."""
 
-_COMMIT = re.compile(r"[@/]([0-9a-f]{40})(?:/|$)")
+_SHA = r"[0-9a-f]{40}"
+_COMMIT = re.compile(rf"[@/]({_SHA})(?:/|$)")
 _OWN_FIELDS = ("id", "problem", "answer", "difficulty", "source", "solution")
 
 
@@ -74,7 +77,8 @@ def published(
 ) -> Loader:
     """The loader of a data set whose splits share one repository on the hub.
 
-    ``revision``: its commit, so that the rows and their order are those of today. ``held_out_only``, the default: an
+    ``revision``: its commit, so that the rows and their order are those of today; for a branch `hub_rows` warns.
+    ``held_out_only``, the default: an
     evaluation set leaves its training split alone.
     """
     repository, commit, only = hub, revision, held_out_only
@@ -163,7 +167,8 @@ def data_file(data_dir: str, name: str) -> Path:
 def hub_rows(repository: Repository, config: str | None, split: str, cache_dir: str | None) -> tuple[Dataset, str]:
     """A split as the datasets library loads it, and a key that names its content.
 
-    Raises ValueError with what to type where it cannot be had.
+    Warns, once for each repository, where the revision may come to hold other rows. Raises ValueError with what to type
+    where the split cannot be had.
     """
     hub, revision = repository
     cache = Path(cache_dir or default_cache())
@@ -186,7 +191,19 @@ def hub_rows(repository: Repository, config: str | None, split: str, cache_dir: 
             "folder>, or data_dir=<folder with .jsonl.gz files>. Another repository needs another dataset.revision=, "
             "such as main"
         ) from fault
+    if origin == hub and not re.fullmatch(_SHA, revision or ""):
+        _warn_of_branch(hub, revision or "main", str(origin_of(repository, rows)).rpartition("@")[2])
     return rows, f"{origin}/{config}/{split}/{rows._fingerprint}"
+
+
+@functools.cache
+def _warn_of_branch(hub: str, revision: str, commit: str) -> None:
+    """``commit``: the one that was read, as far as it is known."""
+    warnings.warn(
+        f"{hub} is read at {revision!r}, which may hold other rows tomorrow; give a commit as its revision"
+        + (f", such as today's {commit}" if commit != revision else ""),
+        stacklevel=3,
+    )
 
 
 def origin_of(repository: Repository, rows: Dataset) -> str | None:

@@ -51,7 +51,7 @@ class BatchSizes:
     once, with a temporary for each (PyTorch's default on a GPU).
 
     ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` on other
-    devices. ``engine_bytes``: what vLLM takes in all, None for its weights alone; ``engine_sleeps``: only in rollouts.
+    devices. ``engine_bytes``: what vLLM takes in all; ``engine_sleeps``: whether it takes them in rollouts only.
     """
 
     micro_batch_tokens: int
@@ -70,7 +70,7 @@ class BatchSizes:
     foreach: bool = False
     checkpointing: bool = False
     engine: Engine = "hf"
-    engine_bytes: int | None = None
+    engine_bytes: int = 0
     engine_sleeps: bool = True
 
 
@@ -169,9 +169,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     if batch.engine != "hf":
         cache = copy = 0
     if batch.engine == "vllm":
-        copy = batch.engine_bytes or (model.parameters + (head if model.tied else 0)) * low
-        if not batch.engine_sleeps:
-            always, copy = copy, 0
+        always, copy = (0, batch.engine_bytes) if batch.engine_sleeps else (batch.engine_bytes, 0)
     rows = max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary)
     trained = model.trained * size // batch.shards
     running = 0

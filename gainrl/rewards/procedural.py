@@ -3,8 +3,8 @@ r"""The reward of generated tasks: reasoning-gym's own scorer of the task that m
 A problem carries ``extra = {"task": name, "entry": {"question", "answer", "metadata"}}``. The entry, or its metadata
 alone, may be stored as JSON text, since columnar files hold no free-form records. Four scorers depend on the settings
 of their task (decimal_arithmetic, puzzle24, time_intervals, polynomial_equations): ``extra["config"]`` may hold those
-that differ from the task's defaults, again as a record or as JSON text. ``extra["module"]`` names the module that
-registers a task which reasoning-gym does not have.
+that differ from the task's defaults, again as a record or as JSON text. For a task that reasoning-gym does not have,
+``extra["module"]`` names a module with a function ``score_answer(answer, entry)``.
 
 Departures from the scorers as published:
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from gainrl.functional.thinking import Thinking, ThinkingMode
@@ -58,18 +59,21 @@ class ProceduralReward:
         self.extract = extract
         self.partial_credit = partial_credit
         self.thinking = Thinking(mode=thinking, opened=prompt_opens_thinking)
-        self._pool = WorkerPool(
-            function="gainrl.rewards.scorers:score_answer",
+        pool = partial(
+            WorkerPool,
             workers=workers,
             time_limit_seconds=time_limit_seconds,
             batch_limit_seconds=batch_limit_seconds,
             memory_limit_megabytes=memory_limit_megabytes,
         )
+        self._pool = pool(function="gainrl.rewards.scorers:score_answer")
+        self._own_pool = pool(function="gainrl.rewards.own_scorers:score_answer")
 
     def score(self, completions: Sequence[str], problems: Sequence[Problem]) -> list[Verdict]:
         """One verdict per completion; never raises on what a model or a data set wrote."""
         verdicts: dict[int, Verdict] = {}
         calls: dict[int, tuple[Any, ...]] = {}
+        own_calls: dict[int, tuple[Any, ...]] = {}
         for row, (completion, problem) in enumerate(zip(completions, problems, strict=True)):
             answer = self._read(completion)
             try:
@@ -79,10 +83,13 @@ class ProceduralReward:
                 continue
             if answer is None or len(answer) > MAX_ANSWER_CHARACTERS:
                 verdicts[row] = Verdict(Judgement.UNPARSABLE, 0.0, detail="no answer, or one too long to read")
+            elif module := problem.extra.get("module"):
+                own_calls[row] = (module, answer, entry)
             else:
-                calls[row] = (task, settings, answer, entry, problem.extra.get("module"))
-        for row, outcome in zip(calls, self._pool.run(list(calls.values())), strict=True):
-            verdicts[row] = self._verdict(outcome, calls[row][2])
+                calls[row] = (task, settings, answer, entry)
+        for pool, its_calls in ((self._pool, calls), (self._own_pool, own_calls)):
+            for row, outcome in zip(its_calls, pool.run(list(its_calls.values())), strict=True):
+                verdicts[row] = self._verdict(outcome, its_calls[row][-2])
         return [verdicts[row] for row in range(len(completions))]
 
     def unjudgeable(self, problem: Problem) -> str | None:
@@ -101,6 +108,7 @@ class ProceduralReward:
     def close(self) -> None:
         """Ends the worker processes; a later call starts new ones. They also end with the program."""
         self._pool.close()
+        self._own_pool.close()
 
     def _read(self, completion: str) -> str | None:
         if self.extract == "full":

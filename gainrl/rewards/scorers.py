@@ -6,7 +6,6 @@ its environment, but reading and the network. Models that may attack their score
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,20 +13,11 @@ from typing import Any
 import reasoning_gym
 from reasoning_gym.factory import DATASETS
 
-UNKNOWN_TASK = "unknown_task"
-SCORED = "scored"
-FAILED = "failed"
+from gainrl.rewards.own_scorers import FAILED, SCORED, UNKNOWN_TASK
 
 
-def score_answer(
-    task: str, settings: Mapping[str, Any], answer: str, entry: Mapping[str, Any], module: str | None = None
-) -> tuple[str, Any]:
-    """``("scored", score)``, or ``("unknown_task" | "failed", reason)``; importing ``module`` registers its tasks."""
-    if module is not None:
-        try:
-            importlib.import_module(module)
-        except ImportError as fault:
-            return UNKNOWN_TASK, f"the module {module!r} of task {task!r} cannot be imported: {fault}"
+def score_answer(task: str, settings: Mapping[str, Any], answer: str, entry: Mapping[str, Any]) -> tuple[str, Any]:
+    """``("scored", score)``, or ``("unknown_task" | "failed", reason)``."""
     if task not in DATASETS:
         return UNKNOWN_TASK, f"reasoning-gym has no task {task!r}"
     try:

@@ -17,17 +17,19 @@ import shutil
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch import Tensor
 
 from gainrl.rollouts.vllm_server import Server
 from gainrl.types import SamplingParams
+
+Result = TypeVar("Result")
 
 
 class ServerFailed(RuntimeError):
@@ -51,11 +53,7 @@ class RemoteServer(Server):
 
     def holds(self, version: int) -> bool:
         """As rank 0 finds it: another rank might ask when it has been replaced already."""
-        if not _several():
-            return self.version == version
-        found = [self.version == version if dist.get_rank() == 0 else None]
-        dist.broadcast_object_list(found, src=0)
-        return bool(found[0])
+        return _by_first(lambda: self.version == version)
 
     @property
     def version(self) -> int | None:
@@ -66,20 +64,8 @@ class RemoteServer(Server):
     def load(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Rank 0 writes the weights and has them read; the others take part in putting them together, and wait."""
         leads = not _several() or dist.get_rank() == 0
-        fault = None
         held = {name: tensor.detach().to("cpu") for name, tensor in weights if leads}
-        if leads:
-            try:
-                self._replace(held, version)
-            except (RuntimeError, OSError) as raised:
-                fault = raised
-        if _several():
-            told: list[Any] = [None if fault is None else str(fault)]
-            dist.broadcast_object_list(told, src=0)
-            if told[0] is not None and fault is None:
-                raise ServerFailed(told[0])
-        if fault is not None:
-            raise fault
+        _by_first(lambda: self._replace(held, version))
 
     def _replace(self, weights: dict[str, Tensor], version: int) -> None:
         from safetensors.torch import save_file
@@ -170,15 +156,37 @@ def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def _by_first(work: Callable[[], Result]) -> Result:
+    """What ``work`` gives rank 0, for all ranks that train; where it fails there, it fails everywhere.
+
+    Raises ServerFailed with the reason on the other ranks, which would otherwise wait for rank 0.
+    """
+    if not _several():
+        return work()
+    told: list[Any] = [None, None]
+    fault = None
+    if dist.get_rank() == 0:
+        try:
+            told[0] = work()
+        except (RuntimeError, OSError) as raised:
+            fault, told[1] = raised, str(raised)
+    dist.broadcast_object_list(told, src=0)
+    if fault is not None:
+        raise fault
+    if told[1] is not None:
+        raise ServerFailed(told[1])
+    return told[0]
+
+
 def connect_server(address: str, *, folder: str, timeout: float, together: int) -> RemoteServer:
-    """Meets a running server. Raises RuntimeError where there is none, or it cannot replace its weights."""
+    """Meets a running server. Raises ServerFailed where there is none, or it cannot replace its weights."""
     server = RemoteServer(
         None, address=address.rstrip("/"), folder=Path(folder).expanduser(), timeout=timeout, together=together
     )
-    server.model = server._ask("GET", "/v1/models")["data"][0]["id"]
-    server._ask("GET", "/weight_info")
-    if _several():  # all ranks look for the version that rank 0 gives
-        names = [server.name]
-        dist.broadcast_object_list(names, src=0)
-        server.name = names[0]
+
+    def meet() -> tuple[str, str]:
+        server._ask("GET", "/weight_info")
+        return server.name, server._ask("GET", "/v1/models")["data"][0]["id"]
+
+    server.name, server.model = _by_first(meet)  # all ranks look for the versions that rank 0 gives
     return server

@@ -216,7 +216,8 @@ class Mismatch:
             text = (
                 f"the engine's log-probs differ from the training forward's by {mean:.3g} nats per token, more than "
                 f"rollout.mismatch.alarm={self.alarm:g}: it samples from another policy than the one that learns. "
-                "Use rollout.engine.dtype=float32 or rollout=hf, or correct with rollout.mismatch.importance_cap=2.0"
+                "Type rollout.engine.dtype=auto (the precision of training) with rollout=vllm, or rollout=hf, or "
+                "correct with rollout.mismatch.importance_cap=2.0"
             )
             if self.on_alarm == "stop":
                 raise RuntimeError(text)

@@ -14,7 +14,18 @@ from gainrl.curricula.pool import PromptPool
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundPrompts
 from gainrl.training.runtime import Runtime
-from gainrl.types import Curriculum, GroupOutcome, LiveSignal, ProblemSet, PromptBatch, PromptTokens, SignalScores
+from gainrl.types import (
+    Curriculum,
+    GroupOutcome,
+    LiveSignal,
+    Problem,
+    ProblemSet,
+    PromptBatch,
+    PromptTokens,
+    SignalScores,
+)
+
+_KEPT_PROMPTS = 4096  # with their tokens, a few kilobytes each
 
 
 class CurriculumSampler(Sampler[list[int]]):
@@ -92,14 +103,24 @@ class PromptDataModule(lightning.LightningDataModule):
         )
         self.sampler = CurriculumSampler(curriculum, self.pool)
         self._restored: Mapping[str, Any] | None = None
+        self._drawn: dict[int, tuple[Problem, PromptTokens]] = {}
 
     def prompts(self, rows: Sequence[int] | np.ndarray) -> list[PromptTokens]:
         return self.template.encode_problems([self.problems[int(row)] for row in rows])
 
     def batch(self, rows: Sequence[int]) -> PromptBatch:
-        problems = [self.problems[row] for row in rows]
+        """The prompts of ``rows``; one that was drawn before (a window draws often) is not rendered again."""
+        new = [row for row in dict.fromkeys(rows) if row not in self._drawn]
+        if len(self._drawn) + len(new) > _KEPT_PROMPTS:
+            self._drawn.clear()
+            new = list(dict.fromkeys(rows))
+        problems = [self.problems[row] for row in new]
         prompts = self.template.encode_problems(problems) if problems else []
-        return PromptBatch(np.asarray(rows, np.int64), problems, prompts)
+        self._drawn.update(zip(new, zip(problems, prompts, strict=True), strict=True))
+        drawn = [self._drawn[row] for row in rows]
+        return PromptBatch(
+            np.asarray(rows, np.int64), [problem for problem, _ in drawn], [tokens for _, tokens in drawn]
+        )
 
     def refill(self, count: int) -> PromptBatch:
         """More prompts for the current step, from the same curriculum."""

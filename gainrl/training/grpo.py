@@ -214,7 +214,7 @@ class GRPOModule(lightning.LightningModule):
         also give the loggers an evaluation again in every later step of its epoch; `training.callbacks.Records` gives
         them each row once, under the number of the rollout step.
         """
-        doubles = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        doubles = dict(zip(metrics, torch.tensor(list(metrics.values()), dtype=torch.float64).unbind(), strict=True))
         self.trainer.callback_metrics.update(doubles)
         self.trainer.logged_metrics.update(doubles)
         self.trainer.progress_bar_metrics.update({name: metrics[name] for name in _ON_BARS if name in metrics})

@@ -60,7 +60,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def fresh(tmp_path_factory):
     """``gainrl-train debug=fast`` where nothing has run before."""
     folder = tmp_path_factory.mktemp("fresh")
-    return folder, typed("debug=fast", cwd=folder, cache=folder / "cache")
+    return folder, typed("debug=fast", "logger=wandb", cwd=folder, cache=folder / "cache")
 
 
 def only_run(folder: Path) -> Path:
@@ -133,10 +133,12 @@ def test_a_rerun_returns_at_once_and_another_seed_in_the_same_directory_is_refus
     folder, _ = fresh
     run_folder = only_run(folder)
     before = snapshot(folder)
-    again = typed("debug=fast", cwd=folder, cache=folder / "cache")
+    again = typed("debug=fast", "logger=wandb", cwd=folder, cache=folder / "cache")
     assert again.returncode == 0
     assert "nothing to do" in again.stdout
-    other = typed("debug=fast", "seed=1", f"hydra.run.dir={run_folder}", cwd=folder, cache=folder / "cache")
+    other = typed(
+        "debug=fast", "logger=wandb", "seed=1", f"hydra.run.dir={run_folder}", cwd=folder, cache=folder / "cache"
+    )
     assert other.returncode == 1
     assert "holds another run" in other.stderr
     assert "seed: 0 there, 1 now" in other.stderr

@@ -58,6 +58,33 @@ def test_a_run_that_cannot_fit_is_refused_and_each_way_out_fits(folder):
     fits.check_fits(config, components, 50, Plan(cuda=True, device_bytes=4096 * MIB))
 
 
+def test_a_rollout_that_cannot_fit_is_given_fewer_completions_at_a_time(folder):
+    config, components = parts(folder, tokens=200)
+    components.engine = HFEngine(max_batch_size=256)
+    plan = Plan(cuda=True, device_bytes=4 * MIB)
+    with pytest.raises(ConfigError) as refused:
+        fits.check_fits(config, components, 50, plan)
+    (rows,) = re.findall(r"rollout.engine.max_batch_size=(\d+)", str(refused.value))
+    components.engine = HFEngine(max_batch_size=int(rows))
+    fits.check_fits(config, components, 50, plan)
+
+
+def test_vllm_is_given_a_smaller_share_where_one_holds_its_weights(folder):
+    config, components = parts(folder, tokens=200)
+    owns = {"take_weights": None, "server": None, "memory_gib": None, "dtype": "auto", "sleep": None}
+    components.engine = SimpleNamespace(**owns, memory_share=0.9)
+    plan = Plan(cuda=True, device_bytes=4 * MIB)
+    with pytest.raises(ConfigError, match=r"rollout.engine.memory_share=0.5"):
+        fits.check_fits(config, components, 50, plan)
+    components.engine.memory_share = 0.001
+    with pytest.raises(ConfigError, match=r"memory_share=0.001 .* does not hold vLLM's weights") as refused:
+        fits.check_fits(config, components, 50, plan)
+    components.engine.memory_share = float(
+        re.findall(r"type rollout.engine.memory_share=([\d.]+)", str(refused.value))[0]
+    )
+    fits.check_fits(config, components, 50, plan)
+
+
 def test_where_nothing_helps_the_refusal_says_so(folder):
     with pytest.raises(ConfigError, match="No setting makes it fit; take a smaller model"):
         fits.check_fits(*parts(folder), 50, Plan(cuda=True, device_bytes=MIB // 8))

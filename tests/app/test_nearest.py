@@ -21,6 +21,7 @@ KEYS = [
         ("optimizer.lr", KEYS, "optimizer.optimizer.lr"),
         ("algorithm.groupsize", KEYS, "algorithm.group_size"),
         ("Group-Size", ["group_size"], "group_size"),
+        ("grpo", ["adarft", "gain_rl", "vanilla_grpo"], "vanilla_grpo"),
         ("epsilo", ["epsilon", "epsilon_high"], "epsilon"),
         ("reward", ["reward_std", "reward"], "reward"),
     ],

@@ -22,7 +22,9 @@ GROUPS = [
 BUNDLES = {"baseline", "experiment", "debug", "sweep", "scale"}
 
 
-EVERY = [f"{group}={option}" for group in GROUPS if group not in BUNDLES for option in options(group)]
+# Models and data sets are composed by tests/conf/test_data_and_models.py and test_debug_fast.py.
+ELSEWHERE = {"model", "dataset"}
+EVERY = [f"{group}={option}" for group in GROUPS if group not in BUNDLES | ELSEWHERE for option in options(group)]
 # Built without data and without weights.
 CHEAP = ("curriculum", "admission", "reward", "signal", "template", "optimizer")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gainrl.datasets.arithmetic import arithmetic, level_counts
-from gainrl.datasets.running_totals import RunningTotals, RunningTotalsConfig
+from gainrl.datasets.running_totals import running_totals, score_answer
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def splits(tmp_path):
 
 
 def test_every_total_of_a_worked_answer_is_the_sum_so_far():
-    for entry in (RunningTotals(RunningTotalsConfig(seed=1, size=200))[index] for index in range(200)):
+    for entry in (running_totals(index, terms=2 + index % 5, largest_total=9, seed=1) for index in range(200)):
         first, *steps = entry["answer"].split()
         total = int(first[1:])
         for step in steps:
@@ -22,13 +22,12 @@ def test_every_total_of_a_worked_answer_is_the_sum_so_far():
 
 
 def test_an_answer_counts_only_if_all_its_totals_are_right():
-    task = RunningTotals(RunningTotalsConfig(seed=0, size=1))
     entry = {"answer": "a7 b+2=9 c-5=4"}
-    assert task.score_answer("a7 b+2=9 c-5=4", entry) == 1.0
-    assert task.score_answer(" a7b+2=9  c-5=4 ", entry) == 1.0
-    assert task.score_answer("a7 b+2=8 c-5=4", entry) == 0.0
-    assert task.score_answer("4", entry) == 0.0
-    assert task.score_answer(None, entry) == 0.0
+    assert score_answer("a7 b+2=9 c-5=4", entry) == 1.0
+    assert score_answer(" a7b+2=9  c-5=4 ", entry) == 1.0
+    assert score_answer("a7 b+2=8 c-5=4", entry) == 0.0
+    assert score_answer("4", entry) == 0.0
+    assert score_answer(None, entry) == 0.0
 
 
 def test_no_training_question_is_held_out_or_differs_from_one_in_its_signs_only(splits):

@@ -24,7 +24,7 @@ from gainrl.datasets import (
     minerva,
     olympiadbench,
 )
-from gainrl.datasets.published import origin_of
+from gainrl.datasets.published import hub_rows, origin_of
 from tests.composition import CONF
 from tests.datasets.hub_layout import write_plain
 
@@ -204,15 +204,12 @@ def test_deepcoder(tmp_path):
     assert splits.train[0].extra["entry_point"] == "grow"
 
 
-SETS = [
-    *("aime", "amc", "codecontests", "deepcoder", "deepscaler", "gsm8k", "humaneval"),
-    *("math", "mbpp", "minerva", "olympiadbench"),
-]
+SETS = [path.stem for path in sorted((CONF / "dataset").glob("*.yaml")) if "\nhub:" in path.read_text()]
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_of_the_hub_names_the_revisions_of_its_repositories(name):
-    """Those of the constructor are those of the file. Minerva's commit is not known, and recorded instead."""
+    """Those of the constructor are those of the file. Minerva is the only one whose commit is not known."""
     node = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
     module, _, function = node["_target_"].rpartition(".")
     parameters = inspect.signature(getattr(__import__(module, fromlist=["x"]), function)).parameters
@@ -220,7 +217,18 @@ def test_every_set_of_the_hub_names_the_revisions_of_its_repositories(name):
     revisions = [key.removesuffix("hub") + "revision" for key in hubs]
     for key in revisions:
         assert node[key] == parameters[key].default
-        assert re.fullmatch(r"[0-9a-f]{40}", node[key]) or name == "minerva"
+        assert bool(re.fullmatch(r"[0-9a-f]{40}", node[key])) == (name != "minerva")
+
+
+def test_a_set_that_follows_a_branch_says_so_once_and_one_that_names_a_commit_does_not(monkeypatch, recwarn):
+    rows = Dataset.from_list([{"question": "How far?", "answer": "4"}])
+    rows.info.download_checksums = {f"hf://datasets/some/problems@{'e' * 40}/test.jsonl": {}}
+    monkeypatch.setattr("gainrl.datasets.published.load_dataset", lambda *given, **named: rows)
+    for revision in ("main", None, "main", "e" * 40):
+        hub_rows(("some/problems", revision), None, "test", None)
+    (warning,) = recwarn
+    assert "some/problems is read at 'main', which may hold other rows tomorrow" in str(warning.message)
+    assert str(warning.message).endswith(f"such as today's {'e' * 40}")
 
 
 def test_every_model_of_the_hub_names_its_commit():

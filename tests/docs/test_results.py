@@ -31,6 +31,7 @@ def test_the_differences_that_the_readme_names_are_in_a_table():
 
 
 def test_the_page_counts_rows_and_trajectories_as_they_are():
-    runs = [run for path in sorted((ROOT / "docs" / "results").glob("*.csv")) for run in read_rows(path)]
+    paths = sorted(set((ROOT / "docs" / "results").glob("*.csv")) - {ROOT / "docs" / "results" / "adarft.csv"})
+    runs = [run for path in paths for run in read_rows(path)]  # of the first round
     distinct = {(run.seed, trajectory(run)) for run in runs}
     assert f"{len(runs)} rows hold {len(distinct)} distinct trajectories" in " ".join(TEXT.split())

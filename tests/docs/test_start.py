@@ -17,7 +17,9 @@ PAGE = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
 
 def write_files(folder) -> None:
     """The blocks whose first line names a file, and the prompt that the page leaves to its reader."""
-    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
+    blocks = re.findall(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)```", PAGE, re.DOTALL)
+    blocks += re.findall(r"`(my_conf/\S+)`[^`]*`[^`]*`[^`]*```yaml\n(# @package.*?)```", PAGE, re.DOTALL)
+    for name, text in blocks:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

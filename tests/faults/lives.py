@@ -102,7 +102,9 @@ class Life:
         until = time.monotonic() + timeout
         while not (path.exists() and content in path.read_text()):
             assert time.monotonic() < until, f"{path} did not come to hold {content!r}"
-            assert self.process.exitcode is None, f"the life ended with {self.process.exitcode} before {path}"
+            if (code := self.process.exitcode) is not None:
+                said = Path(f"{self.folder}.log").read_text()[-3000:]
+                raise AssertionError(f"the life ended with {code} before {path}:\n{said}")
             time.sleep(0.02)
 
     @staticmethod

@@ -179,12 +179,19 @@ PRESETS = {
 }
 
 
+def preset(name):
+    """Settings of the objective and of the advantages, on those of the preset that it names under ``defaults``."""
+    content = yaml.safe_load((ALGORITHMS / f"{name}.yaml").read_text(encoding="utf-8"))
+    bases = [other for other in content.get("defaults", ()) if other != "_self_"]
+    found = preset(*bases) if bases else ({}, {})
+    for settings, node in zip(found, ("objective", "advantage"), strict=True):
+        settings |= {key: value for key, value in content.get(node, {}).items() if key != "_target_"}
+    return found
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_with_a_counterpart_in_trl(name):
-    preset = yaml.safe_load((ALGORITHMS / f"{name}.yaml").read_text(encoding="utf-8"))
-    objective, advantage = (
-        {k: v for k, v in preset[node].items() if k != "_target_"} for node in ("objective", "advantage")
-    )
+    objective, advantage = preset(name)
     compare(Objective(**objective), PRESETS[name] | {"use_bias_correction_kl": False})
     if advantage["eps"] == 1e-4:  # TRL's, which cannot be set; gainrl_verl has another one.
         check_advantages(AdvantageSettings(**advantage), PRESETS[name].get("scale_rewards", "group"))
@@ -220,10 +227,7 @@ def test_constant_groups_where_trl_gives_rounding_noise():
 
 
 def test_rloo_advantages_with_the_kl_in_the_reward_and_the_gradient_on_policy():
-    preset = yaml.safe_load((ALGORITHMS / "rloo.yaml").read_text(encoding="utf-8"))
-    objective, advantage = (
-        {k: v for k, v in preset[node].items() if k != "_target_"} for node in ("objective", "advantage")
-    )
+    objective, advantage = preset("rloo")
     objective, advantage = Objective(**objective), AdvantageSettings(**advantage)
     trainer = make_trainer(rows=6, group_size=3, rloo=True, gradient_accumulation_steps=1, beta=objective.beta)
     batch = example()

@@ -103,3 +103,13 @@ def test_settings_of_the_task_reach_its_scorer(reward: ProceduralReward) -> None
     accepted, refused = reward.score([r"\boxed{6*4*1*1}"] * 2, [problem, narrower])
     assert accepted.correct
     assert not refused.correct
+
+
+def test_a_module_scores_a_task_of_its_own(reward: ProceduralReward) -> None:
+    entry = {"question": "a7 b+2", "answer": "a7 b+2=9"}
+    modules = ["gainrl.datasets.running_totals", "gainrl.no_such_module"]
+    problems = [problem_of("running_totals", entry, module=module) for module in modules]
+    own, missing = reward.score([r"\boxed{a7 b+2=9}"] * 2, problems)
+    assert (own.judgement, own.value) == (Judgement.CORRECT, 1.0)
+    assert missing.judgement is Judgement.GOLD_UNPARSABLE
+    assert "'gainrl.no_such_module' has no scorer" in missing.detail

@@ -8,13 +8,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from gainrl.rollouts.vllm import VLLMEngine
 from gainrl.rollouts.vllm_remote import ServerFailed
+from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
 from tests.rollouts.agreement import completions, keys_for
+from tests.training.distributed.forked import forked
 
 
 class StandIn(ThreadingHTTPServer):
@@ -59,14 +62,22 @@ class Answering(BaseHTTPRequestHandler):
     def log_message(self, *given) -> None: ...
 
 
-@pytest.fixture
-def server():
+def answering() -> StandIn:
     stand_in = StandIn()
-    thread = threading.Thread(target=stand_in.serve_forever, daemon=True)
-    thread.start()
-    yield stand_in
+    threading.Thread(target=stand_in.serve_forever, daemon=True).start()
+    return stand_in
+
+
+def gone(stand_in: StandIn) -> None:
     stand_in.shutdown()
     stand_in.server_close()
+
+
+@pytest.fixture
+def server():
+    stand_in = answering()
+    yield stand_in
+    gone(stand_in)
 
 
 @pytest.fixture
@@ -146,6 +157,28 @@ def test_a_server_that_is_not_there_or_was_not_started_for_it_ends_the_run_with_
     server.refuses = "/weight_info"
     with pytest.raises(RuntimeError, match=r"refused /weight_info \(404.*VLLM_SERVER_DEV_MODE=1"):
         roll_out(engine, build_policy("llama"))
-    gone = VLLMEngine(server="http://127.0.0.1:9", timeout_minutes=0.1)
+    nobody = VLLMEngine(server="http://127.0.0.1:9", timeout_minutes=0.1)
     with pytest.raises(ServerFailed, match=r"does not answer.*the same command then goes on from the last checkpoint"):
-        roll_out(gone, build_policy("llama"))
+        roll_out(nobody, build_policy("llama"))
+
+
+@pytest.mark.parametrize("when", ["at the start", "between two steps"])
+def test_a_server_that_dies_ends_all_ranks_with_the_same_message_and_none_waits(tmp_path, when):
+    def work(rank):
+        server = answering() if rank == 0 else None
+        place = [server.address if server else None]
+        dist.broadcast_object_list(place, src=0)
+        engine = VLLMEngine(server=place[0], weights_folder=str(tmp_path), timeout_minutes=0.1)
+        policy = build_policy("llama")
+        if when == "between two steps":
+            engine.take_weights(policy, policy_weights(policy.model))
+            dist.barrier()
+        if server:
+            gone(server)
+        with pytest.raises(ServerFailed) as failed:
+            engine.take_weights(policy, policy_weights(policy.model))
+        return str(failed.value)
+
+    first, second = forked(work, tmp_path)
+    assert first == second
+    assert "does not answer /weight_info" in first

@@ -126,6 +126,16 @@ def test_decoding_waits_for_the_device_once_in_many_steps(monkeypatch):
     assert found(65) - found(33) == 2
 
 
+def test_judging_waits_as_often_for_few_completions_as_for_many(monkeypatch):
+    def found(prompts):
+        module, data = on_gpu(prompts_per_step=prompts)
+        with pretending(monkeypatch) as waits:
+            module.training_step(next(iter(data.train_dataloader())), 0)
+            return sum(count for line, count in waits.items() if line.startswith("training/collection.py"))
+
+    assert found(2) == found(4) > 0
+
+
 def test_two_devices_that_meet_are_found():
     with pytest.raises(DeviceMismatch, match=r"aten.add.Tensor"):
         OnGPU(torch.ones(2)) + torch.ones(2)

@@ -40,18 +40,26 @@ class Served:
             )
 
     def wait(self, seconds: float = 900) -> Served:
+        """Until it has answered a first request, for which it compiles kernels: minutes on a busy machine."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             try:
                 self.ask("/weight_info")
-                return self
+                break
             except OSError:
                 time.sleep(0.5)
-        raise AssertionError(f"no server within {seconds} s:\n{self.log.read_text()[-3000:]}")
+        else:
+            raise AssertionError(f"no server within {seconds} s:\n{self.log.read_text()[-3000:]}")
+        model = self.ask("/v1/models")["data"][0]["id"]
+        draw = {"model": model, "prompt": [3, 4], "max_tokens": 3, "temperature": 1.0, "seed": 1, "logprobs": 0}
+        self.ask("/v1/completions", draw, timeout=seconds)
+        return self
 
-    def ask(self, path: str) -> dict:
-        with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+    def ask(self, path: str, body: dict | None = None, *, timeout: float = 10) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.loads(answer.read())
 
     def signal(self, number: int) -> None:

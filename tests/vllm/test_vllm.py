@@ -16,7 +16,9 @@ pytest.importorskip(
 
 from gainrl.models.tiny import TinyModel  # noqa: E402
 from gainrl.rollouts.vllm import VLLMEngine  # noqa: E402
+from gainrl.training.upkeep.peak import Plan, engine_sizes, model_sizes  # noqa: E402
 from gainrl.types import Policy, PromptTokens, SamplingParams  # noqa: E402
+from tests.memory_held import MemoryHeld  # noqa: E402
 from tests.rollouts.agreement import check_distribution, check_greedy, completions, keys_for  # noqa: E402
 
 STOPS = (5, 9, 20, 33)
@@ -98,6 +100,23 @@ def test_a_prompt_s_completions_do_not_depend_on_the_other_prompts(engine, archi
     alone = completions(engine.generate(policy, prompts[2:3], sampling, keys[2:3]))
     assert together[8:12] == alone
     assert len({tuple(ids) for ids in together}) > 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_vllm_holds_what_the_estimate_says(dtype):
+    """10 MiB of keys and values beside 2.5 million weights, tensor by tensor."""
+    policy = TinyModel(hidden_size=256, intermediate_size=512, layers=4, heads=8, max_length=128).load()
+    policy.stop_ids = STOPS
+    engine = VLLMEngine(dtype=dtype, memory_gib=10 / 1024, max_batch_size=8)
+    sampling = SamplingParams(group_size=4, max_new_tokens=6)
+    try:
+        with MemoryHeld() as memory:
+            engine.generate(policy, prompts_of([4, 9]), sampling, keys_for(2))
+    finally:
+        engine.close()
+    own = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters())
+    expected = engine_sizes(engine, model_sizes(policy.model), Plan())["engine_bytes"]
+    assert (memory.most - own) / expected == pytest.approx(1, abs=0.25)
 
 
 def test_threads_can_still_be_set_and_nothing_is_left_behind(tmp_path):

@@ -107,7 +107,7 @@ def test_a_server_gets_the_weights_of_every_step(model, server, tmp_path, strate
 def test_a_server_that_dies_or_hangs_ends_the_run_with_one_message_and_the_same_command_goes_on(model, tmp_path):
     run, logs = tmp_path / "run", tmp_path / "server.log"
     served = Served(model, logs).wait()
-    arm = arm_of(model, served, tmp_path, minutes=1.0)
+    arm = arm_of(model, served, tmp_path, minutes=2.0)
     try:
         for harm in (signal.SIGSTOP, signal.SIGKILL):  # it hangs, and it dies
             life = alone(run, [*arm, "schedule.steps=40"], tmp_path / "cache", small=SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
@@ -41,10 +42,19 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
                     validate(job, primary)
                     check_early(job)
     except (HydraException, OmegaConfBaseException) as fault:
-        raise ConfigError(composition_fault(fault)) from fault
+        raise ConfigError(_of_ones_own(fault, composer) or composition_fault(fault)) from fault
     finally:
         GlobalHydra.instance().clear()
     return texts
+
+
+def _of_ones_own(fault: BaseException, composer: Composer) -> str | None:
+    """What a file in ``--config-dir`` lacks, where that is the reason of a fault."""
+    found = re.match(r"In '([^']+)': Could not override '", str(fault))
+    path = composer.without_package(found[1]) if found else None
+    if path is None:
+        return None
+    return f"{path} sets other groups, so its first line must be: # @package _global_"
 
 
 def _apply(config: DictConfig, values: list[str]) -> None:

@@ -23,16 +23,16 @@ from gainrl.app.paths import config_dir
 class Composer:
     """Composes a primary configuration from the shipped files and the files in ``--config-dir``.
 
-    Raises ConfigError if ``extra`` is no folder.
+    ``extra`` is the folder of ``--config-dir``. Raises ConfigError if there is no such folder.
     """
 
     def __init__(self, primary: str, extra: str | None = None) -> None:
         path = create_automatic_config_search_path(None, None, str(config_dir()))
-        if extra is not None:
-            folder = Path(extra).expanduser().absolute()
-            if not folder.is_dir():
-                raise ConfigError(f"--config-dir {extra}: there is no folder {folder}")
-            path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+        self.extra = None if extra is None else Path(extra).expanduser().absolute()
+        if self.extra is not None:
+            if not self.extra.is_dir():
+                raise ConfigError(f"--config-dir {extra}: there is no folder {self.extra}")
+            path.prepend("command-line", f"file://{self.extra}", SearchPathQuery(provider="schema"))
         GlobalHydra.instance().clear()
         self.primary = primary
         self.hydra = Hydra.create_main_hydra2("gainrl", path)
@@ -55,6 +55,21 @@ class Composer:
 
     def is_group(self, name: str) -> bool:
         return bool(self.options(name))
+
+    def where_options_are_looked_for(self, group: str, name: str) -> str:
+        """Where a file for an option of one's own is expected, as the end of a message about one that is not there."""
+        if self.extra is None:
+            return f". For an option of your own, FOLDER/{group}/{name}.yaml, add --config-dir FOLDER"
+        if (self.extra / f"{name}.yaml").exists():
+            return f". {self.extra / name}.yaml is there: --config-dir takes the folder above, which holds {group}/"
+        return f". There is no file {self.extra / group / name}.yaml"
+
+    def without_package(self, option: str) -> Path | None:
+        """The file of an option in ``--config-dir`` that sets other groups without `# @package _global_` in line 1."""
+        path = None if self.extra is None else self.extra / f"{option}.yaml"
+        if path is None or not path.is_file():
+            return None
+        return None if path.read_text(encoding="utf-8").startswith("# @package") else path
 
 
 def has(config: DictConfig, path: str) -> bool:

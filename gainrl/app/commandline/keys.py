@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.commandline.composing import Composer, has, parts, paths
-from gainrl.app.commandline.hints import ALSO_CALLED, meant_option
+from gainrl.app.commandline.hints import ALSO_CALLED, EPOCHS, meant_option
 from gainrl.app.commandline.settings import Setting
 from gainrl.app.errors import ConfigError
 from gainrl.app.nearest import did_you_mean, nearest
@@ -82,7 +82,9 @@ def _wrong_options(setting: Setting, composer: Composer, command: str) -> list[s
     for name in (name for choice in setting.choices for name in _option_names(choice)):
         if name in known or "${" in name:
             continue
-        hint = meant_option(group, name) or did_you_mean(name, known, form=group + "={}")
+        hint = meant_option(group, name, known) or did_you_mean(name, known, form=group + "={}")
+        if hint.startswith("there are ") and name != "null":
+            hint += composer.where_options_are_looked_for(group, name)
         problems.append(f"{setting.typed}: {group} has no option {name!r}; {hint}")
     return problems
 
@@ -178,14 +180,23 @@ def _unknown(setting: Setting, config: DictConfig, known: Tree, primary: str) ->
     beside = _siblings(setting.key, config, known)
     leaves = [path for path in paths(config) if path.startswith("hydra.") == setting.key.startswith("hydra.")]
     leaves = [path for path in leaves if not setting.key.startswith(f"{path}.")]
-    name = ALSO_CALLED.get(setting.key)
+    last = parts(setting.key)[-1]
+    if last in EPOCHS and "schedule" in config:
+        return (
+            f"{problem}; the length of a run is counted in steps, {config.schedule.steps_per_epoch} to an epoch "
+            "(schedule.steps_per_epoch): type schedule.steps=..."
+        )
+    owners = [name for name in options_with(group, parts(setting.key)[1:]) if choice and name != choice]
+    if len(owners) == 1:
+        return f"{problem}; it belongs to {group}={owners[0]}: type {group}={owners[0]} {form.format(setting.key)}"
+    if owners:
+        return f"{problem}; it belongs to {' or '.join(f'{group}={name}' for name in owners[:3])}"
+    close = nearest(last, [name.rpartition(".")[2] for name in beside])
+    name = ALSO_CALLED.get(setting.key) or (None if close else ALSO_CALLED.get(last))
     if name is not None and has(config, name):
         return f"{problem}; did you mean {form.format(name)}?"
     if nearest(setting.key, beside):
         return f"{problem}; {did_you_mean(setting.key, beside, form=form)}"
-    owners = [name for name in options_with(group, parts(setting.key)[1:]) if choice and name != choice]
-    if owners:
-        return f"{problem}; it belongs to {' or '.join(f'{group}={name}' for name in owners[:3])}"
     names = leaves if "." in setting.key else [*groups(primary), *leaves]
     if nearest(setting.key, names):
         return f"{problem}; {did_you_mean(setting.key, names, form=form)}"

@@ -44,19 +44,40 @@ def read_settings(arguments: Sequence[str], *, multirun: bool) -> list[Setting]:
         if skip:
             skip -= 1
             continue
-        advice, taken = _apart(arguments[place : place + 3])
+        advice, taken = _sentence(arguments[place:]) or _apart(arguments[place : place + 3])
         if advice:
             faults.append(advice)
             skip = taken - 1
             continue
         try:
-            before = arguments[place - 1] if place else None
-            settings.append(read_setting(argument, multirun=multirun, before=before))
+            settings.append(read_setting(argument, multirun=multirun))
         except ConfigError as fault:
             faults.append(str(fault))
     if faults:
         raise ConfigError("\n".join(faults))
     return settings
+
+
+def _sentence(arguments: Sequence[str]) -> tuple[str, int] | None:
+    """The advice for a text of several words without quotes, and how many arguments it became; None for anything else.
+
+    Words are arguments without a sign of the grammar that follow a setting; a single one may be a forgotten ``=``.
+    """
+    words = []
+    for argument in arguments[1:]:
+        if not re.fullmatch(r"[\w.,;:!?'-]+", argument) or argument in ("help", "version"):
+            break
+        words.append(argument)
+    key, equals, value = arguments[0].partition("=")
+    if not equals or not value or not words or value.endswith(",") or words[0].startswith(","):
+        return None
+    if len(words) == 1 and any(words[0] in (group, *names) for group, names in _options().items()):
+        return None
+    whole = shell(f"{key}={quoted(' '.join([value, *words]))}")
+    return (
+        f"{' '.join(words)!r} has no '='. If it belongs to {arguments[0]!r}, quote the whole argument: {whole}",
+        1 + len(words),
+    )
 
 
 def _apart(arguments: Sequence[str]) -> tuple[str, int]:
@@ -79,12 +100,12 @@ def _apart(arguments: Sequence[str]) -> tuple[str, int]:
     return (f"{given!r} has spaces, which separate settings; type {whole}", taken) if whole else ("", 0)
 
 
-def read_setting(argument: str, *, multirun: bool, before: str | None = None) -> Setting:
-    """One setting. Raises ConfigError with what to type instead; ``before``: the argument that stands before it."""
+def read_setting(argument: str, *, multirun: bool) -> Setting:
+    """One setting. Raises ConfigError with what to type instead."""
     head, equals, value = argument.partition("=")
     found = _KEY.match(head.strip())
     if found is None or not (equals or head.startswith("~")):
-        raise ConfigError(_not_a_setting(argument, head, equals, before))
+        raise ConfigError(_not_a_setting(argument, head, equals))
     sign, key = found["sign"] or "", found["key"]
     if not equals:
         return Setting(sign, key, None, (), False, argument)
@@ -113,19 +134,16 @@ def _choices(text: str, argument: str, key: str, value: str) -> tuple[tuple[str,
         raise ConfigError(_unreadable(argument, key, value)) from fault
 
 
-def _not_a_setting(argument: str, head: str, equals: str, before: str | None) -> str:
+def _not_a_setting(argument: str, head: str, equals: str) -> str:
     if equals:
         return f"{argument!r}: {head!r} is not the name of a setting; names are made of letters, digits, '_' and '.'"
-    if before is not None and "=" in before:
-        return (
-            f"{argument!r} has no '='. If it belongs to {before!r}, quote the whole argument: "
-            f"{shell(before.partition('=')[0] + '=' + quoted(before.partition('=')[2] + ' ' + argument))}"
-        )
     owners = [group for group, names in _options().items() if argument in names]
     if argument in ("help", "version"):
         return f"{argument!r} is a flag; type --{argument}"
     if owners:
         return f"{argument!r} has no '='; type {' or '.join(f'{group}={argument}' for group in owners)}"
+    if argument in _options():
+        return f"{argument!r} has no '='; type {argument}={_options()[argument][0]}, or another option of {argument}"
     return (
         f"{argument!r} has no '='; settings are typed as key=value, without spaces, such as {argument.strip('+,=')}=..."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from gainrl.models.scoring import chunk_entries
 from gainrl.models.shared_prompts import shared_form
 from gainrl.training.grpo import GRPOModule
 
+_LOW = 2
+_BYTES = {"float32": 4, "bfloat16": _LOW, "float16": _LOW}
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -75,7 +78,8 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
     in_full = plan.shards > 1 or form is None or (plan.cuda and prompt_tokens <= completion)
     # The limit counts a prompt once per group; rows that run in full run it once per completion.
     repeated = group_size * (prompt_tokens + completion) / (prompt_tokens + group_size * completion) if in_full else 1
-    sizes = BatchSizes(
+    sizes = model_sizes(module.model)
+    batch = BatchSizes(
         micro_batch_tokens=round(repeated * min(module.limits.tokens, step)),
         chunk_entries=chunk_entries(torch.device("cuda" if plan.cuda else "cpu")),
         decoding=min(getattr(module.engine, "max_batch_size", completions), completions),
@@ -90,22 +94,31 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
         shards=plan.shards,
         foreach=plan.cuda,
         checkpointing=checkpointing,
-        **engine_sizes(module.engine, plan),
+        **engine_sizes(module.engine, sizes, plan),
     )
-    return footprint(model_sizes(module.model), sizes)
+    return footprint(sizes, batch)
 
 
-def engine_sizes(engine: Any, plan: Plan) -> dict[str, Any]:
-    """What `BatchSizes` says of an engine."""
+def engine_sizes(engine: Any, model: ModelSizes, plan: Plan) -> dict[str, Any]:
+    """What `BatchSizes` says of an engine.
+
+    vLLM fills its share of the device, or takes its weights, with an output layer of their own, and the room asked for.
+    """
     if not hasattr(engine, "take_weights"):
         return {}
     if engine.server is not None:
         return {"engine": "server"}
-    if engine.memory_gib is not None or plan.device_bytes is None:
-        taken = None
+    if engine.memory_gib is None:
+        taken = engine.memory_share * (plan.device_bytes or _host_bytes())
     else:
-        taken = int(engine.memory_share * plan.device_bytes)
-    return {"engine": "vllm", "engine_bytes": taken, "engine_sleeps": engine.sleep is not False and plan.cuda}
+        trained = _LOW if plan.mixed or plan.pure else model.bytes_per_float
+        head = model.vocabulary * model.hidden_width if model.tied else 0
+        taken = (model.parameters + head) * _BYTES.get(engine.dtype, trained) + engine.memory_gib * 2**30
+    return {"engine": "vllm", "engine_bytes": int(taken), "engine_sleeps": engine.sleep is not False and plan.cuda}
+
+
+def _host_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class PeakMemory:

@@ -57,6 +57,9 @@ UNKNOWN = {
     "learning_rate=1e-5": "optimizer.optimizer.lr=1e-5",
     "num_generations=4": "algorithm.group_size=4",
     "trainer.gpus=2": "trainer.devices=2",
+    "model.lr=1e-5": "optimizer.optimizer.lr=1e-5",
+    "algorithm.kl=0.1": "algorithm.objective.beta=0.1",
+    "schedule.batch_size=4": "schedule.prompts_per_step=4",
     "output_dir=x": "hydra.run.dir=x",
     "hydra.run.dri=x": "hydra.run.dir=x",
     "template.exmple=null": "template.example=null",
@@ -92,18 +95,42 @@ FILES = {
     "dataset=mine.jsonl": "dataset=jsonl dataset.train=mine.jsonl",
     "model=Qwen/Qwen2.5-0.5B": "model=hub model.source=Qwen/Qwen2.5-0.5B",
     "logger=null": "logger=none",
+    "logger=false": "logger=none",
+    "curriculum=random": "curriculum=uniform",
+    "reward=mine.score": "reward=custom reward.path=mine:score",
     "experiment=words.yaml": "experiment=words with --config-dir if it is yours",
 }
 
 
-def test_files_and_hub_ids_in_place_of_an_option_are_answered_with_the_way_to_give_them(tmp_path):
+def test_files_and_hub_ids_in_place_of_an_option_are_answered_with_the_way_to_give_them(tmp_path, monkeypatch):
     lines = refusal(*FILES).splitlines()
     assert [line.rpartition("; type ")[2] for line in lines] == list(FILES.values())
     assert refusal("debug=null").endswith("leave debug out: nothing is chosen by default")
     (tmp_path / "mine.jsonl").touch()
     (tmp_path / "mine.py").write_text("def score(completion, problem):\n    return 1.0\n")
-    for advised in list(FILES.values())[:4]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for advised in list(FILES.values())[:-1]:
         assert answer(COMMANDS["gainrl-train"], advised.split())
+    assert "type reward=custom reward.path=mine.py:score (" in refusal("reward=mine.py")
+    assert "type model=hub model.source=gpt2 for a model of the hub" in refusal("model=gpt2")
+
+
+def test_an_option_of_ones_own_that_is_not_found_says_where_it_was_looked_for(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "words.yaml").write_text("# my experiment\ndefaults:\n  - override /dataset: gsm8k\n")
+    assert refusal("experiment=words").endswith("FOLDER/experiment/words.yaml, add --config-dir FOLDER")
+    below = refusal("--config-dir", str(tmp_path / "experiment"), "experiment=words")
+    assert below.endswith("--config-dir takes the folder above, which holds experiment/")
+    missing = refusal("--config-dir", str(tmp_path), "curriculum=zzz")
+    assert missing.endswith(f"There is no file {tmp_path / 'curriculum' / 'zzz'}.yaml")
+    headless = refusal("--config-dir", str(tmp_path), "experiment=words")
+    assert headless.endswith("words.yaml sets other groups, so its first line must be: # @package _global_")
+
+
+def test_epochs_are_not_taken_for_steps():
+    for typed in ("epochs=3", "schedule.num_train_epochs=3"):
+        assert "4 to an epoch (schedule.steps_per_epoch): type schedule.steps=..." in refusal(typed)
 
 
 def test_names_of_other_libraries_lead_to_settings_that_exist():
@@ -115,6 +142,7 @@ def test_names_of_other_libraries_lead_to_settings_that_exist():
 def test_a_key_of_another_option_is_named_with_its_owner():
     assert "it belongs to curriculum=gain" in refusal("baseline=vanilla_grpo", "curriculum.width=0.1")
     assert "it belongs to reward=procedural" in refusal("reward=math", "reward.partial_credit=true")
+    assert refusal("dataset.train=a.jsonl").endswith("dataset=jsonl: type dataset=jsonl dataset.train=a.jsonl")
 
 
 def test_a_key_that_one_job_of_a_sweep_lacks_is_named_with_the_job():

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from gainrl.functional.footprint import BatchSizes, footprint
-from gainrl.training.upkeep.peak import PeakMemory, expected_footprint, model_sizes
+from gainrl.functional.footprint import BatchSizes, ModelSizes, footprint
+from gainrl.training.upkeep.peak import PeakMemory, Plan, engine_sizes, expected_footprint, model_sizes
 from tests.training.rig import module_of, tiny_policy
 
 
@@ -40,6 +42,37 @@ def test_a_reference_policy_counts_as_weights():
 def test_a_smaller_limit_on_tokens_means_fewer_activations():
     small, large = (expected_footprint(module_of(micro_batch_tokens=limit), 10) for limit in (10, 20))
     assert large.activations == 2 * small.activations
+
+
+@pytest.mark.parametrize(
+    ("settings", "plan", "expected"),
+    [
+        ({"memory_share": 0.5}, Plan(cuda=True, device_bytes=1000), 500),
+        ({"memory_gib": 1.0}, Plan(), 4 * 1400 + 2**30),
+        ({"memory_gib": 1.0}, Plan(mixed=True), 2 * 1400 + 2**30),
+        ({"memory_gib": 1.0, "dtype": "float32"}, Plan(mixed=True), 4 * 1400 + 2**30),
+    ],
+)
+def test_vllm_takes_its_share_or_its_weights_and_the_room_for_keys_and_values(settings, plan, expected):
+    """A tied output layer becomes one of its own: 50 tokens of width 8 beside 1000 parameters."""
+    engine = SimpleNamespace(
+        **{"take_weights": None, "server": None, "memory_gib": None, "dtype": "auto", "sleep": None} | settings
+    )
+    model = ModelSizes(
+        parameters=1000,
+        trained=1000,
+        linear=600,
+        layers=2,
+        hidden_width=8,
+        inner_width=16,
+        key_value_width=4,
+        vocabulary=50,
+        tied=True,
+    )
+    found = engine_sizes(engine, model, plan)
+    assert found == {"engine": "vllm", "engine_bytes": expected, "engine_sleeps": plan.cuda}
+    engine.server = "http://node7:8000"
+    assert engine_sizes(engine, model, plan) == {"engine": "server"}
 
 
 def test_the_peak_of_the_process_holds_what_was_freed_again():
