@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
@@ -42,7 +43,12 @@ def full_disk(fault: BaseException) -> str | None:
 
 def forbidden(fault: BaseException) -> str | None:
     """The message for a file or folder that cannot be written; None for any other error."""
-    if not isinstance(fault, OSError) or fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if not isinstance(fault, OSError):
+        return None
+    homeless = fault.errno in (errno.ENOENT, errno.ENOTDIR) and str(fault.filename).startswith(
+        str(Path("~").expanduser())
+    )
+    if not homeless and fault.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return None
     return (
         f"{fault.filename or 'a folder'} cannot be written ({fault.strerror}). Runs go below the folder where the "

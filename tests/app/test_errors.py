@@ -36,6 +36,14 @@ def test_no_sentence_is_printed_twice():
     assert first_cause(outer) == str(outer)
 
 
+def test_a_home_that_is_not_there_is_answered_like_one_that_cannot_be_written(monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    text = forbidden(FileNotFoundError(errno.ENOENT, "No such file or directory", "/nonexistent/.cache"))
+    assert text is not None
+    assert "GAINRL_CACHE" in text
+    assert forbidden(FileNotFoundError(errno.ENOENT, "No such file or directory", "mine.jsonl")) is None
+
+
 def test_a_folder_that_cannot_be_written_is_named_with_what_to_export(capsys):
     fault = PermissionError(errno.EACCES, "Permission denied", "/root/.cache")
     assert forbidden(ValueError("x")) is None
