@@ -47,6 +47,7 @@ def built(*overrides, tmp_path):
 class _Components:
     """What callbacks ask of the components of a run."""
 
+    curriculum = None
     evaluation_sets = ()
     concentration = None
     signal = None

@@ -12,10 +12,10 @@ from gainrl.app.errors import RunRefused
 from gainrl.app.lock import run_lock
 from tests.composition import ROOT
 
-# It forks, as rewards fork their workers, and what it forked outlives it.
+# It forks, as rewards fork their workers, and what it forked outlives it (and says so when it has let go of the lock).
 HOLD = (
     "import os, sys\nfrom pathlib import Path\nfrom gainrl.app.lock import run_lock\n"
-    "with run_lock(Path(sys.argv[1])):\n    os.fork() and print('held', flush=True)\n"
+    "with run_lock(Path(sys.argv[1])):\n    os.fork() or print('held', flush=True)\n"
     "    sys.stdin.read()\n    os._exit(0)"
 )
 

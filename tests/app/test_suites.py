@@ -44,7 +44,7 @@ def a_model_that_knows(monkeypatch):
         ]
         return texts, reward.score(texts, problems)
 
-    monkeypatch.setattr("gainrl.training.evaluation.judge", judge)
+    monkeypatch.setattr("gainrl.training.evaluation.score_rollout", judge)
 
 
 def evaluated(folder, model, data, *overrides):

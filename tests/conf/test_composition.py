@@ -52,6 +52,8 @@ def test_every_option_composes_with_the_rest_and_its_cheap_parts_can_be_built(op
     group = option.split("=")[0]
     if missing:
         return  # what its user has to give cannot be made up
+    if option == "optimizer=adamw_8bit":
+        pytest.importorskip("bitsandbytes", reason="pip install 'gainrl[bitsandbytes]'")
     if group in CHEAP:
         instantiate(config[group], _convert_="all")
     elif group == "rollout":

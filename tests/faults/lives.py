@@ -42,8 +42,8 @@ TINY = (
 POINTS: dict[str, tuple[str, str]] = {
     "rollout": ("gainrl.rollouts.hf:HFEngine.generate", "before"),
     "token": ("gainrl.rollouts.sampling:draw_tokens", "before"),
-    "reward": ("gainrl.training.collection:judge", "before"),
-    "after reward": ("gainrl.training.collection:judge", "after"),
+    "reward": ("gainrl.training.collection:score_rollout", "before"),
+    "after reward": ("gainrl.training.collection:score_rollout", "after"),
     "forward": ("gainrl.training.learner:Learner.micro_batch_loss", "before"),
     "backward": ("gainrl.training.grpo:GRPOModule.manual_backward", "before"),
     "optimizer": ("torch.optim.adamw:AdamW.step", "before"),

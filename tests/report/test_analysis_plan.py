@@ -94,7 +94,7 @@ def test_what_the_plan_decides_cannot_be_typed_as_well(tmp_path):
     write_run(tmp_path / "runs", "vanilla_grpo", 10)
     path = tmp_path / "analysis_plan.yaml"
     path.write_text(yaml.safe_dump(PLAN))
-    with pytest.raises(SystemExit, match="--alpha with --plan"):
+    with pytest.raises(SystemExit, match="--alpha and --plan"):
         cli([str(tmp_path / "runs"), "--plan", str(path), "--alpha", "0.1"])
 
 
