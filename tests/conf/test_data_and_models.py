@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from tests.composition import CONF, options
+from tests.composition import CONF
 from tests.published_data import DATA, needs_data
 
 MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
