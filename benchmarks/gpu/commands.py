@@ -92,7 +92,7 @@ def completions_of(folder: Path) -> list[list[str]]:
 
 
 def rows_of(folder: Path) -> list[dict[str, float]]:
-    """metrics.csv as numbers, without what a clock says."""
+    """metrics.csv as numbers, without what a clock or the allocator says."""
     path = folder / "metrics.csv"
     if not path.exists():
         return []
@@ -104,7 +104,8 @@ def rows_of(folder: Path) -> list[dict[str, float]]:
 
 
 def _comparable(name: str, value: str | None) -> bool:
-    return bool(value) and "seconds" not in name and name != "memory_retries" and _is_number(str(value))
+    measured = ("seconds", "bytes", "memory_retries")
+    return bool(value) and not any(word in name for word in measured) and _is_number(str(value))
 
 
 def _is_number(text: str) -> bool:
