@@ -93,7 +93,7 @@ def test_the_code_suite_runs_published_solutions_against_their_tests(model, data
     assert all(stamp["contained"] for stamp in result["judges"].values())
     assert set(result["judges"]) == {"humaneval", "mbpp", "codecontests"}
     assert json.loads((tmp_path / "out" / "record.json").read_text())["judges"] == result["judges"]
-    assert "What became of the programs" in shown
+    assert "How the programs ended" in shown
 
 
 @needs_data
