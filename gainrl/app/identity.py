@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gainrl.app.errors import RunRefused
 from gainrl.files import DRAFT, whole_file
+from gainrl.report.plan import leaves
 
 _LOOKED_AT = 200  # neighbours in which a shorter run is looked for
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -157,20 +158,12 @@ def shorter_run(folder: Path, plain: Mapping[str, Any]) -> tuple[Path, int] | No
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """One line per setting that differs: ``path: there -> now``."""
-    there, now = dict(_leaves(stored)), dict(_leaves(given))
+    there, now = dict(leaves(stored)), dict(leaves(given))
     return [
         f"{path}: {there.get(path, '(absent)')!r} there, {now.get(path, '(absent)')!r} now"
         for path in sorted({*there, *now})
         if there.get(path, "(absent)") != now.get(path, "(absent)")
     ]
-
-
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ slot of a step goes, with probability ``epsilon``, to a random candidate and oth
 prediction that is left.
 
 The rule is known at second hand. Our choices: ``epsilon``, the number of candidates, and the head, which is that of
-`curricula.pcl`.
+`curricula.head`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import math
 
 import numpy as np
 
-from gainrl.curricula.pcl import PCLCurriculum
+from gainrl.curricula.head import HeadCurriculum
 from gainrl.curricula.pickers import best
 from gainrl.curricula.requirements import between
 
 
-class GoldilocksCurriculum(PCLCurriculum):
+class GoldilocksCurriculum(HeadCurriculum):
     """Trains on prompts with the highest predicted ``sqrt(p (1 - p))``, and on some random ones.
 
-    ``epsilon``: the chance of a slot to be filled at random. The rest as of `PCLCurriculum`. Raises ValueError for
+    ``epsilon``: the chance of a slot to be filled at random. The rest as of `HeadCurriculum`. Raises ValueError for
     values out of range.
     """
 

@@ -6,13 +6,19 @@ own to train: it is solved anew for each draw, so that it follows the policy at 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gainrl.curricula.pool import PromptPool
+from gainrl.curricula.pickers import candidates
+from gainrl.curricula.pool import CurriculumDefaults, PromptPool, StatesWanted
+from gainrl.curricula.requirements import between, need_prompts
 from gainrl.functional.ridge import ridge_predictions
+from gainrl.functional.rounding import ceil_product
+from gainrl.functional.streams import generator
+from gainrl.types import GroupOutcome, SignalScores
 
 
 class FittedHead:
@@ -85,6 +91,70 @@ class FittedHead:
         self._states, self._predicted = {}, {}
 
 
+class HeadCurriculum(CurriculumDefaults):
+    """Chooses among ``factor * n`` random candidates by what a `FittedHead` predicts of them.
+
+    ``factor=None`` makes the whole pool candidates. ``layer`` and ``activation`` say which hidden states the head
+    reads, as of ``signal=angle``. ``live``: under the current policy, at every draw, and not once before training.
+    ``ridge``: strength of the penalty on the head's weights, as a share of the states' variance.
+
+    A subclass has a ``name`` and `pick`. Raises ValueError for values out of range.
+    """
+
+    name: ClassVar[str]
+    prior: ClassVar[float] = 0.5
+
+    def __init__(
+        self, *, factor: float | None, window: int, ridge: float, live: bool, layer: int | float, activation: str
+    ) -> None:
+        if factor is not None:
+            between("factor", factor, 1)
+        between("window", window, 1)
+        between("ridge", ridge, 0, open_low=True)
+        self.factor, self.window, self.ridge = factor, window, ridge
+        self.wanted_states = StatesWanted(layer, activation, live)
+
+    def start(self, pool: PromptPool, signal: SignalScores | None, seed: int) -> None:
+        need_prompts(pool, pool.size, pool.prompts_per_step)
+        need_states(self.name, pool)
+        self._pool, self._seed, self._draws = pool, seed, 0
+        self._measured = 0 if self.wanted_states.live else pool.size
+        self._head = FittedHead(window=self.window, ridge=self.ridge, prior=self.prior)
+
+    def propose(self, n: int, exclude: Sequence[int] = ()) -> np.ndarray:
+        need_prompts(self._pool, self._pool.size - len(exclude), n, len(exclude))
+        stream = generator(self._seed, "selection", self.name, self._draws)
+        self._draws += 1
+        wanted = self._pool.size if self.factor is None else ceil_product(self.factor, n)
+        rows = candidates(self._pool.size, wanted, exclude, stream)
+        if self.wanted_states.live:
+            self._measured += len(rows)
+        return self.pick(rows, self._head.predict(self._pool, rows, more=bool(len(exclude))), n, stream)
+
+    @abstractmethod
+    def pick(self, rows: np.ndarray, predicted: np.ndarray, n: int, stream: np.random.Generator) -> np.ndarray:
+        """``n`` of the candidates by their predictions; ``rows`` are in random order."""
+
+    def worth(self, rate: float) -> float:
+        """What the head learns to predict of a group with this pass rate."""
+        return rate
+
+    def observe(self, groups: Sequence[GroupOutcome]) -> None:
+        found = {row: self.worth(rate) for row, rate in outcomes_by_row(groups).items()}
+        self._head.learn(groups[0].step if groups else 0, found)
+
+    def metrics(self) -> dict[str, float]:
+        """``prompts_measured``: prompts whose states were measured so far; the rest as of `FittedHead.metrics`."""
+        return self._head.metrics() | {"prompts_measured": float(self._measured)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"draws": self._draws, "measured": self._measured, "head": self._head.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._draws, self._measured = int(state["draws"]), int(state["measured"])
+        self._head.load_state_dict(state["head"])
+
+
 def need_states(curriculum: str, pool: PromptPool) -> None:
     """Raises ValueError where the run cannot give the hidden states of its prompts."""
     if pool.states is None:
@@ -95,6 +165,6 @@ def need_states(curriculum: str, pool: PromptPool) -> None:
         )
 
 
-def outcomes_by_row(groups: Sequence[Any]) -> dict[int, float]:
+def outcomes_by_row(groups: Sequence[GroupOutcome]) -> dict[int, float]:
     """The pass rate of each group that has a completion that could be judged."""
     return {group.row: group.pass_rate for group in groups if group.valid.any()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from gainrl.functional.contrasts import runs_needed
 from gainrl.report.comparisons import FINAL, cells_of, pairs_runs, primary_score, scores_of, seed_correlation, unscored
 from gainrl.report.duplicates import shared_runs
+from gainrl.report.plan import leaves
 from gainrl.report.reader import BASE_KEYS, Run
 from gainrl.report.sweep import Sweep
 
@@ -215,12 +216,12 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
     first: dict[str, tuple[Run, dict[str, Any]]] = {}
     names: set[str] = set()
     for run in runs:
-        leaves = {k: v for k, v in _leaves(run.config) if k != "seed" and k not in BASE_KEYS and run.decides_numbers(k)}
-        if not leaves:
+        values = {k: v for k, v in leaves(run.config) if k != "seed" and k not in BASE_KEYS and run.decides_numbers(k)}
+        if not values:
             continue
-        other, known = first.setdefault(run.task, (run, leaves))
+        other, known = first.setdefault(run.task, (run, values))
         seeds = (other.seed, run.seed)
-        pairs = {k: (known.get(k), leaves.get(k)) for k in {*leaves, *known}}
+        pairs = {k: (known.get(k), values.get(k)) for k in {*values, *known}}
         # A seed that follows the run's seed differs with it, and is not a setting of its own.
         names |= {k for k, pair in pairs.items() if pair[0] != pair[1] and not (k.endswith(".seed") and pair == seeds)}
     return [f"The runs of {label} differ in more than the seed: {_some(sorted(names))}."] if names else []
@@ -235,14 +236,6 @@ def _never_taught(label: str, runs: Sequence[Run]) -> list[str]:
         f"{label} learned nothing: in every step of its {len(shares)} runs all completions of a prompt had the same "
         "reward, so no update had a gradient. Its curves show the model that it began with."
     ]
-
-
-def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
 
 
 def _some(names: Iterable[str], most: int = 8) -> str:

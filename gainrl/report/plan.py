@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,3 +89,12 @@ def arm_name(overrides: str) -> str:
         return name
     digest = hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()
     return f"{name[: _LONGEST - 9]}-{digest}".lstrip("-")
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a configuration with their dotted paths."""
+    if isinstance(node, Mapping) and node:
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 UNKNOWN_TASK = "unknown_task"
@@ -20,9 +20,14 @@ def score_answer(module: str, answer: str, entry: Mapping[str, Any]) -> tuple[st
         scorer = importlib.import_module(module).score_answer
     except (ImportError, AttributeError) as fault:
         return UNKNOWN_TASK, f"the module {module!r} has no scorer: {fault}"
+    return guarded(module, lambda: scorer(answer, entry))
+
+
+def guarded(name: str, score: Callable[[], float]) -> tuple[str, Any]:
+    """``("scored", score())``, or ``("failed", reason)``: scorers are foreign code."""
     try:
-        return SCORED, float(scorer(answer, entry))
+        return SCORED, float(score())
     except (MemoryError, RecursionError):
         raise
-    except Exception as fault:  # scorers are foreign code
-        return FAILED, f"the scorer of {module!r} raised {type(fault).__name__}: {str(fault)[:200]}"
+    except Exception as fault:
+        return FAILED, f"the scorer of {name!r} raised {type(fault).__name__}: {str(fault)[:200]}"

@@ -13,19 +13,14 @@ from typing import Any
 import reasoning_gym
 from reasoning_gym.factory import DATASETS
 
-from gainrl.rewards.own_scorers import FAILED, SCORED, UNKNOWN_TASK
+from gainrl.rewards.own_scorers import UNKNOWN_TASK, guarded
 
 
 def score_answer(task: str, settings: Mapping[str, Any], answer: str, entry: Mapping[str, Any]) -> tuple[str, Any]:
     """``("scored", score)``, or ``("unknown_task" | "failed", reason)``."""
     if task not in DATASETS:
         return UNKNOWN_TASK, f"reasoning-gym has no task {task!r}"
-    try:
-        return SCORED, float(_scorer(task, tuple(sorted(settings.items())))(answer, entry))
-    except (MemoryError, RecursionError):
-        raise
-    except Exception as fault:  # scorers are foreign code
-        return FAILED, f"the scorer of {task!r} raised {type(fault).__name__}: {str(fault)[:200]}"
+    return guarded(task, lambda: _scorer(task, tuple(sorted(settings.items())))(answer, entry))
 
 
 @lru_cache(maxsize=256)

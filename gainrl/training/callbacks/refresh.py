@@ -7,6 +7,7 @@ written: any other hook leaves the first epoch with a stale order, or the checkp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,10 +131,7 @@ class SignalRefresh(Callback):
             self.scores = self.measure(data, module, None)
         if self.scores is not None:
             self._file = f"signal-{module.counters.step:06d}.npz"
-            module.ranks.first(partial(self._keep, self.scores, self._file))
-
-    def _keep(self, scores: SignalScores, name: str) -> None:
-        self._write(name, name=scores.name, values=scores.values, learn_first=scores.learn_first)
+            module.ranks.first(partial(self._write, self._file, **asdict(self.scores)))
 
     def _write(self, file_name: str, **arrays: Any) -> None:
         with whole_file(self.folder / file_name, durable=True) as draft, open(draft, "wb") as file:

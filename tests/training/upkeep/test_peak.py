@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gainrl.functional.footprint import BatchSizes, ModelSizes, footprint
+from gainrl.functional.footprint import BatchSizes, footprint
 from gainrl.training.upkeep.peak import PeakMemory, Plan, engine_sizes, expected_footprint, model_sizes
+from tests.functional.test_footprint import MODEL, changed
 from tests.training.rig import module_of, tiny_policy
 
 
@@ -58,17 +59,7 @@ def test_vllm_takes_its_share_or_its_weights_and_the_room_for_keys_and_values(se
     engine = SimpleNamespace(
         **{"take_weights": None, "server": None, "memory_gib": None, "dtype": "auto", "sleep": None} | settings
     )
-    model = ModelSizes(
-        parameters=1000,
-        trained=1000,
-        linear=600,
-        layers=2,
-        hidden_width=8,
-        inner_width=16,
-        key_value_width=4,
-        vocabulary=50,
-        tied=True,
-    )
+    model = changed(MODEL, tied=True)
     found = engine_sizes(engine, model, plan)
     assert found == {"engine": "vllm", "engine_bytes": expected, "engine_sleeps": plan.cuda}
     engine.server = "http://node7:8000"
