@@ -80,7 +80,7 @@ class Evaluation(Callback):
         if pl_module.counters.step == 0:
             self._run(trainer, pl_module)
             self.first = dict(self.latest)
-        pl_module.log_step(self.latest)  # of now, or of before a resume
+        pl_module.log_dict(self.latest, logger=False)  # of now, or of before a resume
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -109,7 +109,7 @@ class Evaluation(Callback):
             metrics = self.measure(module, data)
         if metrics:
             self.latest = metrics
-            module.log_step(metrics)
+            module.log_dict(metrics, logger=False)
         self.measured_at = module.counters.step
 
     def measure(self, module: GRPOModule, data: PromptDataModule) -> dict[str, float]:

@@ -162,7 +162,7 @@ class Records(Callback):
             seconds = _measured(module)
             own = self._progress(trainer, module, seconds)
             learned = {f"curriculum/{name}": value for name, value in _data(trainer).curriculum.metrics().items()}
-            module.log_step(own | learned | seconds)
+            module.log_dict(own | learned | seconds, logger=False)
             self._own.update(given, own, learned, seconds)
             others = {
                 name: float(value)
