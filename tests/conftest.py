@@ -32,7 +32,10 @@ def no_hydra_left_behind():
 def files_parsed_once():
     """Thousands of compositions read the same hundred files; a copy of what was parsed is five times cheaper."""
     from hydra._internal.core_plugins import file_config_source
+    from hydra.core.plugins import Plugins
     from omegaconf import OmegaConf
+
+    Plugins.instance()  # the scan for plugins runs the module again, and would undo the patch
 
     parsed = {}
 
