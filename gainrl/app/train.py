@@ -10,8 +10,10 @@ import math
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -161,7 +163,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             record.keep_to_itself()
             console.quiet = True
         with ExitStack() as held:
-            ranks.first(lambda: held.enter_context(run_lock(folder)))
+            ranks.first(lambda: take(folder, plain_config(config), held))
             before = record.status
             record.begin(plain_config(config))
             try:
@@ -184,6 +186,12 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
         raise RunInterrupted(f"{folder}: {str(request) or 'interrupted'}") from request
     finally:
         stop.remove()
+
+
+def take(folder: Path, plain: Mapping[str, Any], held: ExitStack) -> None:
+    """Locks the directory, and looks again at what it holds: another run may have ended there since the first look."""
+    held.enter_context(run_lock(folder))
+    open_run(folder, plain)
 
 
 def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
