@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gainrl.app.identity import has_computed
+from gainrl.app.runtime import importing
 
 PURE = "bf16-master"  # all of the policy in bfloat16, beside float32 weights that train; see `training.masters`
 
@@ -25,8 +26,9 @@ def settle_precision(config: DictConfig, folder: Path, console: Console) -> None
     if kept and config.trainer.precision != "bf16-mixed":
         return
     # Imported when they are needed: a finished run returns without torch.
-    from gainrl.app.hardware import will_use_cuda
-    from gainrl.training.precision_choice import choose_precision, has_bfloat16
+    with importing():
+        from gainrl.app.hardware import will_use_cuda
+        from gainrl.training.precision_choice import choose_precision, has_bfloat16
 
     if kept:
         slow = not has_bfloat16(cuda=will_use_cuda(config))

@@ -17,6 +17,7 @@ from gainrl.app.commandline.command import Command, checked_settings
 from gainrl.app.commandline.flags import read_flags
 from gainrl.app.errors import ConfigError, explain
 from gainrl.app.planned import Job, composed, list_jobs, single_job
+from gainrl.app.runtime import importing
 from gainrl.app.timing import estimate
 from gainrl.report.blocks import duration
 
@@ -49,7 +50,8 @@ def _memory(job: Job, extra: str | None, console: Console) -> tuple[bool, str, s
 
     It builds what needs no weights, so a fault in the data shows here before anything is timed.
     """
-    from gainrl.app.memory_table import print_memory
+    with importing():
+        from gainrl.app.memory_table import print_memory
 
     with console.capture() as table:
         try:
