@@ -101,6 +101,7 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
     from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
     from gainrl.app.trained import checkpoint_file, load_checkpoint
     from gainrl.training.evaluation import chosen_rows, completed, evaluate
+    from gainrl.training.solutions import solution_logprobs
 
     begun = time.perf_counter()
     quieten()
@@ -154,8 +155,13 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
                 batch_problems=config.evaluation.batch_problems,
                 on_batch=note,
             )
+            problems = [evaluated.problems[row] for row in rows.tolist()]
             result["sets"][evaluated.name] = set_result(
-                evaluated, completions, parts.settings, resamples=config.evaluation.resamples
+                evaluated,
+                completions,
+                parts.settings,
+                resamples=config.evaluation.resamples,
+                solutions=solution_logprobs(policy, parts.template, problems).tolist(),
             )
     means = [{name: score["mean"] for name, score in found["scores"].items()} for found in result["sets"].values()]
     result["mean_over_sets"] = {
