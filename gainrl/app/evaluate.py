@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gainrl.app.runtime import prepare_process, quieten
+from gainrl.app.runtime import importing, prepare_process, quieten
 
 prepare_process()  # before torch is imported
 
@@ -56,10 +56,11 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
     A finished evaluation with the same settings returns its stored result. Raises ConfigError before any weight is
     loaded if something cannot work.
     """
-    from gainrl.app.components import close_parts
-    from gainrl.app.evaluation_parts import build_evaluation_parts
-    from gainrl.app.evaluation_record import print_result
-    from gainrl.app.trained import with_run_settings
+    with importing():
+        from gainrl.app.components import close_parts
+        from gainrl.app.evaluation_parts import build_evaluation_parts
+        from gainrl.app.evaluation_record import print_result
+        from gainrl.app.trained import with_run_settings
 
     if config.run is not None:
         config = with_run_settings(config, overrides)
