@@ -14,6 +14,8 @@ _UNTRAINED_NORMS = 8  # of those bytes per h, which norms keep for the gradient 
 _FLOAT, _LOW = 4, 2
 # Rows of logits that drawing a token holds: logits, exponentials, their sums, and what is compared.
 _DRAWING = 4
+# Floats that a layer holds per token without a backward pass, while its prompts run: 4 h + 3 i.
+_PREFILL = (4, 3)
 
 Engine = Literal["hf", "vllm", "server"]
 
@@ -132,8 +134,9 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
       where that has fewer, or of one row where that has more, and the head's gradient ``4 V h`` while it is summed;
     - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
       vLLM what it takes;
-    - cache: keys and values of every layer, for ``decoding`` completions and for their prompts once per group, and four
-      rows of logits each.
+    - cache: keys and values of every layer, for the prompts of ``decoding`` completions once per group, and beside them
+      the larger of two: those of the completions with four rows of logits each, or what a layer holds while the prompts
+      run.
 
     What Python, the data, the allocator and NCCL hold is not part of it.
     """
@@ -161,9 +164,11 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         gathered = 2 * layer * low + 2 * ends * (low if batch.pure else size)
     elif batch.mixed:
         gathered = (layer if batch.checkpointing else model.linear) * low
-    sharing = batch.decoding * batch.completion_tokens + batch.decoding // batch.group_size * batch.prompt_tokens
-    cache = 2 * sharing * model.layers * model.key_value_width * low
-    cache += _DRAWING * _FLOAT * batch.decoding * model.vocabulary
+    prompts = batch.decoding // batch.group_size * batch.prompt_tokens
+    of_token = 2 * model.layers * model.key_value_width * low
+    drawing = _DRAWING * _FLOAT * batch.decoding * model.vocabulary
+    prefill = prompts * low * sum(n * width for n, width in zip(_PREFILL, widths[:2], strict=True))
+    cache = prompts * of_token + max(batch.decoding * batch.completion_tokens * of_token + drawing, prefill)
     copy = lowered if batch.shards > 1 else (model.linear + head) * low if batch.mixed else 0
     always = 0
     if batch.engine != "hf":

@@ -118,6 +118,7 @@ def test_aime(tmp_path):
 
 def test_deepscaler(tmp_path):
     rows = [{"problem": "1?", "answer": "1", "solution": ""}, {"problem": "2?", "answer": "2", "solution": "so"}]
+    rows.append({"problem": "3?", "answer": "", "solution": "no answer, as in six rows of the hub"})
     hub = write_plain(tmp_path / "a", "deepscaler.json", rows)
     test = repository(tmp_path / "b", {("default", "test"): MATH_500})
     splits = deepscaler.deepscaler(hub=hub, held_out_hub=test, cache_dir=str(tmp_path))

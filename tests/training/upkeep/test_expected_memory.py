@@ -12,12 +12,15 @@ from gainrl.functional.footprint import BatchSizes, footprint
 from gainrl.models.lora import add_adapter
 from gainrl.models.scoring import chunk_entries, completion_scores
 from gainrl.models.tiny import TinyModel
+from gainrl.rollouts.hf import HFEngine
 from gainrl.training.distributed.ranks import Ranks, inside, local_part
 from gainrl.training.distributed.sharding import shard
+from gainrl.training.scorer import Reference
 from gainrl.training.upkeep.peak import Plan, expected_footprint, model_sizes
-from gainrl.types import Policy, SamplingParams
+from gainrl.types import SamplingParams
 from tests.architectures import build_prompts
 from tests.memory_held import MemoryHeld
+from tests.rollouts.test_hf import keys_for
 from tests.training.distributed.forked import forked
 from tests.training.distributed.test_shards_of_two import mesh
 from tests.training.rig import ScriptedEngine, data_of, fit, module_of
@@ -61,6 +64,21 @@ def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_is_held(kind
     assert (expected.held + expected.update) / memory.most == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize(("prompt", "completion", "rows"), [(20, 24, 32), (200, 4, 8)], ids=["completions", "prompts"])
+def test_the_expected_peak_of_a_rollout_is_within_a_quarter_of_what_is_held(prompt, completion, rows, mixed):
+    policy = TinyModel(hidden_size=64, intermediate_size=256, layers=2, heads=4, max_length=256).load()
+    policy.stop_ids = ()
+    sampling = SamplingParams(group_size=4, max_new_tokens=completion)
+    module = module_of(policy, engine=HFEngine(), sampling=sampling, prompts_per_step=rows // 4)
+    expected = expected_footprint(module, prompt, Plan(mixed=mixed))
+    with MemoryHeld() as memory, torch.autocast("cpu", torch.bfloat16, enabled=mixed), torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.sum()
+        HFEngine().generate(policy, build_prompts([prompt] * (rows // 4)), sampling, keys_for(rows // 4))
+    assert (expected.weights + expected.rollout) / memory.most == pytest.approx(1, abs=0.25)
+
+
 def test_a_model_without_attention_heads_has_sizes_too():
     with torch.device("meta"):
         model = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=2))
@@ -70,18 +88,26 @@ def test_a_model_without_attention_heads_has_sizes_too():
 
 
 @pytest.mark.parametrize(
-    ("kind", "extra"),
+    ("strategy", "precision", "extra"),
     [
-        *(("float32", "plain"), ("mixed", "reference"), ("mixed", "adapter"), ("master", "reference")),
-        *(("ddp", "plain"), ("ddp", "adapter")),
+        ("ddp", "32-true", "plain"),
+        ("ddp", "32-true", "adapter"),
+        ("ddp", "bf16-mixed", "reference"),
+        ("fsdp", "32-true", "plain"),
+        ("fsdp", "bf16-mixed", "reference"),
+        ("fsdp", "bf16-mixed", "adapter"),
+        ("fsdp", "bf16-master", "reference"),
     ],
 )
-def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_each_of_two_ranks_holds(tmp_path, kind, extra):
+def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_each_of_two_ranks_holds(
+    tmp_path, strategy, precision, extra
+):
     """Eight rows of 60 tokens through forward and backward, and a step of AdamW, on each of two ranks.
 
-    In shards, but for ``ddp``, where each rank holds all and the gradients are summed.
+    With ``ddp`` each rank holds all and the gradients are summed; with ``fsdp`` all is in shards.
     """
-    low = {"mixed": torch.bfloat16 if kind in ("mixed", "master") else None, "pure": kind == "master"}
+    mixed, pure, sharded = precision == "bf16-mixed", precision == "bf16-master", strategy == "fsdp"
+    low = torch.bfloat16 if mixed or pure else None
     prompt, completion = 20, 40
 
     def work(rank):
@@ -89,28 +115,34 @@ def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_each_of_two_
         if extra == "adapter":
             policy.model = add_adapter(policy.model, rank=4)
         sizes = model_sizes(policy.model)
-        model = policy.model if kind == "ddp" else shard(policy.model, mesh(), **low)
-        frozen = shard(policy.model, mesh(), **low, trains=False) if extra == "reference" else None
-        del policy.model
+        reference = Reference(policy, deferred=True) if extra == "reference" else None
+        if sharded:
+            whole = policy.model
+            policy.model = shard(whole, mesh(), mixed=low, pure=pure)
+            if reference is not None:
+                reference.put_in_shards(whole, mesh(), low, pure=pure)
+            del whole
+        elif reference is not None:
+            reference.keep(low)
+        model, frozen = policy.model, None if reference is None else reference._model
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-4, foreach=False)
         ids, lengths = torch.full((8, completion), 7), torch.full((8,), completion)
 
         def logprobs(of):
-            one = Policy(of, policy.tokenizer, policy.stop_ids, policy.pad_id)
-            scored = lambda: completion_scores(one, build_prompts([prompt] * 2), ids, lengths, 4, share_prompts=False)  # noqa: E731
-            return inside(of, scored).logprobs
+            scored = lambda: completion_scores(of, build_prompts([prompt] * 2), ids, lengths, 4, share_prompts=False)  # noqa: E731
+            return inside(of.model, scored).logprobs
 
-        with MemoryHeld() as memory, torch.autocast("cpu", torch.bfloat16, enabled=kind == "mixed"):
+        with MemoryHeld() as memory, torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             for weight in [*model.parameters(), *(frozen.parameters() if frozen is not None else ())]:
                 local_part(weight).sum()  # those that are there all the time
             for _ in range(2):
                 optimizer.zero_grad()
-                if frozen is not None:
-                    with torch.no_grad():
-                        logprobs(frozen)
-                logprobs(model).sum().backward()
-                if kind == "ddp":
+                if reference is not None:
+                    with reference.active() as kept:
+                        logprobs(kept)
+                logprobs(policy).sum().backward()
+                if not sharded:
                     Ranks(rank, 2).sum_gradients(trained)
                 optimizer.step()
         batch = BatchSizes(
@@ -120,10 +152,10 @@ def test_the_expected_peak_of_an_update_is_within_a_quarter_of_what_each_of_two_
             prompt_tokens=1,
             completion_tokens=1,
             group_size=1,
-            reference=frozen is not None,
-            mixed=kind == "mixed",
-            pure=kind == "master",
-            shards=1 if kind == "ddp" else 2,
+            reference=reference is not None,
+            mixed=mixed,
+            pure=pure,
+            shards=2 if sharded else 1,
         )
         expected = footprint(sizes, batch)
         return (expected.held + expected.update) / memory.most
