@@ -173,6 +173,11 @@ def test_settings_that_contradict_each_other_are_named():
 # ------------------------------------------------------------------------- signs decide nothing
 
 
+def test_a_group_that_only_the_jobs_of_a_sweep_have_replaces_what_its_file_sets():
+    found = answer(COMMANDS["gainrl-train"], ["sweep=blocks", "signal@signal.base=angle,random"])
+    assert "signal@signal.base=angle,random" in found
+
+
 def test_a_plus_is_never_needed_and_never_changes_the_run():
     typed = ("algorithm.overlong.buffer_fraction=0.2", "window=alpha_high", "signal.layer=3", "logger.wandb.entity=me")
     assert composed(*typed) == composed(*(f"+{text}" for text in typed))
