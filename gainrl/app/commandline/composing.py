@@ -108,6 +108,22 @@ def paths(config: DictConfig) -> Iterator[str]:
 
 
 @contextmanager
+def mode_taken_from_settings() -> Iterator[None]:
+    """Hydra composes the whole configuration once more, half a second, to read a mode that may have been typed."""
+    composing = Hydra.get_mode
+
+    def get_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        typed = [text.partition("=")[2] for text in overrides if text.startswith("hydra.mode=")]
+        return RunMode[typed[-1]] if typed else composing(self, config_name, overrides)
+
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = composing  # type: ignore[method-assign]
+
+
+@contextmanager
 def resolvable(config: DictConfig) -> Iterator[None]:
     """Lets ``${hydra:...}`` be resolved for a composed configuration, as in a job."""
     before = HydraConfig.instance().cfg
