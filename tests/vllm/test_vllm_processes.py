@@ -77,11 +77,11 @@ def server(model, tmp_path_factory):
     served.kill()
 
 
-def arm_of(model, server, tmp_path, *, minutes=2.0):
+def arm_of(model, address, tmp_path, *, minutes=2.0):
     return [
         "model=hub",
         f"model.source={model}",
-        f"rollout.engine.server={server.address}",
+        f"rollout.engine.server={address}",
         f"rollout.engine.weights_folder={tmp_path / 'weights'}",
         f"rollout.engine.timeout_minutes={minutes}",
     ]
@@ -89,7 +89,7 @@ def arm_of(model, server, tmp_path, *, minutes=2.0):
 
 @pytest.mark.parametrize("strategy", [None, "fsdp"])
 def test_a_server_gets_the_weights_of_every_step(model, server, tmp_path, strategy):
-    run, arm = tmp_path / "run", arm_of(model, server, tmp_path)
+    run, arm = tmp_path / "run", arm_of(model, server.address, tmp_path)
     if strategy is None:
         lives = [alone(run, arm, tmp_path / "cache", small=SMALL)]
     else:
@@ -107,7 +107,7 @@ def test_a_server_gets_the_weights_of_every_step(model, server, tmp_path, strate
 def test_a_server_that_dies_or_hangs_ends_the_run_with_one_message_and_the_same_command_goes_on(model, tmp_path):
     run, logs = tmp_path / "run", tmp_path / "server.log"
     served = Served(model, logs).wait()
-    arm = arm_of(model, served, tmp_path, minutes=2.0)
+    arm = arm_of(model, served.address, tmp_path, minutes=2.0)
     try:
         for harm in (signal.SIGSTOP, signal.SIGKILL):  # it hangs, and it dies
             life = alone(run, [*arm, "schedule.steps=40"], tmp_path / "cache", small=SMALL)
