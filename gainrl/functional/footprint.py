@@ -14,8 +14,6 @@ _UNTRAINED_NORMS = 8  # of those bytes per h, which norms keep for the gradient 
 _FLOAT, _LOW = 4, 2
 # Rows of logits that drawing a token holds: logits, exponentials, their sums, and what is compared.
 _DRAWING = 4
-# Floats that a layer holds per token without a backward pass, while its prompts run: 4 h + 3 i.
-_PREFILL = (4, 3)
 
 Engine = Literal["hf", "vllm", "server"]
 
@@ -39,6 +37,11 @@ class ModelSizes:
     vocabulary: int
     tied: bool = False
     bytes_per_float: int = _FLOAT
+
+    @property
+    def floats_of_forward(self) -> int:
+        """Floats per token that a layer holds while it runs without a backward pass: ``4 h + 3 i``."""
+        return 4 * self.hidden_width + 3 * self.inner_width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +170,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     prompts = batch.decoding // batch.group_size * batch.prompt_tokens
     of_token = 2 * model.layers * model.key_value_width * low
     drawing = _DRAWING * _FLOAT * batch.decoding * model.vocabulary
-    prefill = prompts * low * sum(n * width for n, width in zip(_PREFILL, widths[:2], strict=True))
+    prefill = prompts * low * model.floats_of_forward
     cache = prompts * of_token + max(batch.decoding * batch.completion_tokens * of_token + drawing, prefill)
     copy = lowered if batch.shards > 1 else (model.linear + head) * low if batch.mixed else 0
     always = 0

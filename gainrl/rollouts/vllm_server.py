@@ -24,7 +24,8 @@ _VERSION = "gainrl_version"
 # Blocks of 32 tokens, since those of 128 leave short prompts unshared. Prompts in one piece, since the random numbers
 # of a request with a seed cannot be taken back on a CPU, which vLLM does where a prompt is cut.
 _ON_CPU = {"block_size": 32, "enable_chunked_prefill": False}
-_ON_GPU = {"max_num_batched_tokens": 4096}  # which bounds the activations that vLLM keeps room for
+# Tokens of one forward at most: vLLM keeps room for their activations.
+BATCHED_ON_CPU, BATCHED_ON_GPU = 8192, 4096
 
 
 @dataclass(slots=True)
@@ -168,6 +169,7 @@ def start_server(
     # Weights that are loaded in place reach only one of two tied layers: the output layer becomes one of its own.
     config.get_text_config().tie_word_embeddings = config.tie_word_embeddings = False
     longest = min(max_length or sys.maxsize, config.get_text_config().max_position_embeddings)
+    on_cpu = device.type == "cpu"
     set_num_threads = torch.set_num_threads  # vLLM's CPU worker switches it off for the whole process
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
@@ -184,7 +186,8 @@ def start_server(
                 generation_config="vllm",  # none of the sampling defaults that a model carries
                 enable_prefix_caching=True,
                 max_model_len=longest,
-                **(_ON_CPU | {"max_num_batched_tokens": max(8192, longest)} if device.type == "cpu" else _ON_GPU),
+                **(_ON_CPU if on_cpu else {}),
+                max_num_batched_tokens=max(BATCHED_ON_CPU, longest) if on_cpu else BATCHED_ON_GPU,
                 **({"distributed_executor_backend": "external_launcher"} if adopts else {}),
                 enable_sleep_mode=sleep,
                 enforce_eager=eager,

@@ -16,6 +16,7 @@ from torch import nn
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
 from gainrl.models.scoring import chunk_entries
 from gainrl.models.shared_prompts import shared_form
+from gainrl.rollouts.vllm_server import BATCHED_ON_CPU, BATCHED_ON_GPU
 from gainrl.training.grpo import GRPOModule
 
 _LOW = 2
@@ -102,7 +103,9 @@ def expected_footprint(module: GRPOModule, prompt_tokens: int, plan: Plan = Plan
 def engine_sizes(engine: Any, model: ModelSizes, plan: Plan) -> dict[str, Any]:
     """What `BatchSizes` says of an engine.
 
-    vLLM fills its share of the device, or takes its weights, with an output layer of their own, and the room asked for.
+    vLLM fills its share of the device, or takes its weights, with an output layer of their own, the room asked for, and
+    room for the tokens of one forward. On a CPU it keeps the linear layers in bfloat16 twice, once as its kernels want
+    them.
     """
     if not hasattr(engine, "take_weights"):
         return {}
@@ -112,8 +115,13 @@ def engine_sizes(engine: Any, model: ModelSizes, plan: Plan) -> dict[str, Any]:
         taken = engine.memory_share * (plan.device_bytes or _host_bytes())
     else:
         trained = _LOW if plan.mixed or plan.pure else model.bytes_per_float
-        head = model.vocabulary * model.hidden_width if model.tied else 0
-        taken = (model.parameters + head) * _BYTES.get(engine.dtype, trained) + engine.memory_gib * 2**30
+        size = _BYTES.get(engine.dtype, trained)
+        numbers = model.parameters + (model.vocabulary * model.hidden_width if model.tied else 0)
+        if plan.cuda:
+            numbers += BATCHED_ON_GPU * (model.hidden_width + model.floats_of_forward)
+        else:
+            numbers += BATCHED_ON_CPU * model.hidden_width + (model.linear if size == _LOW else 0)
+        taken = numbers * size + engine.memory_gib * 2**30
     return {"engine": "vllm", "engine_bytes": int(taken), "engine_sleeps": engine.sleep is not False and plan.cuda}
 
 

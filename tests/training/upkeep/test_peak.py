@@ -49,13 +49,18 @@ def test_a_smaller_limit_on_tokens_means_fewer_activations():
     ("settings", "plan", "expected"),
     [
         ({"memory_share": 0.5}, Plan(cuda=True, device_bytes=1000), 500),
-        ({"memory_gib": 1.0}, Plan(), 4 * 1400 + 2**30),
-        ({"memory_gib": 1.0}, Plan(mixed=True), 2 * 1400 + 2**30),
-        ({"memory_gib": 1.0, "dtype": "float32"}, Plan(mixed=True), 4 * 1400 + 2**30),
+        ({"memory_gib": 1.0}, Plan(), 4 * (1400 + 8192 * 8) + 2**30),
+        ({"memory_gib": 1.0}, Plan(mixed=True), 2 * (1400 + 8192 * 8 + 600) + 2**30),
+        ({"memory_gib": 1.0, "dtype": "float32"}, Plan(mixed=True), 4 * (1400 + 8192 * 8) + 2**30),
+        ({"memory_gib": 1.0}, Plan(mixed=True, cuda=True), 2 * (1400 + 4096 * (8 + 4 * 8 + 3 * 16)) + 2**30),
     ],
 )
 def test_vllm_takes_its_share_or_its_weights_and_the_room_for_keys_and_values(settings, plan, expected):
-    """A tied output layer becomes one of its own: 50 tokens of width 8 beside 1000 parameters."""
+    """A tied output layer becomes one of its own: 50 tokens of width 8 beside 1000 parameters.
+
+    8192 tokens of width 8 come in on a CPU, 4096 on a GPU, which keeps room for a layer of inner width 16; a CPU holds
+    600 parameters of linear layers twice in bfloat16.
+    """
     engine = SimpleNamespace(
         **{"take_weights": None, "server": None, "memory_gib": None, "dtype": "auto", "sleep": None} | settings
     )
