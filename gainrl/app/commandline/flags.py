@@ -78,8 +78,8 @@ def _refuse_two(flags: dict[str, str]) -> None:
     asked = [f"--{name}" for name in ("cfg", "info", "multirun", "run") if name in flags]
     if len(asked) > 1:
         raise ConfigError(
-            f"{' and '.join(asked)} exclude each other; leave out {asked[-1]}, or type -m ... --dry-run to list the jobs "
-            "of a sweep"
+            f"{' and '.join(asked)} exclude each other; leave out {asked[-1]}, or type -m ... --dry-run to list the "
+            "jobs of a sweep"
         )
 
 
