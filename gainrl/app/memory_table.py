@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +37,7 @@ _ROWS = {
 }
 
 
-def print_memory(config: DictConfig, console: Console) -> bool:
+def print_memory(config: DictConfig, console: Console, *, arm: str = "") -> bool:
     """Prints the memory table of a run; False where it would be refused because it needs more than its GPUs have.
 
     Builds everything but the weights, data and tokenizer included. Raises ConfigError as the run itself would.
@@ -58,7 +58,7 @@ def print_memory(config: DictConfig, console: Console) -> bool:
         processes = planned_processes(config.trainer, gpus=torch.cuda.device_count())
         here = plan_of(config, processes)
         columns = columns_of(planned_module(config, components, skeleton), config, longest, here, processes)
-        console.print(table_of(columns, OmegaConf.select(config, "run.arm", default="")))
+        console.print(table_of(columns, arm))
         console.print(
             f"for prompts of {longest} tokens and completions of {components.sampling.max_new_tokens}; CUDA and NCCL "
             f"need some more, so plan with {USABLE:.0%} of a device",

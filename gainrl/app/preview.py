@@ -62,7 +62,7 @@ def _memory(job: Job, extra: str | None, console: Console) -> tuple[bool, str, s
 
     with console.capture() as table:
         try:
-            fits = print_memory(composed(job, extra=extra), console)
+            fits = print_memory(composed(job, extra=extra), console, arm=job.arm)
         except (ConfigError, ValueError) as fault:
             return True, str(fault), ""
     return fits, "", table.get().rstrip()

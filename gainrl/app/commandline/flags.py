@@ -69,7 +69,18 @@ def read_flags(arguments: Sequence[str], own: Sequence[str] = ()) -> Typed:
             raise ConfigError(_unknown_flag(argument, rest, own))
         else:
             typed.settings.append(argument)
+    _refuse_two(typed.flags)
     return typed
+
+
+def _refuse_two(flags: dict[str, str]) -> None:
+    """Raises ConfigError for two flags that each ask for something else."""
+    asked = [f"--{name}" for name in ("cfg", "info", "multirun", "run") if name in flags]
+    if len(asked) > 1:
+        raise ConfigError(
+            f"{' and '.join(asked)} exclude each other; leave out {asked[-1]}, or type -m ... --dry-run to list the "
+            "jobs of a sweep"
+        )
 
 
 def _unknown_flag(argument: str, rest: Sequence[str], own: Sequence[str]) -> str:

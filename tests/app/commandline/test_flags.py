@@ -5,9 +5,10 @@ from gainrl.app.errors import ConfigError
 
 
 def test_flags_and_settings_are_kept_apart():
-    typed = read_flags(["-m", "seed=1", "--config-dir", "mine", "--cfg", "job", "--dry-run", "a=b"], ["--dry-run"])
+    typed = read_flags(["-m", "seed=1", "--config-dir", "mine", "--dry-run", "a=b"], ["--dry-run"])
     assert typed.settings == ["seed=1", "a=b"]
-    assert typed.flags == {"multirun": "", "config_dir": "mine", "cfg": "job", "--dry-run": ""}
+    assert typed.flags == {"multirun": "", "config_dir": "mine", "--dry-run": ""}
+    assert read_flags(["--cfg", "job"]).flags == {"cfg": "job"}
     assert read_flags(["--info", "seed=1"]).flags == {"info": ""}
     assert read_flags(["--info", "defaults"]).flags == {"info": "defaults"}
     assert read_flags(["-sc", "install=bash"]).passes
@@ -22,6 +23,7 @@ def test_flags_and_settings_are_kept_apart():
         (["--dryrun"], "did you mean --dry-run?"),
         (["--hlep"], "did you mean --help?"),
         (["--zzz"], "the flags are --help"),
+        (["-m", "--cfg", "job", "seed=0,1"], "leave out --multirun, or type -m ... --dry-run"),
         (["--cfg", "jb"], "--cfg jb is unknown"),
         (["--config-dir"], "--config-dir needs a value"),
     ],
