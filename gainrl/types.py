@@ -229,7 +229,7 @@ class RolloutEngine(Protocol):
 class Judgement(StrEnum):
     CORRECT = "correct"
     WRONG = "wrong"
-    UNPARSABLE = "unparsable"  # the completion holds no answer that can be read
+    UNPARSABLE = "unparsable"  # the completion gives no answer
     GOLD_UNPARSABLE = "gold_unparsable"  # the reference answer cannot be read: a fault of the data
     TIMEOUT = "timeout"
     ERROR = "error"  # the judge failed: a fault of the infrastructure

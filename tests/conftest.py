@@ -36,7 +36,10 @@ def files_parsed_once():
         yield
         return
     from hydra._internal.core_plugins import file_config_source
+    from hydra.core.plugins import Plugins
     from omegaconf import OmegaConf
+
+    Plugins.instance()  # the scan for plugins runs the module again, and would undo the patch
 
     parsed = {}
 

@@ -71,6 +71,9 @@ def _check_files(config: DictConfig) -> None:
         raise ConfigError(NO_RUN.format(run))
     node = config.get("dataset")
     if isinstance(node, DictConfig) and node.get("_target_") == "gainrl.datasets.jsonl.jsonl":
+        if node.get("train") is None and ("algorithm" in config or node.get("held_out") is None):
+            other = "" if "algorithm" in config else ", or dataset.held_out=mine.jsonl"
+            raise ConfigError(f"dataset=jsonl has no file to read; type dataset.train=mine.jsonl{other}")
         for name in ("train", "held_out"):
             if node.get(name) is not None:
                 existing_file(node[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gainrl.app.runtime import prepare_process, quieten
+from gainrl.app.runtime import importing, prepare_process, quieten
 
 prepare_process()  # before torch is imported
 
@@ -56,10 +56,11 @@ def run_evaluation(config: DictConfig, console: Console, *, overrides: list[str]
     A finished evaluation with the same settings returns its stored result. Raises ConfigError before any weight is
     loaded if something cannot work.
     """
-    from gainrl.app.components import close_parts
-    from gainrl.app.evaluation_parts import build_evaluation_parts
-    from gainrl.app.evaluation_record import print_result
-    from gainrl.app.trained import with_run_settings
+    with importing():
+        from gainrl.app.components import close_parts
+        from gainrl.app.evaluation_parts import build_evaluation_parts
+        from gainrl.app.evaluation_record import print_result
+        from gainrl.app.trained import with_run_settings
 
     if config.run is not None:
         config = with_run_settings(config, overrides)
@@ -100,6 +101,7 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
     from gainrl.app.evaluation_record import CompletionLog, print_result, set_result
     from gainrl.app.trained import checkpoint_file, load_checkpoint
     from gainrl.training.evaluation import chosen_rows, completed, evaluate
+    from gainrl.training.solutions import solution_logprobs
 
     begun = time.perf_counter()
     quieten()
@@ -153,8 +155,13 @@ def _evaluate(config: DictConfig, parts: EvaluationParts, record: RunRecord, con
                 batch_problems=config.evaluation.batch_problems,
                 on_batch=note,
             )
+            problems = [evaluated.problems[row] for row in rows.tolist()]
             result["sets"][evaluated.name] = set_result(
-                evaluated, completions, parts.settings, resamples=config.evaluation.resamples
+                evaluated,
+                completions,
+                parts.settings,
+                resamples=config.evaluation.resamples,
+                solutions=solution_logprobs(policy, parts.template, problems).tolist(),
             )
     means = [{name: score["mean"] for name, score in found["scores"].items()} for found in result["sets"].values()]
     result["mean_over_sets"] = {

@@ -64,7 +64,10 @@ def build_evaluation_parts(config: DictConfig) -> EvaluationParts:
         if source.warm_start is not None and train is None:
             raise ConfigError("this model is warm-started on training problems, and this data set has none")
         if config.eval.held_out and held_out is None:
-            raise ConfigError("this data set holds out no problems; choose another with dataset=, or eval=math_suite")
+            raise ConfigError(
+                "this data set holds out no problems; for data of your own type dataset.held_out=FILE or "
+                "dataset.held_out_size=100; else choose another with dataset=, or type eval=math_suite"
+            )
         needed = config.eval.held_out or (
             config.eval.reward is None and set(config.eval.sets) - set(config.eval.rewards)
         )

@@ -25,6 +25,7 @@ from gainrl.training.evaluation import (
 )
 from gainrl.types import Judgement
 
+_HEADINGS = {"accuracy": "greedy", "solution_logprob": "solution"}
 _FIELDS = ("row", "draw", "text", "value", "answer", "tokens", "truncated", "detail", "outcome")
 
 
@@ -72,13 +73,21 @@ class CompletionLog:
 
 
 def set_result(
-    evaluated: EvaluationSet, completions: Sequence[Completion], settings: EvaluationSettings, *, resamples: int
+    evaluated: EvaluationSet,
+    completions: Sequence[Completion],
+    settings: EvaluationSettings,
+    *,
+    resamples: int,
+    solutions: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Plain numbers of one set: scores with 95% intervals over problems, overall and by level or source; verdicts.
 
+    ``solutions``: the log-probability of each problem's worked solution, NaN where it has none.
     pass@k and maj@k are given for the powers of two up to the number of samples, and for that number.
     """
     found = scores(evaluated, completions, settings, ks=sample_counts(settings.samples))
+    if len(solutions):
+        found.add_solutions(solutions)
     greedy = [completion for completion in completions if completion.draw == GREEDY]
     sampled = [completion for completion in completions if completion.draw != GREEDY]
     size = len(found.values["accuracy"])
@@ -92,7 +101,7 @@ def set_result(
             for group, members in found.groups.items()
         },
         f"mean_over_{kind}": {
-            name: float(np.mean(list(found.means(name).values()))) for name in found.values if found.groups
+            name: float(np.mean(list(means.values()))) for name in found.values if (means := found.means(name))
         },
         "greedy": _facts(greedy),
         "samples": _facts(sampled) if sampled else None,
@@ -105,9 +114,11 @@ def sample_counts(samples: int) -> list[int]:
 
 
 def _intervals(found: Scores, chosen: np.ndarray, seed: int, resamples: int) -> dict[str, dict[str, float]]:
+    known = {name: values[chosen & ~np.isnan(values)] for name, values in found.values.items()}
     intervals = {
-        name: bootstrap_interval(values[chosen], seed=seed, name=f"bootstrap/{name}", resamples=resamples)
-        for name, values in found.values.items()
+        name: bootstrap_interval(values, seed=seed, name=f"bootstrap/{name}", resamples=resamples)
+        for name, values in known.items()
+        if len(values)
     }
     return {name: {"mean": one.estimate, "low": one.low, "high": one.high} for name, one in intervals.items()}
 
@@ -128,13 +139,15 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     sets = result["sets"]
     wanted = ["accuracy", *(f"{name}@{samples}" for name in ("avg", "pass", "maj") if samples)]
     names = [name for name in wanted if any(name in found["scores"] for found in sets.values())]
-    table = Table(
-        title="Accuracy in % [95% interval over the N problems]", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    title = "Accuracy in % [95% interval over the N problems]"
+    if any("solution_logprob" in found["scores"] for found in sets.values()):
+        names.append("solution_logprob")
+        title += "; log-probability of the worked solutions in nats per token"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("set", no_wrap=True)
     table.add_column("N", justify="right")
     for name in names:
-        table.add_column("greedy" if name == "accuracy" else name, justify="right", no_wrap=True)
+        table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
     for set_name, found in sets.items():
         table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names))
         kind = "sources" if "sources" in found else "levels"
@@ -167,11 +180,18 @@ def _shares(title: str, facts: dict[str, dict[str, Any]], kind: str) -> Table:
 
 
 def _cells(found: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
-    def cell(mean: float, low: float, high: float) -> str:
+    def cell(name: str, mean: float, low: float, high: float) -> str:
+        if name == "solution_logprob":
+            return f"{mean:.2f} [dim]\\[{low:.2f}, {high:.2f}][/dim]"
         return f"{100 * mean:.1f} [dim]\\[{100 * low:.0f}, {100 * high:.0f}][/dim]"
 
-    return [cell(**found[name]) if name in found else "" for name in names]
+    return [cell(name, **found[name]) if name in found else "" for name in names]
 
 
 def _means(means: dict[str, float], names: Sequence[str]) -> list[str]:
-    return [f"{100 * means[name]:.1f}" if name in means else "" for name in names]
+    def cell(name: str) -> str:
+        if name not in means:
+            return ""
+        return f"{means[name]:.2f}" if name == "solution_logprob" else f"{100 * means[name]:.1f}"
+
+    return [cell(name) for name in names]

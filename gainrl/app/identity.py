@@ -1,7 +1,7 @@
 """Which run a directory holds: a fingerprint of everything that decides its numbers, and a record of its progress.
 
 Same fingerprint and finished: the stored objective is returned. Same and unfinished: the run goes on. Another
-fingerprint: refused, with the differences.
+fingerprint: refused, with the differences, unless that run ended before it had computed anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from gainrl.files import DRAFT, whole_file
 from gainrl.report.plan import leaves
 
 _LOOKED_AT = 200  # neighbours in which a shorter run is looked for
+_OF_ANY_RUN = ("record.json", "config.yaml", ".lock", ".hydra")  # there before a run computes anything
+_OF_LOGGERS = ("wandb", "tensorboard", "csv")  # have nothing that metrics.csv has not
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGES = ("gainrl", "torch", "lightning", "transformers", "hydra-core", "datasets", "reasoning-gym", "math-verify")
 
@@ -83,6 +85,8 @@ class RunRecord:
 
         The record comes first: if the process is killed in between, the same command can take up the directory.
         """
+        if self._writes and not self.content:
+            (self.folder / "config.yaml").unlink(missing_ok=True)  # of a run that computed nothing
         self.content.pop("fault", None)
         self.update(fingerprint=fingerprint(plain), status="running", versions=versions(), git_commit=git_commit())
         config = self.folder / "config.yaml"
@@ -99,21 +103,20 @@ def _write_whole(path: Path, text: str) -> None:
 def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
     """The record of a directory that this run may use; writes nothing.
 
-    Raises RunRefused if the directory holds a run with another fingerprint, or files but no run.
+    The record is empty if the directory is new, or holds another run that ended before it had computed anything. Raises
+    RunRefused if the directory holds a run with another fingerprint, or files but no run.
     """
     record = RunRecord(folder)
     mark = fingerprint(plain)
     if not record.content:
-        strangers = (
-            [p.name for p in folder.iterdir() if p.name not in (".hydra", ".lock") and p.suffix not in (".log", DRAFT)]
-            if folder.exists()
-            else []
-        )
+        strangers = _files(folder, but=(".hydra", ".lock"))
         if strangers:
             raise RunRefused(
                 f"{folder} holds files but no run ({', '.join(sorted(strangers)[:5])}), and they might be overwritten; "
                 "give an empty or new directory with hydra.run.dir=..."
             )
+    elif record.content.get("fingerprint") != mark and not has_computed(folder):
+        record.content = {}
     elif record.content.get("fingerprint") != mark:
         stored_path = folder / "config.yaml"
         stored = yaml.safe_load(stored_path.read_text()) if stored_path.exists() else {}
@@ -125,6 +128,22 @@ def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
             + _how_to_prolong(folder, stored, plain)
         )
     return record
+
+
+def has_computed(folder: Path) -> bool:
+    """Whether a run has finished, or left anything that it computed: metrics, completions, signals, checkpoints."""
+    return RunRecord(folder).status == "finished" or bool(_files(folder, but=(*_OF_ANY_RUN, *_OF_LOGGERS)))
+
+
+def _files(folder: Path, *, but: Sequence[str]) -> list[str]:
+    """What a directory holds beside some names, logs, drafts and empty folders."""
+    return [
+        path.name
+        for path in (folder.iterdir() if folder.exists() else ())
+        if path.name not in but
+        and path.suffix not in (".log", DRAFT)
+        and not (path.is_dir() and not any(below.is_file() for below in path.rglob("*")))
+    ]
 
 
 def _how_to_prolong(folder: Path, stored: Mapping[str, Any], plain: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +18,23 @@ from gainrl.functional.footprint import Footprint, readable
 from gainrl.training.upkeep.peak import Plan, expected_footprint
 
 _GPUS = (1, 2, 4, 8)
+_ROWS = {
+    "always": "",
+    "  weights": "weights",
+    "  gradients": "gradients",
+    "  optimizer": "optimizer",
+    "  vLLM": "engine_always",
+    "in an update": "",
+    "  activations": "activations",
+    "  weights, whole or cast": "gathered",
+    "  backward": "backward",
+    "  logits": "logits",
+    "in an optimizer step": "step",
+    "in a rollout": "",
+    "  weights or vLLM": "copy",
+    "  cache": "cache",
+    "peak": "peak",
+}
 
 
 def print_memory(config: DictConfig, console: Console) -> bool:
@@ -79,38 +97,25 @@ def columns_of(
     GPUs train in the precision asked for; ``auto`` is bfloat16 there.
     """
     name = "here" if processes == 1 else f"here, {config.trainer.strategy} x {processes}"
-    found = [(name, expected_footprint(module, longest, here))]
+    found = [(name.replace(", ", "\n"), expected_footprint(module, longest, here))]
     if config.trainer.accelerator != "cpu":
         mixed = config.trainer.precision in ("auto", "bf16-mixed")
         for number in _GPUS:
             plan = replace(here, cuda=True, shards=number, mixed=mixed)
-            name = "1 GPU" if number == 1 else f"{number} GPUs, fsdp"
+            name = "1 GPU" if number == 1 else f"{number} GPUs\nfsdp"
             found.append((name, expected_footprint(module, longest, plan)))
     return found
 
 
 def table_of(columns: list[tuple[str, Footprint]], arm: str) -> Table:
     """One row per purpose; the peak is the largest of update, optimizer step and rollout, which take turns."""
-    table = Table(title=f"memory of each device{f', {arm}' if arm else ''}", title_justify="left")
-    table.add_column("held by", overflow="fold")
+    title = f"memory of each device{f', {arm}' if arm else ''}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("held by")
     for name, _ in columns:
-        table.add_column(name, justify="right", overflow="fold")
-    rows = {
-        "weights": "weights",
-        "gradients": "gradients",
-        "optimizer": "optimizer",
-        "vLLM, always": "engine_always",
-        "update: activations": "activations",
-        "update: weights gathered or cast": "gathered",
-        "update: backward": "backward",
-        "update: logits": "logits",
-        "optimizer step": "step",
-        "rollout: weights or vLLM": "copy",
-        "rollout: cache": "cache",
-        "peak": "peak",
-    }
-    for label, name in rows.items():
-        values = [getattr(footprint, name) for _, footprint in columns]
-        if any(values):
-            table.add_row(label, *(readable(value) if value else "" for value in values), end_section=label == "peak")
+        table.add_column(name, justify="right")
+    for label, name in _ROWS.items():
+        values = [getattr(footprint, name) for _, footprint in columns] if name else []
+        if any(values) or not name:
+            table.add_row(label, *(readable(value) if value else "" for value in values))
     return table

@@ -17,7 +17,7 @@ import gainrl.app.resolvers  # noqa: F401  (registers resolvers)
 from gainrl.app.commandline.check import composition_fault, job_of
 from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.errors import ConfigError
-from gainrl.app.identity import RunRecord, fingerprint, plain_config
+from gainrl.app.identity import RunRecord, fingerprint, has_computed, plain_config
 from gainrl.app.precision import keep_precision
 from gainrl.report.plan import expand_jobs, job_folder
 
@@ -134,7 +134,7 @@ def _job(
 ) -> Job:
     status = str(record.get("status") or "new")
     if config is not None and status != "new" and record.get("fingerprint") != _fingerprint(config, folder):
-        status = "another run"
+        status = "another run" if has_computed(folder) else "new"
     seconds = record.get("wall_seconds") if status == "finished" else None
     return Job(tuple(overrides), folder, folder.parent.name, status, seconds, *sizes)
 

@@ -12,6 +12,9 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
+from gainrl.app.identity import has_computed
+from gainrl.app.runtime import importing
+
 PURE = "bf16-master"  # all of the policy in bfloat16, beside float32 weights that train; see `training.masters`
 
 
@@ -23,8 +26,9 @@ def settle_precision(config: DictConfig, folder: Path, console: Console) -> None
     if kept and config.trainer.precision != "bf16-mixed":
         return
     # Imported when they are needed: a finished run returns without torch.
-    from gainrl.app.hardware import will_use_cuda
-    from gainrl.training.precision_choice import choose_precision, has_bfloat16
+    with importing():
+        from gainrl.app.hardware import will_use_cuda
+        from gainrl.training.precision_choice import choose_precision, has_bfloat16
 
     if kept:
         slow = not has_bfloat16(cuda=will_use_cuda(config))
@@ -41,9 +45,9 @@ def settle_precision(config: DictConfig, folder: Path, console: Console) -> None
 
 
 def keep_precision(config: DictConfig, folder: Path) -> bool:
-    """Replaces ``auto`` by the precision of the run in ``folder``; False, and no change, where it holds none."""
+    """Replaces ``auto`` by the precision of the run in ``folder``; False if that run has computed nothing."""
     path = folder / "config.yaml"
-    if config.trainer.precision != "auto" or not path.is_file():
+    if config.trainer.precision != "auto" or not path.is_file() or not has_computed(folder):
         return False
     stored = (yaml.safe_load(path.read_text()) or {}).get("trainer", {}).get("precision")
     if stored is None:

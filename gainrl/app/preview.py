@@ -6,10 +6,13 @@ Hours come from finished runs of the same arm, or from a short timed run if ther
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +20,11 @@ from gainrl.app.commandline.command import Command, checked_settings
 from gainrl.app.commandline.flags import read_flags
 from gainrl.app.errors import ConfigError, explain
 from gainrl.app.planned import Job, composed, list_jobs, single_job
-from gainrl.app.timing import estimate
+from gainrl.app.runtime import importing
+from gainrl.app.timing import TIMED_SECONDS, estimate
 from gainrl.report.blocks import duration
+
+_SECONDS = 50.0  # for all of a preview, so that with its start it stays under a minute on a busy machine too
 
 
 def preview(command: Command, arguments: Sequence[str], console: Console | None = None) -> int:
@@ -27,6 +33,7 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
     The exit code: 0, or 1 if they cannot be listed or the first would be refused because it needs too much memory.
     """
     console = console or Console()
+    until = time.monotonic() + _SECONDS
     try:
         typed = read_flags(arguments, command.flags)
         settings = checked_settings(command, typed)
@@ -38,7 +45,8 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
         return 1
     fits, refused, table = _memory(jobs[0], extra, console) if jobs else (True, "", "")
     every_arm = "--time-every-arm" in typed.flags
-    known = estimate(jobs, console, every_arm=every_arm, extra=extra, refused=refused)
+    seconds = min(TIMED_SECONDS, max(until - time.monotonic(), 1.0))
+    known = estimate(jobs, console, every_arm=every_arm, extra=extra, refused=refused, seconds=seconds)
     print_jobs(jobs, known, console)
     console.print(Text.from_ansi(table))
     return 0 if fits else 1
@@ -49,7 +57,8 @@ def _memory(job: Job, extra: str | None, console: Console) -> tuple[bool, str, s
 
     It builds what needs no weights, so a fault in the data shows here before anything is timed.
     """
-    from gainrl.app.memory_table import print_memory
+    with importing():
+        from gainrl.app.memory_table import print_memory
 
     with console.capture() as table:
         try:
@@ -65,10 +74,11 @@ def _is_sweep(settings: Sequence[str]) -> bool:
 
 def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, str]], console: Console) -> None:
     """A table of arms, what is left in all, and where the runs go."""
-    table = Table(title=f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}", title_justify="left")
-    for name in ("arm", "jobs", "finished", "to run", "one job", "in all", "known from"):
-        table.add_column(name, justify="left" if name in ("arm", "known from") else "right", overflow="fold")
-    reasons = {source: f"[{number}]" for number, source in enumerate(_reasons(seconds), start=1)}
+    title = f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("arm", "jobs", "finished", "to run", "one job", "in all", "from"):
+        table.add_column(name, justify="left" if name in ("arm", "from") else "right", overflow="fold")
+    sources = {source: f"[{number}]" for number, source in enumerate(_sources(seconds), start=1)}
     total, unknown = 0.0, 0
     for arm in dict.fromkeys(job.arm for job in jobs):
         mine = [job for job in jobs if job.arm == arm]
@@ -76,17 +86,11 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
         one, source = seconds[arm]
         cells = ("?", "?") if one is None else (duration(one), duration(left * one))
         total, unknown = total + left * (one or 0.0), unknown + (left if one is None else 0)
-        table.add_row(
-            arm,
-            str(len(mine)),
-            str(len(mine) - left),
-            str(left),
-            *cells,
-            reasons.get(source, source).replace("[", r"\["),
-        )
+        counts = (str(len(mine)), str(len(mine) - left), str(left))
+        table.add_row(arm, *counts, *cells, escape(sources[source]))
     console.print(table)
-    for reason, mark in reasons.items():
-        console.print(f"{mark} {reason}", style="yellow", highlight=False, markup=False)
+    for source, mark in sources.items():
+        console.print(f"{mark} {source}", style="dim", highlight=False, markup=False)
     left = sum(job.status != "finished" for job in jobs)
     summary = f"{left} of {len(jobs)} jobs to run"
     if unknown < left or not left:
@@ -103,6 +107,6 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
             console.print(f"[yellow]{job.folder} holds another run and will be refused[/yellow]", highlight=False)
 
 
-def _reasons(seconds: Mapping[str, tuple[float | None, str]]) -> list[str]:
-    """Why arms could not be timed, each reason once."""
-    return list(dict.fromkeys(source for one, source in seconds.values() if one is None))
+def _sources(seconds: Mapping[str, tuple[float | None, str]]) -> list[str]:
+    """Where the numbers come from, or why there are none, each once."""
+    return list(dict.fromkeys(source for _, source in seconds.values()))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import gc
 import logging
 import os
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _NARROWEST = 80  # columns that the tables need
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
@@ -48,6 +51,24 @@ def prepare_terminal() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Around slow imports: pauses the garbage collector, and leaves what was imported out of its later rounds.
+
+    Importing torch, Lightning and transformers makes a million objects and frees next to none, and the collector would
+    look through all of them again and again: a fifth of the time.
+    """
+    pauses = gc.isenabled() and "torch" not in sys.modules
+    if pauses:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pauses:
+            gc.freeze()
+            gc.enable()
 
 
 def quieten() -> None:

@@ -21,7 +21,7 @@ from gainrl.app.identity import RunRecord
 from gainrl.app.planned import Job
 
 TIMED_STEPS = 6
-TIMED_SECONDS = 40.0  # for all timed runs of a command together
+TIMED_SECONDS = 40.0  # for all timed runs of a command together, at most
 
 
 class NotTimed(Exception):
@@ -35,13 +35,15 @@ def estimate(
     every_arm: bool = False,
     extra: str | None = None,
     refused: str = "",
+    seconds: float = TIMED_SECONDS,
     run: Callable[[Job, Path], Mapping[str, Any]] | None = None,
 ) -> dict[str, tuple[float | None, str]]:
     """Arm to seconds of one job (None if unknown) and where the number comes from.
 
     Arms without a finished run are timed, all of them with ``every_arm``, else one of them for all. ``extra``: the
-    folder of ``--config-dir``. ``refused``: why the first job cannot run, which takes the place of timing it. ``run``
-    trains a job for a few steps and returns its last row, by default in a process of its own; it raises NotTimed.
+    folder of ``--config-dir``. ``refused``: why the first job cannot run, which takes the place of timing it.
+    ``seconds``: for all timed runs together. ``run`` trains a job for a few steps and returns its last row, by default
+    in a process of its own; it raises NotTimed.
     """
     known: dict[str, tuple[float | None, str]] = {}
     for arm in dict.fromkeys(job.arm for job in jobs):
@@ -50,7 +52,7 @@ def estimate(
             known[arm] = (median(done), f"{len(done)} finished run{'s' if len(done) > 1 else ''}")
     rest = [next(job for job in jobs if job.arm == arm) for arm in dict.fromkeys(job.arm for job in jobs)]
     rest = [job for job in rest if job.arm not in known]
-    each = TIMED_SECONDS / max(1, len(rest) if every_arm else 1)
+    each = seconds / max(1, len(rest) if every_arm else 1)
     timed: tuple[float | None, str] | None = None
     if refused and rest and rest[0].arm == jobs[0].arm:
         known[rest.pop(0).arm] = (None, f"not timed, because {refused}")

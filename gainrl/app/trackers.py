@@ -20,7 +20,7 @@ from gainrl.app.tracking import check_tracking, close_logger, make_logger, resta
 
 _NEEDS = {
     "TensorBoardLogger": (("tensorboard", "tensorboardX"), "tensorboard"),
-    "MLFlowLogger": (("mlflow",), "mlflow-skinny"),
+    "MLFlowLogger": (("mlflow",), "mlflow"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gainrl.app.runtime import prepare_process
+from gainrl.app.runtime import importing, prepare_process
 
 prepare_process()  # before torch is imported
 
@@ -10,8 +10,10 @@ import math
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -142,12 +144,13 @@ def _mention_shorter_run(folder: Path, config: DictConfig, console: Console) -> 
 
 def train_here(config: DictConfig, record: RunRecord, console: Console, *, repeats: bool = False) -> float:
     """Trains here and in the processes that join, with the directory's lock; ``repeats`` as in `StopRequest`."""
-    from gainrl.app.components import build_components
-    from gainrl.app.launch import connect
-    from gainrl.app.resume import check_given
-    from gainrl.app.run import counting_failures, prepare_callbacks, train
-    from gainrl.training.distributed.ranks import OtherRankFailed
-    from gainrl.training.upkeep.interruption import Interrupted, StopRequest
+    with importing():
+        from gainrl.app.components import build_components
+        from gainrl.app.launch import connect
+        from gainrl.app.resume import check_given
+        from gainrl.app.run import counting_failures, prepare_callbacks, train
+        from gainrl.training.distributed.ranks import OtherRankFailed
+        from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
     folder = record.folder
     stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
@@ -161,7 +164,7 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
             record.keep_to_itself()
             console.quiet = True
         with ExitStack() as held:
-            ranks.first(lambda: held.enter_context(run_lock(folder)))
+            ranks.first(lambda: take(folder, plain_config(config), held))
             before = record.status
             record.begin(plain_config(config))
             try:
@@ -186,10 +189,17 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
         stop.remove()
 
 
+def take(folder: Path, plain: Mapping[str, Any], held: ExitStack) -> None:
+    """Locks the directory, and looks again at what it holds: another run may have ended there since the first look."""
+    held.enter_context(run_lock(folder))
+    open_run(folder, plain)
+
+
 def train_apart(config: DictConfig, record: RunRecord, console: Console) -> float:
     """Trains in a process of its own; a process that the system ended leaves a failed record and nothing else."""
     if may_import_ahead():  # imported once for all jobs of this process
-        import gainrl.app.run  # noqa: F401
+        with importing():
+            import gainrl.app.run  # noqa: F401
 
     folder = record.folder
 

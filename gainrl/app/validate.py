@@ -60,7 +60,7 @@ _IMPRECISE = {
     "16-true": "overflows and rounds updates away",
     "bf16-true": "rounds weights to 8 bits after every update, more than an update at usual learning rates moves them",
 }
-_EXAMPLES = {"reward.path": "my_rewards.py:score", "dataset.train": "mine.jsonl"}
+_EXAMPLES = {"reward.path": "my_rewards.py:score"}
 _ABSENT = object()
 
 

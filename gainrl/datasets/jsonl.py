@@ -50,6 +50,11 @@ def jsonl(
         raise ValueError(
             f"held_out={held_out} and held_out_size={held_out_size} contradict; give the file or the number of problems"
         )
+    if train is not None and held_out == train and not held_out_only:
+        raise ValueError(
+            f"dataset.train and dataset.held_out are one file, {train}, and problems that are evaluated do not train; "
+            "type dataset.held_out_size=100 in place of dataset.held_out, or give another file"
+        )
     names = {"question": question, "answer": answer, "id": id, "level": level}
     names |= {"difficulty": difficulty, "solution": solution, "source": source}
 
@@ -68,7 +73,8 @@ def jsonl(
         return DataSplits(train=None if held_out_only else problems, held_out=None)
     if not 0 < held_out_size < len(problems):
         raise ValueError(
-            f"held_out_size={held_out_size} must lie between 1 and {len(problems) - 1}, the file's problems"
+            f"dataset.held_out_size={held_out_size} of the {len(problems)} problems of {train} leave none to train; "
+            f"type dataset.held_out_size={max(1, len(problems) // 5)}"
         )
     order = generator(split_seed, "held_out").permutation(len(problems))
     rest = None if held_out_only else problems.select(np.sort(order[held_out_size:]))

@@ -5,6 +5,7 @@ Arrays are ``[N]`` float64; NaN marks a missing number and leaves the pair out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,38 @@ def rank_residual(values: np.ndarray, covariate: np.ndarray) -> np.ndarray:
     variance = float(x @ x)
     residual[known] = y - (float(x @ y) / variance) * x if variance > 0 else y
     return residual
+
+
+def matched_percentile(values: np.ndarray, covariates: Sequence[np.ndarray], strata: int) -> np.ndarray:
+    """Where each value stands among the problems that are like it: ``[N]`` in (0, 1).
+
+    Each covariate's ranks are cut into ``strata`` equal parts; problems in the same part of all of them form a stratum.
+    The k-th smallest of its n values gets (k - 1/2) / n, equal values sharing the mean, so that the upper and the lower
+    share of the result have the same strata in the same proportions. NaN where a number is missing. Raises ValueError
+    for fewer than one part, or covariates of another length.
+    """
+    if strata < 1:
+        raise ValueError(f"strata={strata} must be 1 or more; type signal.strata=5")
+    values = np.asarray(values, np.float64)
+    covariates = [np.asarray(covariate, np.float64) for covariate in covariates]
+    shapes = [covariate.shape for covariate in covariates]
+    if any(shape != values.shape for shape in shapes):
+        raise ValueError(f"values has shape {values.shape} and the covariates {shapes}; pass one number per value.")
+    known = ~np.isnan(np.stack([values, *covariates])).any(axis=0)
+    count = int(known.sum())
+    parts = [
+        np.ceil(average_ranks(covariate[known]) * strata / max(count, 1)).astype(np.int64) for covariate in covariates
+    ]
+    cells = np.zeros(count, np.int64)
+    for part in parts:
+        cells = cells * (strata + 1) + part
+    places = np.empty(count)
+    for cell in np.unique(cells):
+        members = cells == cell
+        places[members] = (average_ranks(values[known][members]) - 0.5) / members.sum()
+    percentiles = np.full(len(values), np.nan)
+    percentiles[known] = places
+    return percentiles
 
 
 def spearman(

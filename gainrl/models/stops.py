@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
+from gainrl.types import Policy
+
 
 def find_stops(tokenizer: Any, model: Any, *, extra: Sequence[str] = ()) -> tuple[int, ...]:
     """Ids of all tokens that end an answer, the smallest first.
@@ -45,6 +47,12 @@ def end_of_turn(tokenizer: Any) -> int | None:
     tail = text.rpartition(answer)[2].lstrip()
     ids = tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
     return ids[0] if ids and ids[0] in _special_ids(tokenizer) else None
+
+
+def closing_stop(policy: Policy) -> int:
+    """The stop token behind a written-out answer: of several the one that the chat template writes."""
+    closing = end_of_turn(policy.tokenizer)
+    return closing if closing in policy.stop_ids else policy.stop_ids[0]
 
 
 def choose_pad(tokenizer: Any, stop_ids: Sequence[int]) -> int:

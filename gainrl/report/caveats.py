@@ -67,7 +67,7 @@ def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
         found += _starts(sweep, task, name)
     for arm in sweep.arms:
         found += _mixed_settings(arm.label, arm.runs)
-        found += _never_taught(arm.label, arm.runs)
+        found += _never_taught(arm.label, arm.runs) or _never_moved(arm.label, arm.runs, sweep.settings.metric)
     found += unscored(sweep, axes)
     if sweep.repeated:
         found.append(
@@ -229,12 +229,23 @@ def _mixed_settings(label: str, runs: list[Run]) -> list[str]:
 
 def _never_taught(label: str, runs: Sequence[Run]) -> list[str]:
     """Where all completions of every prompt had equal rewards, nothing was trained."""
-    shares = [run.columns["informative_groups"] for run in runs if "informative_groups" in run.columns]
-    if not shares or any(np.nansum(share) > 0 for share in shares):
+    norms = [run.columns["grad_norm"] for run in runs if "grad_norm" in run.columns]
+    if not norms or any(np.nansum(norm) > 0 for norm in norms):
         return []
     return [
-        f"{label} learned nothing: in every step of its {len(shares)} runs all completions of a prompt had the same "
+        f"{label} learned nothing: in every step of its {len(norms)} runs all completions of a prompt had the same "
         "reward, so no update had a gradient. Its curves show the model that it began with."
+    ]
+
+
+def _never_moved(label: str, runs: Sequence[Run], metric: str) -> list[str]:
+    """Where a score stays what it was before training, all its targets are reached at the start."""
+    scores = [score for run in runs if len(score := run.evaluations("step", metric)[1])]
+    if not scores or any(len(score) < 2 or np.ptp(score) > 0 for score in scores):
+        return []
+    return [
+        f"{label} never moved: in all its {len(scores)} runs {metric} stayed what it was before training. Where it is "
+        "the reference, every arm reaches its targets “at start”, which says nothing about speed."
     ]
 
 

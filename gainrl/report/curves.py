@@ -1,4 +1,4 @@
-"""The picture of a run, against prompts seen: accuracy by level or family, the curriculum's centre, concentration."""
+"""The picture of a run against prompts seen: held-out scores by level or family, the window, concentration."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def run_title(config: Mapping[str, Any]) -> str:
 def draw_curves(metrics_csv: Path, target: Path, *, title: str) -> None:
     """Reads ``metrics.csv`` and writes a PNG; panels without data are left out."""
     table = pd.read_csv(metrics_csv)
-    panels = [panel for panel in (_accuracy, _training, _center, _concentration) if panel(table, None)]
-    wide = _accuracy in panels and len(part_columns(table, "eval/accuracy")) > _MANY
+    panels = [panel for panel in (_accuracy, _solutions, _training, _center, _concentration) if panel(table, None)]
+    odd = len(panels) % 2 == 1
+    wide = odd or (_accuracy in panels and len(part_columns(table, "eval/accuracy")) > _MANY)
     style: Any = {
         "font.size": 10,
         "axes.edgecolor": "#9aa5b1",
@@ -58,7 +59,7 @@ def draw_curves(metrics_csv: Path, target: Path, *, title: str) -> None:
         "grid.linewidth": 0.8,
     }
     with plt.rc_context(style):
-        columns = max(len(panels) - 1, 1) if wide else 2
+        columns = 2 if odd or not wide else len(panels) - 1
         places = list(range(len(panels))) if not wide else [0, *range(columns, columns + len(panels) - 1)]
         rows = places[-1] // columns + 1
         figure = plt.figure(figsize=(10.4, 3.7 * rows), layout="constrained")
@@ -100,6 +101,19 @@ def _accuracy(table: pd.DataFrame, axis: Axes | None) -> bool:
         else:
             title = "level" if levels else None
             axis.legend(title=title, fontsize=8, title_fontsize=8, ncols=2, frameon=False, loc="best")
+    return True
+
+
+def _solutions(table: pd.DataFrame, axis: Axes | None) -> bool:
+    name = "eval/solution_logprob"
+    if name not in table:
+        return False
+    if axis is not None:
+        rows = table.dropna(subset=[name])
+        for part in part_columns(table, name):
+            axis.plot(rows["prompts_seen"], rows[part], color="#9aa5b1", linewidth=0.9)
+        axis.plot(rows["prompts_seen"], rows[name], color="#d64545", linewidth=2.6)
+        axis.set_title("Log-probability of held-out solutions (nats per token)", loc="left", fontsize=10)
     return True
 
 

@@ -25,7 +25,7 @@ AXES = {
 """Columns that can serve as a budget, with the words used for them."""
 
 _KEPT = re.compile(
-    r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|eval/.*"
+    r"step|prompts_seen|rollouts|generated_tokens|updates|wall_seconds|accuracy|informative_groups|grad_norm|eval/.*"
     r"|selection/.*|curriculum/(center_fraction|target|level|progress|distinct_prompts|prompts_measured)"
 )
 # Settings that do not decide a run's numbers, for runs whose configuration does not list them.

@@ -54,7 +54,8 @@ def compare(
 ) -> tuple[str, str]:
     """The outcome for an answer against alternative references, and a word on why.
 
-    Outcomes: ``correct``, ``wrong``, ``unparsable`` (the answer), ``gold_unparsable`` (every reference).
+    Outcomes: ``correct``, ``wrong``, ``gold_unparsable`` (no reference can be read). An answer without a value, or with
+    two of them, is wrong: the completion did answer.
     ``is_list``: commas separate answers, never thousands.
     """
     written = clean(answer, is_list=is_list)
@@ -74,7 +75,7 @@ def compare(
     if not any(outcomes):
         return "gold_unparsable", "the reference answer cannot be read"
     if not readable(written):
-        return "unparsable", "the answer cannot be read"
+        return "wrong", "the answer cannot be read"
     return "wrong", "not equivalent" + failure
 
 

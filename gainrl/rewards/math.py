@@ -45,7 +45,7 @@ class MathReward:
     allocate. ``fallback``: what to read where there is neither a box nor ``####``, ``none`` or ``last_number``.
     ``alternatives``: whether ``alt_answers`` count. ``thinking`` and ``prompt_opens_thinking``: see
     `functional.thinking.Thinking`. The three values are what trains for a correct, a wrong (or timed out) and an
-    unreadable answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown fallback, settings of
+    missing answer. ``cache_size``: verdicts remembered. Raises ValueError for an unknown fallback, settings of
     thinking that contradict each other, values that are not finite numbers, and limits that are not positive.
     """
 

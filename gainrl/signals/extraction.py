@@ -67,7 +67,7 @@ def extract(
     if world_size > 1 and gather is None:
         raise ValueError(f"world_size={world_size} needs gather, which brings the shares of the ranks together.")
     # Equal settings are measured once, and a derived signal needs no measurement of its own.
-    bases = {_base(signal).fingerprint(): _base(signal) for signal in signals.values()}
+    bases = {base.fingerprint(): base for signal in signals.values() for base in _bases(signal)}
     free = {text: signal for text, signal in bases.items() if signal.cost == "none"}
     paid = {text: signal for text, signal in bases.items() if signal.cost != "none"}
     values = {text: signal.compute(problems, prompts) for text, signal in free.items()}
@@ -90,7 +90,11 @@ def extract(
             world_size=world_size,
             gather=gather,
             lengths=lengths,
-            names={_base(signal).fingerprint(): name for name, signal in list(signals.items())[::-1]},
+            names={
+                base.fingerprint(): name if base is signal else base.name
+                for name, signal in list(signals.items())[::-1]
+                for base in _bases(signal)
+            },
             step=step,
         )
         stores = {} if cache_dir is None else _stores(Path(cache_dir), paid, work, rollout_key)
@@ -106,9 +110,9 @@ def extract(
             values |= _measure(group, work, stores)
     results, served = {}, []
     for name, signal in signals.items():
-        text = _base(signal).fingerprint()
-        results[name] = _derive(signal, values[text], problems, prompts)
-        if text in cached:
+        results[name] = _derive(signal, values, problems, prompts)
+        measured = {base.fingerprint() for base in _bases(signal) if base.cost != "none"}
+        if measured and measured <= cached:
             served.append(name)
     return Extraction(
         results,
@@ -251,11 +255,17 @@ def _kept_everywhere(stores: Mapping[str, ValueStore], work: _Work) -> dict[str,
     return {text: found[text] for text, every in zip(stores, everywhere, strict=True) if every}
 
 
-def _base(signal: Signal) -> Signal:
-    return _base(signal.base) if isinstance(signal, DerivedSignal) else signal
-
-
-def _derive(signal: Signal, values: np.ndarray, problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
+def _bases(signal: Signal) -> list[Signal]:
+    """The signals that have to be measured for one: itself, or those that it derives from."""
     if not isinstance(signal, DerivedSignal):
-        return values
-    return signal.derive(_derive(signal.base, values, problems, prompts), problems, prompts)
+        return [signal]
+    return [measured for base in signal.bases for measured in _bases(base)]
+
+
+def _derive(
+    signal: Signal, values: Mapping[str, np.ndarray], problems: Problems, prompts: Sequence[PromptTokens]
+) -> np.ndarray:
+    """The values of a signal, from those of the measured signals by their fingerprints."""
+    if not isinstance(signal, DerivedSignal):
+        return values[signal.fingerprint()]
+    return signal.derive([_derive(base, values, problems, prompts) for base in signal.bases], problems, prompts)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gainrl.signals.prefill_batch import PrefillBatch
 
 Cost = Literal["none", "prefill", "backward", "rollouts"]
+COSTS: tuple[Cost, ...] = ("none", "prefill", "backward", "rollouts")
+"""The costs of a signal, the cheapest first."""
 LearnFirst = Literal["high", "low"]
 Problems = ProblemSet | Sequence[Problem]
 
@@ -84,12 +86,14 @@ class PrefillSignal(PrefillReader, Signal, Protocol):
 
 @runtime_checkable
 class DerivedSignal(Signal, Protocol):
-    """A signal that follows from another one's values at no cost of its own."""
+    """A signal that follows from the values of others at no cost of its own."""
 
     @property
-    def base(self) -> Signal: ...
+    def bases(self) -> tuple[Signal, ...]: ...
 
-    def derive(self, values: np.ndarray, problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray: ...
+    def derive(self, values: Sequence[np.ndarray], problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
+        """``[N]`` from the values of each of ``bases``, ``[N]`` each."""
+        ...
 
 
 def settings_text(name: str, settings: Mapping[str, Any]) -> str:

@@ -34,14 +34,18 @@ class ResidualSignal:
     def learn_first(self) -> LearnFirst:
         return self.base.learn_first
 
+    @property
+    def bases(self) -> tuple[Signal, ...]:
+        return (self.base,)
+
     def fingerprint(self) -> str:
         return settings_text(self.name_prefix, {"base": self.base.fingerprint()})
 
-    def derive(self, values: np.ndarray, problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
-        return rank_residual(values, question_lengths(prompts))
+    def derive(self, values: Sequence[np.ndarray], problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
+        return rank_residual(values[0], question_lengths(prompts))
 
     def compute(
         self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
     ) -> np.ndarray:
         values = self.base.compute(problems, prompts, policy, **given)
-        return self.derive(values, problems, prompts)
+        return self.derive([values], problems, prompts)

@@ -216,6 +216,9 @@ def chosen_rows(evaluated: EvaluationSet, limit: int | None) -> np.ndarray:
 class Scores:
     """One number per evaluated problem under each name, ``[N]`` each: ``accuracy``, ``avg@k``, ``pass@k``, ``maj@k``.
 
+    ``solution_logprob`` joins them where problems have worked solutions, NaN for those that have none; means leave
+    those out.
+
     ``groups``: for each level or source that is compared, named ``level_<k>`` or ``source_<name>``, which problems
     belong to it, ``[N]`` bool; empty where the data has none.
     """
@@ -224,8 +227,20 @@ class Scores:
     values: dict[str, np.ndarray]
 
     def means(self, name: str) -> dict[str, float]:
-        """Mean of the problems of each group."""
-        return {group: float(self.values[name][members].mean()) for group, members in self.groups.items()}
+        """Mean of the problems of each group that has a number."""
+        found = {group: mean_of_known(self.values[name][members]) for group, members in self.groups.items()}
+        return {group: mean for group, mean in found.items() if not np.isnan(mean)}
+
+    def add_solutions(self, logprobs: Sequence[float]) -> None:
+        """Adds `solution_logprobs` of the problems, if any of them has one."""
+        if not np.isnan(logprobs).all():
+            self.values["solution_logprob"] = np.asarray(logprobs, np.float64)
+
+
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN if nothing is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def scores(

@@ -79,16 +79,16 @@ def test_the_debug_run_leaves_everything_that_a_run_leaves(fresh):
     assert record["objective"] == record["metrics"]["accuracy_final"]
     assert 0 <= record["metrics"]["accuracy_initial"] <= 1
     assert len(record["fingerprint"]) == 16
-    assert record["metrics"]["steps"] == 6
+    assert record["metrics"]["steps"] == 4
     assert {"rollout", "update", "evaluation", "refresh"} <= set(record["phase_seconds"])
     assert record["wall_seconds"] >= sum(record["phase_seconds"].values()) * 0.9
     assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert "git_commit" in record
     with open(run_folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == [str(step) for step in range(7)]
-    assert [row["step"] for row in rows if row["eval/accuracy"]] == ["0", "3", "6"]
-    assert len((run_folder / "rollouts.jsonl").read_text().splitlines()) == 6 * 8 * 8
+    assert [row["step"] for row in rows] == [str(step) for step in range(5)]
+    assert [row["step"] for row in rows if row["eval/accuracy"]] == ["0", "4"]
+    assert len((run_folder / "rollouts.jsonl").read_text().splitlines()) == 4 * 8 * 8
     assert "seed: 0" in (run_folder / "config.yaml").read_text()
     picture = matplotlib.image.imread(run_folder / "curves.png")
     assert picture.shape[0] > 300

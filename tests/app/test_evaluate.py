@@ -64,7 +64,9 @@ def test_an_evaluation_leaves_every_completion_and_scores_with_intervals(tmp_pat
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
     found = result["sets"]["held_out"]
     assert found["problems"] == 6
-    assert list(found["scores"]) == ["accuracy", "avg@2", "pass@1", "pass@2", "maj@1", "maj@2"]
+    scores = ["accuracy", "avg@2", "pass@1", "pass@2", "maj@1", "maj@2", "solution_logprob"]
+    assert list(found["scores"]) == scores
+    assert found["scores"]["solution_logprob"]["mean"] < 0
     assert set(found["scores"]["accuracy"]) == {"mean", "low", "high"}
     assert {level: part["problems"] for level, part in found["levels"].items()} == {"1": 3, "2": 3}
     assert sum(found["greedy"]["verdicts"].values()) == 6

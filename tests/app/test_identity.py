@@ -55,6 +55,7 @@ def test_an_unfinished_run_may_go_on_and_its_old_fault_is_forgotten(tmp_path):
 
 def test_the_directory_of_another_run_is_refused_with_what_differs(tmp_path):
     open_run(tmp_path, PLAIN).begin(PLAIN)
+    (tmp_path / "metrics.csv").write_text("step,reward\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RunRefused) as caught:
         open_run(tmp_path, {**PLAIN, "seed": 4, "schedule": {"steps": 9}})
@@ -63,6 +64,30 @@ def test_the_directory_of_another_run_is_refused_with_what_differs(tmp_path):
     assert "schedule.steps: 3 there, 9 now" in text
     assert "hydra.run.dir=" in text
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_corrected_command_takes_over_the_directory_of_a_run_that_computed_nothing(tmp_path):
+    record = open_run(tmp_path, PLAIN)
+    record.begin(PLAIN)
+    record.update(status="failed", fault="does not fit", formula="...")
+    (tmp_path / "wandb" / "offline-run").mkdir(parents=True)
+    (tmp_path / "wandb" / "offline-run" / "run.wandb").touch()
+    (tmp_path / "checkpoints").mkdir()
+    corrected = {**PLAIN, "seed": 4}
+    open_run(tmp_path, corrected).begin(corrected)
+    stored = RunRecord(tmp_path).content
+    assert (stored["fingerprint"], stored["status"]) == (fingerprint(corrected), "running")
+    assert not {"fault", "formula"} & set(stored)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == corrected
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "checkpoints/last.ckpt", "signals/angle.npz", "notes.txt"])
+def test_what_was_computed_or_came_from_elsewhere_is_never_taken_over(name, tmp_path):
+    open_run(tmp_path, PLAIN).begin(PLAIN)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(RunRefused, match="seed: 0 there, 4 now"):
+        open_run(tmp_path, {**PLAIN, "seed": 4})
 
 
 def test_a_directory_with_files_of_something_else_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The memory that ``--dry-run`` prints: of the run as it would start here, and on GPUs."""
 
 import io
+import re
 
 import pytest
 from omegaconf import OmegaConf
@@ -19,7 +20,7 @@ def lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def printed(*settings):
-        console = Console(record=True, width=160, file=io.StringIO())
+        console = Console(record=True, width=80, file=io.StringIO())
         fits = print_memory(composed(single_job([*SMALL, *settings])[0]), console)
         return fits, console.export_text().splitlines()
 
@@ -27,15 +28,18 @@ def lines(tmp_path, monkeypatch):
 
 
 def cells(lines, label):
-    row = next(line for line in lines if label in line)
-    return [cell.strip() for cell in row.replace("┃", "│").split("│")[2:-1]]
+    """The numbers of a row, whose label is whole in a terminal of 80 columns."""
+    row = next(line for line in lines if line.strip().startswith(label))
+    return re.split(r"\s{2,}", row.strip().removeprefix(label).strip())
 
 
 def test_a_run_is_shown_here_and_on_gpus_whose_shards_shrink_with_their_number(lines):
-    fits, text = lines("algorithm.objective.beta=0.04")
+    fits, text = lines("algorithm.objective.beta=0.04", "trainer.strategy=fsdp", "trainer.num_nodes=16")
     assert fits
-    assert cells(text, "held by") == ["here", "1 GPU", "2 GPUs, fsdp", "4 GPUs, fsdp", "8 GPUs, fsdp"]
-    sizes = [float(cell.split()[0]) for cell in cells(text, "optimizer  ")]
+    assert any(line.split() == ["here", "2", "GPUs", "4", "GPUs", "8", "GPUs"] for line in text)
+    assert cells(text, "held by") == ["fsdp x 16", "1 GPU", "fsdp", "fsdp", "fsdp"]
+    assert len(cells(text, "weights, whole or cast")) == 4
+    sizes = [float(cell.split()[0]) for cell in cells(text, "optimizer")[1:]]
     assert all("MiB" in cell for cell in cells(text, "peak"))
     assert sizes == sorted(sizes, reverse=True)
 

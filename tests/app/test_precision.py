@@ -48,6 +48,7 @@ def test_a_run_that_goes_on_elsewhere_keeps_the_precision_it_began_with(tmp_path
     began = config_of()
     settle_precision(began, tmp_path, screen)
     RunRecord(tmp_path).begin(plain_config(began))
+    (tmp_path / "metrics.csv").touch()
     machine(monkeypatch, "bf16-mixed" if first == "32-true" else "32-true")
     again = config_of()
     assert settled(again, tmp_path, screen) == first

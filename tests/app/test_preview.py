@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra.core.plugins import Plugins
@@ -177,6 +178,25 @@ def test_a_sweep_of_very_many_arms_is_listed_in_time(tmp_path, monkeypatch):
     jobs = list_jobs(["curriculum.width=range(0.001,0.2,0.001)"], clock=lambda: float(next(seconds)))
     assert len(jobs) > 190
     assert len({(job.steps, job.evaluations) for job in jobs}) == 1
+
+
+def test_a_preview_leaves_a_timed_run_what_is_left_of_a_minute(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    clock = iter([0.0, 35.0])  # at the start, and after the table of memory
+    monkeypatch.setattr("gainrl.app.preview.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("gainrl.app.preview._memory", lambda *_: (True, "", ""))
+    given = []
+
+    def timed(job, place, *, seconds, extra):
+        given.append(seconds)
+        raise NotTimed("the clock is a list")
+
+    monkeypatch.setattr("gainrl.app.timing.run_shortly", timed)
+    assert preview(COMMAND, ["-m", "baseline=gain_rl,vanilla_grpo", "--dry-run"]) == 0
+    assert given == [15.0]
+    out = capsys.readouterr().out
+    assert "baseline-vanilla_grpo " in out  # whole, in 80 columns
+    assert "[1] not timed, because the clock is a list" in out
 
 
 def test_a_timed_run_ends_when_its_time_is_over(tmp_path, monkeypatch):

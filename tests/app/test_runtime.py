@@ -1,12 +1,16 @@
 """Every console command settles how waiting threads behave before torch starts any."""
 
+import gc
 import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from gainrl.app.runtime import importing
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -36,3 +40,18 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(command, exported,
         [sys.executable, "-c", probe], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() in (f"at torch {expected}", "without torch")
+
+
+def test_the_garbage_collector_rests_while_libraries_are_imported(monkeypatch):
+    monkeypatch.setattr("gainrl.app.runtime.sys", SimpleNamespace(modules={}))  # as if torch were not imported yet
+    try:
+        with importing():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+    monkeypatch.setattr("gainrl.app.runtime.sys", SimpleNamespace(modules={"torch": None}))
+    with importing():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

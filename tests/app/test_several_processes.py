@@ -29,12 +29,26 @@ ARMS = {
     "ppo with a critic": ["baseline=ppo", "curriculum=uniform"],
 }
 
+# Other methods, each with a state of its own that the processes have to share.
+MORE_ARMS = {
+    "goldilocks and coba": ["baseline=goldilocks", "allocation=coba"],
+    "dots with rollouts again": ["baseline=dots", "signal.samples=2"],
+    "pcl": ["baseline=pcl"],
+    "spo, one completion a prompt": ["baseline=spo", "algorithm.group_size=1"],
+    "vcrl": ["baseline=vcrl"],
+    "a bandit over levels": ["baseline=source_bandit", "curriculum.over=level"],
+    "bots, of outcomes alone": ["baseline=bots", "curriculum.implicit=0.0"],
+    "the hardest half by pass rate": ["baseline=hardest_fraction", "curriculum.keep_fraction=0.5", "signal.samples=2"],
+    "a matched block": ["baseline=matched_block", "curriculum.keep_fraction=0.5", "signal.by.pass_rate.samples=2"],
+}
 
-@pytest.mark.parametrize("arm", ARMS)
+
+@pytest.mark.parametrize("arm", [*ARMS, *(pytest.param(arm, marks=pytest.mark.slow) for arm in MORE_ARMS)])
 def test_two_processes_compute_what_one_computes(tmp_path, arm):
     one, two = tmp_path / "one", tmp_path / "two"
-    lives = [alone(one, ARMS[arm], tmp_path / "cache of one")]
-    lives += together(two, [*ARMS[arm], "trainer=ddp"], tmp_path / "cache of two")
+    overrides = (ARMS | MORE_ARMS)[arm]
+    lives = [alone(one, overrides, tmp_path / "cache of one")]
+    lives += together(two, [*overrides, "trainer=ddp"], tmp_path / "cache of two")
     assert [life.end() for life in lives] == [0, 0, 0], log(one) + log(two)
     assert record(two)["metrics"]["updates"] >= STEPS // 2  # else equal weights would say little
     assert differences(one, two) == []

@@ -28,7 +28,7 @@ def test_what_is_logged_is_in_the_table_of_lightning(tmp_path):
     assert [(row["step"], row["reward"]) for row in rows] == [("1", "0.5"), ("2", "1.0")]
 
 
-@pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow-skinny")])
+@pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow")])
 def test_a_logger_whose_library_is_missing_is_refused_with_what_to_install(monkeypatch, name, package):
     monkeypatch.setattr("gainrl.app.trackers.find_spec", lambda module: None)
     with pytest.raises(ConfigError, match=f"logger={name} needs .*; type pip install {package}"):

@@ -37,6 +37,7 @@ NAMES = [
     "hardest_fraction",
     "learnability",
     "length_order",
+    "matched_block",
     "mopps",
     "oracle",
     "pcl",

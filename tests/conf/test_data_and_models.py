@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tests.composition import CONF
+from tests.composition import composed as composition
 from tests.published_data import DATA, needs_data
 
 MATH = ("gsm8k", "math", "amc", "aime", "deepscaler", "olympiadbench", "minerva")
@@ -134,3 +135,16 @@ def test_a_pretrained_model_is_trained_with_a_step_size_of_its_own(model):
 
 def test_an_evaluation_suite_leaves_the_training_set_its_template():
     assert composed("eval/code_suite")[0].template == composed("eval/held_out")[0].template
+
+
+def test_the_judge_of_a_source_reads_how_its_own_template_thinks():
+    parts = {"dataset": "dataset.sources", "template": "template.templates", "reward": "reward.rewards"}
+    options = {"dataset": "jsonl", "template": "boxed", "reward": "math"}
+    config = composition(
+        *("dataset=mixture", "template=by_source", "reward=by_source"),
+        *(f"+{group}@{path}.{name}={options[group]}" for group, path in parts.items() for name in ("a", "b")),
+        *("template.templates.a.thinking=none", "template.templates.b.thinking=required"),
+    )
+    assert [config.reward.rewards[name].thinking for name in ("a", "b")] == ["none", "required"]
+    one = composition("template=boxed", "reward=by_source", "+reward@reward.rewards.a=math", "template.thinking=none")
+    assert one.reward.rewards.a.thinking == "none"

@@ -51,6 +51,7 @@ def test_answers_may_be_absent_by_choice_only(tmp_path):
         ({}, "no file is given"),
         ({"train": "nowhere.jsonl"}, "nowhere.jsonl is not a file"),
         ({"train": "a", "held_out": "b", "held_out_size": 3}, "contradict"),
+        ({"train": "a", "held_out": "a"}, "type dataset.held_out_size=100 in place of dataset.held_out"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(arguments, message):
@@ -59,6 +60,6 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 
 def test_more_held_out_problems_than_there_are_are_refused(tmp_path):
-    path = write(tmp_path / "m.jsonl", [{"problem": "1?", "answer": "1"}])
-    with pytest.raises(ValueError, match="between 1 and 0"):
-        jsonl(train=path, held_out_size=1, cache_dir=str(tmp_path))
+    path = write(tmp_path / "m.jsonl", [{"problem": f"{number}?", "answer": "1"} for number in range(10)])
+    with pytest.raises(ValueError, match=r"leave none to train; type dataset\.held_out_size=2"):
+        jsonl(train=path, held_out_size=10, cache_dir=str(tmp_path))

@@ -4,7 +4,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainrl.functional.association import average_ranks, order_agreement, rank_residual, spearman
+from gainrl.functional.association import average_ranks, matched_percentile, order_agreement, rank_residual, spearman
 
 numbers = st.lists(st.integers(0, 6).map(float), min_size=4, max_size=30)
 
@@ -91,3 +91,31 @@ def test_an_order_by_the_key_agrees_fully_and_its_reverse_not_at_all():
     position = np.arange(100.0)
     position[:2] = np.nan
     assert order_agreement(position, key) == (1.0, 1.0)
+
+
+def test_a_matched_percentile_is_the_place_among_values_of_the_same_stratum():
+    """Two strata of the covariate: the rows 0, 2, 4 below and 1, 3, 5 above its median."""
+    values = np.array([30.0, 1.0, 10.0, 3.0, 20.0, 2.0])
+    covariate = np.array([1.0, 9.0, 2.0, 8.0, 3.0, 7.0])
+    expected = [5 / 6, 1 / 6, 1 / 6, 5 / 6, 3 / 6, 3 / 6]
+    np.testing.assert_allclose(matched_percentile(values, [covariate], 2), expected)
+    np.testing.assert_allclose(matched_percentile(values, [], 1), (average_ranks(values) - 0.5) / 6)
+    np.testing.assert_allclose(
+        matched_percentile([1, 2, np.nan, 2], [[5, 5, 5, np.nan]], 3), [0.25, 0.75, *[np.nan] * 2]
+    )
+    with pytest.raises(ValueError, match=r"signal\.strata=5"):
+        matched_percentile(values, [covariate], 0)
+    with pytest.raises(ValueError, match="one number per value"):
+        matched_percentile(values, [covariate[1:]], 2)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(0, 2))
+def test_both_ends_of_a_matched_percentile_have_the_same_strata(seed, strata, covariates):
+    rng = np.random.default_rng(seed)
+    values, others = rng.normal(size=80), [rng.normal(size=80) for _ in range(covariates)]
+    percentile = matched_percentile(values, others, strata)
+    parts = [np.ceil(average_ranks(other) * strata / 80) for other in others]
+    for stratum in {tuple(part[row] for part in parts) for row in range(80)}:
+        members = [row for row in range(80) if tuple(part[row] for part in parts) == stratum]
+        assert (percentile[members] < 0.3).sum() == (percentile[members] > 0.7).sum()
+        assert sorted(members, key=lambda row: values[row]) == sorted(members, key=lambda row: percentile[row])

@@ -34,12 +34,13 @@ def write_run(
     families: bool = False,
     problems: int = 0,
     informative: float = 0.6,
+    gradient: float = 1.0,
 ) -> Path:
     """A run of ``baseline=<arm>`` whose accuracy rises from ``start`` by ``gain`` times 1 - exp(-speed t/T).
 
     ``screening``: candidates measured per step, by 4 rollouts each. ``base``: the seed of the model, which shifts all
     of its runs. ``families``: parts are called by names, not levels. ``problems``: verdicts of that many are recorded.
-    ``informative``: share of groups with different rewards.
+    ``informative``: share of groups with right and wrong completions. ``gradient``: its norm in every step.
     """
     name = f"baseline-{arm}" + (f",model.seed-{base}" if base else "")
     folder = root / (name if experiment is None else f"{experiment}/{name.removeprefix('baseline-')}") / f"s{seed}"
@@ -86,6 +87,7 @@ def write_run(
         if step:
             row["accuracy"] = float(start + gain * step / steps)
             row["informative_groups"] = float(np.clip(informative + rng.normal(0, 0.05) * (informative > 0), 0, 1))
+            row["grad_norm"] = gradient
             row["selection/distinct_prompts"] = min(32 * step, 700)
             weights = np.exp(-0.5 * (np.arange(levels) - levels * step / steps) ** 2) if center else np.ones(levels)
             for level in range(levels):

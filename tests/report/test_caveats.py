@@ -179,9 +179,18 @@ def test_experiments_that_may_be_arms_are_pointed_out(tmp_path, sweep_of):
 
 
 def test_an_arm_that_never_had_a_gradient_is_named_in_words(tmp_path, sweep_of):
-    complete(tmp_path, arms=["vanilla_grpo"])
-    complete(tmp_path, arms=["gain_rl"], gain=0.0, noise=0.0, informative=0.0)
+    complete(tmp_path, arms=["vanilla_grpo"], informative=0.0)  # partial credit alone teaches too
+    complete(tmp_path, arms=["gain_rl"], gain=0.0, noise=0.0, informative=0.0, gradient=0.0)
     assert [text for text in warnings(sweep_of()) if "learned nothing" in text] == [
         "gain_rl learned nothing: in every step of its 8 runs all completions of a prompt had the same reward, so "
         "no update had a gradient. Its curves show the model that it began with."
+    ]
+
+
+def test_an_arm_whose_score_never_moved_is_named_in_words(tmp_path, sweep_of):
+    complete(tmp_path, arms=["vanilla_grpo"], gain=0.0, noise=0.0)
+    complete(tmp_path, arms=["gain_rl"])
+    assert [text for text in warnings(sweep_of()) if "never moved" in text] == [
+        "vanilla_grpo never moved: in all its 8 runs eval/accuracy stayed what it was before training. Where it is "
+        "the reference, every arm reaches its targets “at start”, which says nothing about speed."
     ]

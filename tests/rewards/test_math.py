@@ -137,8 +137,8 @@ def test_a_hostile_answer_costs_one_worker_and_nothing_else(hostile: str) -> Non
     ],
 )
 def test_an_answer_without_a_value_is_not_a_fault_of_the_judge(answer: str) -> None:
-    assert compare(answer, [r"2\pi + x"])[0] in ("unparsable", "wrong")
-    assert compare(answer, ["3 < x < 4"])[0] in ("unparsable", "wrong")
+    assert compare(answer, [r"2\pi + x"])[0] == "wrong"
+    assert compare(answer, ["3 < x < 4"])[0] == "wrong"
 
 
 def test_ten_megabytes_are_judged_without_a_worker(reward: MathReward) -> None:

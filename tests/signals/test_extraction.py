@@ -10,6 +10,7 @@ from gainrl.signals.extraction import extract
 from gainrl.signals.grad_norm import GradNormSignal
 from gainrl.signals.hidden_norm import HiddenNormSignal
 from gainrl.signals.length import LengthSignal
+from gainrl.signals.matched import MatchedSignal
 from gainrl.signals.perplexity import PerplexitySignal
 from gainrl.signals.residual import ResidualSignal
 from gainrl.types import PromptTokens
@@ -61,6 +62,26 @@ def test_a_signal_and_its_residual_cost_one_pass(policy, problems, prompts):
     calls.clear()
     extract({"angle": AngleSignal(), "rest": ResidualSignal(base=AngleSignal())}, problems, prompts, policy)
     assert len(calls) == alone
+
+
+def test_what_derives_from_several_signals_measures_each_once_and_is_cached_with_all_of_them(
+    policy, problems, prompts, tmp_path
+):
+    matched = MatchedSignal(
+        base=AngleSignal(), by={"length": LengthSignal(), "perplexity": PerplexitySignal()}, strata=2
+    )
+    calls = count_forwards(policy)
+    extract({"angle": AngleSignal(), "perplexity": PerplexitySignal()}, problems, prompts, policy)
+    alone = len(calls)
+    calls.clear()
+    first = extract({"angle": AngleSignal(), "m": matched}, problems, prompts, policy, cache_dir=tmp_path)
+    assert len(calls) == alone
+    assert first.cached == ()
+    calls.clear()
+    again = extract({"m": matched}, problems, prompts, policy, cache_dir=tmp_path)
+    assert not calls
+    assert again.cached == ("m",)
+    np.testing.assert_allclose(again.values["m"], matched.compute(problems, prompts, policy))
 
 
 def test_values_are_served_from_the_cache_without_a_forward(policy, problems, prompts, tmp_path):

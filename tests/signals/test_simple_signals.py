@@ -10,11 +10,13 @@ import pytest
 import torch
 import yaml
 
+from gainrl.functional.association import matched_percentile
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.answer_nll import AnswerNLLSignal
 from gainrl.signals.grad_norm import GradNormSignal
 from gainrl.signals.label import LabelSignal
 from gainrl.signals.length import LengthSignal
+from gainrl.signals.matched import MatchedSignal
 from gainrl.signals.pass_rate import PassRateSignal
 from gainrl.signals.protocol import Signal
 from gainrl.signals.published import PublishedSignal
@@ -56,6 +58,19 @@ def test_residual_takes_question_length_out_of_the_ranks(policy, problems, promp
     assert abs(np.corrcoef(residual, np.argsort(np.argsort(lengths)))[0, 1]) < 1e-12
     assert signal.learn_first == "low"
     assert signal.name == "residual_length"
+
+
+def test_matched_compares_prompts_that_are_alike_in_other_signals_and_never_in_itself(policy, problems, prompts):
+    angle, length = AngleSignal(), LengthSignal()
+    signal = MatchedSignal(base=angle, by={"length": length, "angle": angle}, strata=2)
+    assert signal.bases == (angle, length)
+    assert (signal.name, signal.cost, signal.learn_first) == ("matched_angle", "prefill", "high")
+    values = [one.compute(problems, prompts, policy) for one in (angle, length)]
+    found = signal.compute(problems, prompts, policy)
+    np.testing.assert_array_equal(found, matched_percentile(values[0], values[1:], 2))
+    assert MatchedSignal(base=length, by={"rate": PassRateSignal()}).cost == "rollouts"
+    with pytest.raises(ValueError, match=r"signal\.strata=5"):
+        MatchedSignal(base=angle, by={}, strata=0)
 
 
 def write_order(tmp_path, order, name="order.pt"):
@@ -193,7 +208,12 @@ def test_signals_that_read_a_model_ask_for_one(problems, prompts):
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_names_all_settings_of_its_signal_and_no_other(path):
     config = yaml.safe_load(path.read_text())
-    defaults = [key.split("@")[1] for entry in config.pop("defaults", []) if isinstance(entry, dict) for key in entry]
+    defaults = [
+        key.split("@")[1].partition(".")[0]
+        for entry in config.pop("defaults", [])
+        if isinstance(entry, dict)
+        for key in entry
+    ]
     module, _, name = config.pop("_target_").rpartition(".")
     assert module.rsplit(".", 1)[-1] == path.stem
     signal = getattr(import_module(module), name)
@@ -213,6 +233,9 @@ def test_settings_that_change_the_numbers_change_the_fingerprint():
         LengthSignal(),
         ResidualSignal(base=AngleSignal()),
         ResidualSignal(base=LengthSignal()),
+        MatchedSignal(base=AngleSignal(), by={"length": LengthSignal()}),
+        MatchedSignal(base=AngleSignal(), by={}),
+        MatchedSignal(base=AngleSignal(), by={}, strata=4),
         RandomSignal(seed=1),
         RandomSignal(seed=2),
         PassRateSignal(samples=3),

@@ -60,8 +60,8 @@ def test_replayed_completions_are_compared_with_the_policy_that_sampled_them():
 def test_without_a_moving_policy_every_ratio_is_1():
     rows = []
     module = module_of(lr=0.0, replay=REPLAY)
-    honest = module.log_step
-    module.log_step = lambda metrics: rows.append(metrics) or honest(metrics)
+    honest = module.log_dict
+    module.log_dict = lambda metrics, **options: rows.append(metrics) or honest(metrics, **options)
     fit(module, data_of(module, steps=3))
     assert [row["ratio/max"] for row in rows] == pytest.approx([1, 1, 1], abs=1e-5)
     assert [row["replay/groups"] > 0 for row in rows] == [False, True, True]

@@ -33,6 +33,8 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
         if not multirun:
             read_settings(typed.settings, multirun=False)
         texts = [one.text() for one in settings] + (sweep_places(settings, config) if multirun else [])
+        if not any(one.key == "hydra.mode" for one in settings):
+            texts.append(f"hydra.mode={'MULTIRUN' if multirun else 'RUN'}")  # else Hydra composes all to find out
         if not multirun and "info" not in typed.flags:
             values = [one.text() for one in settings if not composer.is_group(one.key.partition("@")[0])]
             _apply(config, values)

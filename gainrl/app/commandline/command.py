@@ -67,7 +67,10 @@ def run_command(command: Command, main: Callable[[], object]) -> int | None:
     try:
         sys.argv[1:] = answer(command, sys.argv[1:])
         os.environ["HYDRA_FULL_ERROR"] = "1"  # its faults come here instead of to the terminal
-        main()
+        from gainrl.app.commandline.composing import mode_taken_from_settings
+
+        with mode_taken_from_settings():
+            main()
     except Exception as fault:
         if asked:
             raise

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
@@ -37,6 +38,7 @@ class Composer:
         self.primary = primary
         self.hydra = Hydra.create_main_hydra2("gainrl", path)
         self.loader = self.hydra.config_loader
+        self.repository: IConfigRepository = self.loader.repository  # type: ignore[attr-defined]
 
     def compose(self, overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         """The configuration with Hydra's own node, as Hydra would compose it."""
@@ -51,7 +53,8 @@ class Composer:
 
     def options(self, group: str) -> list[str]:
         """The options of a group; empty where there is no such group."""
-        return self.loader.get_group_options(group.rstrip("/"), ObjectType.CONFIG)
+        # The loader's own get_group_options copies all that it knows at every call, some fifty times a command.
+        return self.repository.get_group_options(group.rstrip("/"), ObjectType.CONFIG)
 
     def is_group(self, name: str) -> bool:
         return bool(self.options(name))
@@ -102,6 +105,22 @@ def paths(config: DictConfig) -> Iterator[str]:
                 yield from walk(node._get_node(key), below)
 
     yield from walk(config, "")
+
+
+@contextmanager
+def mode_taken_from_settings() -> Iterator[None]:
+    """Hydra composes the whole configuration once more, half a second, to read a mode that may have been typed."""
+    composing = Hydra.get_mode
+
+    def get_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        typed = [text.partition("=")[2] for text in overrides if text.startswith("hydra.mode=")]
+        return RunMode[typed[-1]] if typed else composing(self, config_name, overrides)
+
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = composing  # type: ignore[method-assign]
 
 
 @contextmanager

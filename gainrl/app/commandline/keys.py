@@ -56,6 +56,9 @@ def check_keys(settings: Sequence[Setting], composer: Composer, command: str) ->
     problems = [text for text in checked.values() if isinstance(text, str)]
     if problems:
         raise ConfigError("\n".join(problems))
+    # What a sweep's own file sets is replaced under its own name, although a group may not be there without the file.
+    swept = set(OmegaConf.select(first, "hydra.sweeper.params", default=None) or ())
+    signed = [replace(one, sign="") if one.key in swept and one.sign == "+" else one for one in signed]
     signs = dict(zip(chosen, signed, strict=True)) | checked
     return [signs[one] for one in settings], first  # type: ignore[misc]
 

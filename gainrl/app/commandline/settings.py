@@ -111,6 +111,8 @@ def read_setting(argument: str, *, multirun: bool) -> Setting:
         return Setting(sign, key, None, (), False, argument)
     if value.startswith("@") and _FILE.match(value):
         value = ",".join(quoted(_content(key, name[1:])) for name in value.split(","))
+    elif "," in value and "/" in value and Path(value).expanduser().exists():
+        value = quoted(value)  # directories of runs have commas in their names
     if head != head.strip() or (value[:1].isspace() and value.strip()):
         raise ConfigError(f"{argument!r}: no space may stand beside the '='; type {head.strip()}={value.strip()}")
     choices, sweeps = _choices(f"{key}={value}", argument, key, value)

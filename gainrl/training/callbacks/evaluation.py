@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,15 +19,19 @@ from gainrl.training.evaluation import (
     Scores,
     chosen_rows,
     evaluate,
+    mean_of_known,
     problems_at_once,
     scores,
 )
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.precision import in_training_precision
+from gainrl.training.solutions import solution_logprobs
 
 
 class Evaluation(Callback):
     """Greedy accuracy, avg@k, unbiased pass@k and maj@k, overall and by level or source, every ``every`` rollout steps.
+
+    Where problems have worked solutions, their log-probability under the policy too, in nats per token.
 
     Also before the first step and after the last, whether or not another callback made it the last. The problems that
     the data set holds out are logged as ``eval/accuracy`` and so on, each the mean over levels (over sources where the
@@ -69,7 +74,7 @@ class Evaluation(Callback):
         self.first: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self.measured_at: int | None = None  # the step after which ``latest`` was measured
-        self.right_N: np.ndarray | None = None  # which held-out problems were right then; None after a restart
+        self.held_out_scores: Scores | None = None  # of the last evaluation; None after a restart
 
     def fresh(self, step: int) -> dict[str, float]:
         """The metrics of the evaluation after ``step``; empty if there was none."""
@@ -80,7 +85,7 @@ class Evaluation(Callback):
         if pl_module.counters.step == 0:
             self._run(trainer, pl_module)
             self.first = dict(self.latest)
-        pl_module.log_step(self.latest)  # of now, or of before a resume
+        pl_module.log_dict(self.latest, logger=False)  # of now, or of before a resume
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -109,7 +114,7 @@ class Evaluation(Callback):
             metrics = self.measure(module, data)
         if metrics:
             self.latest = metrics
-            module.log_step(metrics)
+            module.log_dict(metrics, logger=False)
         self.measured_at = module.counters.step
 
     def measure(self, module: GRPOModule, data: PromptDataModule) -> dict[str, float]:
@@ -138,19 +143,28 @@ class Evaluation(Callback):
                 shares = module.ranks.everywhere(share)
             completions = [completion for part in shares for completion in part]
             module.clock.count(sum(completion.tokens for completion in completions))
-            return scores(evaluated, completions, self.settings)
+            result = scores(evaluated, completions, self.settings)
+            result.add_solutions(self._solutions(module, data, evaluated))
+            return result
 
         metrics: dict[str, float] = {}
         for evaluated in self.sets:
             metrics |= set_metrics(f"eval/{evaluated.name}", found(evaluated), over_groups=False)
         if self.held_out and data.held_out is not None:
             held_out = found(EvaluationSet("held_out", data.held_out, module.reward, data.compare_by))
-            self.right_N = held_out.values["accuracy"] > 0
+            self.held_out_scores = held_out
             metrics = set_metrics("eval", held_out, over_groups=True) | metrics
         elif self.sets:
             mean = float(np.mean([metrics[f"eval/{evaluated.name}/accuracy"] for evaluated in self.sets]))
             metrics = {"eval/accuracy": mean} | metrics
         return metrics
+
+    def _solutions(self, module: GRPOModule, data: PromptDataModule, evaluated: EvaluationSet) -> Sequence[float]:
+        problems = [evaluated.problems[row] for row in chosen_rows(evaluated, self.settings.limit).tolist()]
+        with module.whole_policy():
+            return module.ranks.map(
+                lambda share: solution_logprobs(module.policy, data.template, share).tolist(), problems
+            )
 
 
 def fresh_evaluation(trainer: lightning.Trainer, step: int) -> dict[str, float]:
@@ -159,13 +173,22 @@ def fresh_evaluation(trainer: lightning.Trainer, step: int) -> dict[str, float]:
     return next((callback.fresh(step) for callback in callbacks if isinstance(callback, Evaluation)), {})
 
 
-def fresh_verdicts(trainer: lightning.Trainer, step: int) -> str:
-    """A 1 for each held-out problem that greedy decoding got right after ``step``, else 0; empty if there was none."""
+def fresh_problems(trainer: lightning.Trainer, step: int) -> dict[str, Any]:
+    """What the evaluation after ``step`` found for each held-out problem; empty if there was none.
+
+    ``verdicts``: a 1 where greedy decoding was right, else 0, as a text. ``solution_logprobs``: nats per token, None
+    where a problem has no worked solution; left out where all have none.
+    """
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     found = next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
-    if found is None or found.measured_at != step or found.right_N is None:
-        return ""
-    return "".join("1" if right else "0" for right in found.right_N)
+    if found is None or found.measured_at != step or found.held_out_scores is None:
+        return {}
+    values = found.held_out_scores.values
+    problems: dict[str, Any] = {"verdicts": "".join("1" if right else "0" for right in values["accuracy"] > 0)}
+    if "solution_logprob" in values:
+        logprobs = values["solution_logprob"].tolist()
+        problems["solution_logprobs"] = [None if math.isnan(value) else round(value, 4) for value in logprobs]
+    return problems
 
 
 def set_metrics(prefix: str, found: Scores, *, over_groups: bool) -> dict[str, float]:
@@ -173,7 +196,7 @@ def set_metrics(prefix: str, found: Scores, *, over_groups: bool) -> dict[str, f
     metrics: dict[str, float] = {}
     for name, values in found.values.items():
         groups = found.means(name)
-        overall = np.mean(list(groups.values())) if over_groups and groups else values.mean()
-        metrics[f"{prefix}/{name}"] = float(overall)
+        overall = float(np.mean(list(groups.values()))) if over_groups and groups else mean_of_known(values)
+        metrics[f"{prefix}/{name}"] = overall
         metrics |= {f"{prefix}/{name}/{group}": mean for group, mean in groups.items()}
     return metrics

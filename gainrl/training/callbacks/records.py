@@ -15,7 +15,7 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from gainrl.files import whole_file
-from gainrl.training.callbacks.evaluation import fresh_evaluation, fresh_verdicts
+from gainrl.training.callbacks.evaluation import fresh_evaluation, fresh_problems
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.upkeep.checkpoints import CheckpointStore
@@ -152,7 +152,7 @@ class Records(Callback):
         if any(not self.table.rows[-1].get(name) for name in late):
             with _named(self.table.path, step):
                 self.table.append({"step": float(step), **late})
-            self._write_verdicts(trainer, step)
+            self._write_problems(trainer, step)
             self._track(trainer, late, step)
 
     def _write(self, trainer: lightning.Trainer, module: GRPOModule, metrics: Mapping[str, float]) -> None:
@@ -162,7 +162,7 @@ class Records(Callback):
             seconds = _measured(module)
             own = self._progress(trainer, module, seconds)
             learned = {f"curriculum/{name}": value for name, value in _data(trainer).curriculum.metrics().items()}
-            module.log_step(own | learned | seconds)
+            module.log_dict(own | learned | seconds, logger=False)
             self._own.update(given, own, learned, seconds)
             others = {
                 name: float(value)
@@ -174,16 +174,16 @@ class Records(Callback):
             row = own | given | learned | self._bytes() | seconds
             with _named(self.table.path, step):
                 self.table.append(row | others)
-            self._write_verdicts(trainer, step)
+            self._write_problems(trainer, step)
             if step > self.tracked_until:  # what others log, Lightning gives to the loggers itself
                 self._track(trainer, row, step)
 
-    def _write_verdicts(self, trainer: lightning.Trainer, step: int) -> None:
-        verdicts = fresh_verdicts(trainer, step)
-        if verdicts:
+    def _write_problems(self, trainer: lightning.Trainer, step: int) -> None:
+        problems = fresh_problems(trainer, step)
+        if problems:
             path = self.folder / "evaluations.jsonl"
             with _named(path, step), open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "verdicts": verdicts}) + "\n")
+                file.write(json.dumps({"step": step, **problems}) + "\n")
 
     def _progress(
         self, trainer: lightning.Trainer, module: GRPOModule, seconds: Mapping[str, float]

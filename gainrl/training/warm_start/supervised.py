@@ -19,7 +19,7 @@ from gainrl.datasets.templates import BoundPrompts
 from gainrl.files import whole_file
 from gainrl.functional.streams import generator
 from gainrl.models.scoring import completion_scores
-from gainrl.models.stops import end_of_turn
+from gainrl.models.stops import closing_stop
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
 SAVE_EVERY_SECONDS = 300.0  # a pretrained model's state is some gigabytes
@@ -200,8 +200,7 @@ class SolutionBatches(IterableDataset):
     def __init__(self, policy: Policy, settings: WarmStart, template: BoundPrompts, problems: ProblemSet) -> None:
         self.settings = settings
         self.first = 0  # the step to begin with
-        closing = end_of_turn(policy.tokenizer)  # of several stop tokens the one that the chat template writes
-        stop = closing if closing in policy.stop_ids else policy.stop_ids[0]
+        stop = closing_stop(policy)
         rows = list(problems)
         without = sum(problem.solution is None for problem in rows)
         if without:

@@ -173,6 +173,11 @@ def test_settings_that_contradict_each_other_are_named():
 # ------------------------------------------------------------------------- signs decide nothing
 
 
+def test_a_group_that_only_the_jobs_of_a_sweep_have_replaces_what_its_file_sets():
+    found = answer(COMMANDS["gainrl-train"], ["sweep=blocks", "signal@signal.base=angle,random"])
+    assert "signal@signal.base=angle,random" in found
+
+
 def test_a_plus_is_never_needed_and_never_changes_the_run():
     typed = ("algorithm.overlong.buffer_fraction=0.2", "window=alpha_high", "signal.layer=3", "logger.wandb.entity=me")
     assert composed(*typed) == composed(*(f"+{text}" for text in typed))
@@ -227,6 +232,7 @@ def test_a_template_of_ones_own_says_what_it_builds(tmp_path):
         (("schedule.steps=ten",), "schedule.steps=ten must be a whole number, 1 or more"),
         (("curriculum.width=-1",), "width=-1 lies outside"),
         (("template.plain_form=x",), "must contain '{question}' exactly once"),
+        (("dataset=jsonl",), "dataset=jsonl has no file to read; type dataset.train=mine.jsonl"),
         (("model=hub",), "model.source has no value; type model.source=..."),
         (("dataset=jsonl", "dataset.train=x.jsonl"), "x.jsonl is not a file"),
         (("model=hub", "model.source=/nowhere"), "model.source=/nowhere is no folder"),
@@ -251,6 +257,15 @@ def test_a_template_of_ones_own_says_what_it_builds(tmp_path):
 def test_values_are_checked_before_anything_is_written_or_imported(typed, message, tmp_path):
     assert message in refusal(*typed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_evaluated_on_ones_own_file_without_another_to_train_on(tmp_path):
+    (tmp_path / "test.jsonl").touch()
+    typed = ("model=tiny", "dataset=jsonl")
+    assert refusal(*typed, command="gainrl-evaluate").endswith(
+        "dataset.train=mine.jsonl, or dataset.held_out=mine.jsonl"
+    )
+    assert composed(*typed, "dataset.held_out=test.jsonl", command="gainrl-evaluate").dataset.train is None
 
 
 def test_a_refusal_and_the_help_import_nothing_slow(tmp_path):

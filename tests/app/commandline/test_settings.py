@@ -78,6 +78,14 @@ def test_the_quoting_that_is_advised_works(text):
     assert override.value() == text
 
 
+@pytest.mark.parametrize("multirun", [False, True])
+def test_the_path_of_a_run_is_one_text_though_it_has_commas(multirun, tmp_path):
+    run = tmp_path / "debug-fast,experiment-words" / "s0"
+    run.mkdir(parents=True)
+    setting = read_setting(f"resume={run}", multirun=multirun)
+    assert (setting.value, setting.sweeps) == (f'"{run}"', False)
+
+
 def test_two_sentences_in_a_sweep_are_asked_for():
     message = refusal("template.system=Think, then answer.", multirun=True)
     assert """'template.system="Think, then answer."'""" in message

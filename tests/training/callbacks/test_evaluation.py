@@ -97,7 +97,8 @@ def test_greedy_only_costs_one_completion_per_problem():
     reward = RuleReward(lambda text, problem: True)
     module = module_of(reward=reward)
     data = data_of(module)
-    assert evaluation(samples=0).measure(module, data) == {
+    found = evaluation(samples=0).measure(module, data)
+    assert {name: value for name, value in found.items() if "solution" not in name} == {
         "eval/accuracy": 1.0,
         **{f"eval/accuracy/level_{level}": 1.0 for level in (1, 2, 3)},
     }

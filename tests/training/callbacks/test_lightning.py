@@ -87,6 +87,26 @@ def test_the_steps_of_loggers_are_rollout_steps_whoever_logs(tmp_path):
     assert [step for step, row in resumed.rows if "reward" in row] == [3, 4]
 
 
+class Pair(Callback):
+    """Logs the same pair of numbers in both ways: for callbacks only, and for loggers too."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *given: Any) -> None:
+        step = pl_module.counters.step
+        pl_module.log_dict({"short/whole": step, "short/third": step / 3}, logger=False)
+        pl_module.log_dict({"long/whole": float(step), "long/third": step / 3}, on_step=True)
+
+
+def test_both_ways_of_log_dict_give_callbacks_the_same_numbers(tmp_path):
+    logger = Kept()
+    trainer, rows = run(tmp_path, Pair(), steps=2, logger=logger)
+    for name in ("whole", "third"):
+        short, long = (float(trainer.callback_metrics[f"{way}/{name}"]) for way in ("short", "long"))
+        assert short == pytest.approx(long, rel=1e-6)
+    assert [float(row["short/third"]) for row in rows[1:]] == [1 / 3, 2 / 3]
+    assert [step for step, row in logger.rows if "long/third" in row] == [1, 2]
+    assert not any("short/third" in row for _, row in logger.rows)
+
+
 def test_a_model_checkpoint_keeps_the_best_by_a_metric_of_ours(tmp_path):
     best = ModelCheckpoint(dirpath=tmp_path / "lightning", filename="{step:03.0f}", monitor="reward", mode="max")
     _, rows = run(tmp_path, best)
