@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import gainrl.models.float32_attention  # noqa: F401  registers itself
 from gainrl.functional.logprobs import chunked_logprobs
 from gainrl.models.shared_prompts import SharedForm, run_completions, run_prompts, shared_form
 from gainrl.types import Policy, PromptTokens

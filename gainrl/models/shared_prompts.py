@@ -7,12 +7,14 @@ Two forms, chosen by `shared_form`: *fused*, where every layer's attention reads
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from gainrl.functional.grouped_attention import Groups, causal_with_shared_prompt, has_fused_kernel, layer_attention
 
@@ -123,3 +125,22 @@ class _Shared:
 
 _ATTENTION = "gainrl_training_shared_prompts"
 AttentionInterface.register(_ATTENTION, layer_attention(causal_with_shared_prompt))
+
+
+def _plain_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **named: Any
+) -> tuple[Tensor, None]:
+    """transformers' own function for ``sdpa``, with the heads of keys and values repeated for float32 on a GPU.
+
+    ``query``: ``[B, H, T, d]``; ``key`` and ``value``: ``[B, K, T, d]``. PyTorch's flash kernel takes half precisions
+    only, and its memory-saving kernel for float32 knows no groups of heads. transformers asks for groups wherever there
+    is no mask, and would get the plain products: ``[B, H, T, T]`` floats in every layer.
+    """
+    repeats = query.shape[1] // key.shape[1]
+    if repeats > 1 and attention_mask is None and query.dtype == torch.float32 and query.device.type != "cpu":
+        key, value = (heads.repeat_interleave(repeats, dim=1) for heads in (key, value))
+        module = SimpleNamespace(is_causal=getattr(module, "is_causal", True))  # which says nothing of groups
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **named)
+
+
+AttentionInterface.register("sdpa", _plain_attention)

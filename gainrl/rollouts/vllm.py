@@ -1,11 +1,11 @@
 """Rollouts with vLLM, on weights that follow the policy's.
 
-Without ``server`` it runs in this process, and with several in each of them, on its device. It starts at the first
-rollout, from the policy's configuration alone, and gets its weights from memory: before each rollout whose
-`Policy.version` is not the one it holds, they are loaded in place, its prefix cache is emptied, and the version is
-noted beside them. Every rollout is asked for that note afterwards and fails if it is another one. On a GPU vLLM sleeps
-while the policy trains: it gives back the memory of weights and cache, and gets new weights when it wakes. Prompts
-share what they have in common through vLLM's prefix cache.
+Without ``server`` vLLM runs inside the training process, or inside each of several, on that process's device. It starts
+at the first rollout, from the policy's configuration alone, and takes its weights from memory. When `Policy.version`
+has changed, the next rollout first loads the new weights in place, empties the prefix cache and stores the version
+with the weights. After every rollout that stored version is read back, and the rollout fails if it is not the
+policy's. On a GPU vLLM sleeps while the policy trains: it frees the memory of weights and cache, and takes new weights
+when it wakes. Prompts that begin alike share their beginning through vLLM's prefix cache.
 
 With ``server``, the address of a ``vllm serve``, see `rollouts.vllm_remote`.
 

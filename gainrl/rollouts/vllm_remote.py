@@ -129,10 +129,10 @@ class RemoteServer(Server):
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as fault:
-            said = fault.read().decode(errors="replace")[:500]
+            body = fault.read().decode(errors="replace")[:500]
             hint = "; start it with VLLM_SERVER_DEV_MODE=1" if fault.code == 404 else ""
             raise ServerFailed(
-                f"the vLLM server at {self.address} refused {path} ({fault.code}: {said}){hint}"
+                f"the vLLM server at {self.address} refused {path} ({fault.code}: {body}){hint}"
             ) from None
         except (OSError, TimeoutError) as fault:
             raise ServerFailed(
@@ -163,19 +163,20 @@ def _by_first(work: Callable[[], Result]) -> Result:
     """
     if not _several():
         return work()
-    told: list[Any] = [None, None]
-    fault = None
+    result, reason, fault = None, None, None
     if dist.get_rank() == 0:
         try:
-            told[0] = work()
+            result = work()
         except (RuntimeError, OSError) as raised:
-            fault, told[1] = raised, str(raised)
-    dist.broadcast_object_list(told, src=0)
+            fault, reason = raised, str(raised)
+    sent: list[Any] = [result, reason]
+    dist.broadcast_object_list(sent, src=0)
+    result, reason = sent
     if fault is not None:
         raise fault
-    if told[1] is not None:
-        raise ServerFailed(told[1])
-    return told[0]
+    if reason is not None:
+        raise ServerFailed(reason)
+    return result
 
 
 def connect_server(address: str, *, folder: str, timeout: float, together: int) -> RemoteServer:

@@ -51,7 +51,7 @@ class Server:
 
     @property
     def version(self) -> int | None:
-        """The version noted beside the weights that it holds; None before any were loaded, and while it sleeps."""
+        """The version of the weights that it holds; None before any were loaded, and while it sleeps."""
         if self.asleep:
             return None
         return self.llm.apply_model(_noted_version)[0]

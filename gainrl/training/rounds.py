@@ -67,8 +67,8 @@ def _reordered(
     reasons: list[FinishReason] = [reason for rollout in rollouts for reason in rollout.finish_reasons]
     device = rollouts[0].lengths.device
     rows = torch.tensor(list(order), dtype=torch.int64, device=device)
-    noted = [rollout.sampling_logprobs for rollout in rollouts]
-    known = [one for one in noted if one is not None]
+    logprobs = [rollout.sampling_logprobs for rollout in rollouts]
+    known = [one for one in logprobs if one is not None]
     whole = replace(
         rollouts[0],
         prompts=list(prompts),
@@ -76,7 +76,7 @@ def _reordered(
         completion_ids=_stacked([rollout.completion_ids for rollout in rollouts], pad_id)[rows],
         lengths=torch.cat([rollout.lengths for rollout in rollouts])[rows],
         finish_reasons=[reasons[row] for row in order],
-        sampling_logprobs=_stacked(known, 0.0)[rows] if len(known) == len(noted) else None,
+        sampling_logprobs=_stacked(known, 0.0)[rows] if len(known) == len(logprobs) else None,
         sizes=sizes,
     )
     return whole, [texts[row] for row in order], [verdicts[row] for row in order]

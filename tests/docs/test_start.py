@@ -41,9 +41,7 @@ def commands() -> list[str]:
 
 def test_every_command_of_the_page_is_accepted(place):
     assert len(commands()) == 7
-    (place / "runs" / "jsonl" / "debug-fast,experiment-words" / "s0").mkdir(
-        parents=True
-    )  # of the run that is prolonged
+    (place / "runs" / "jsonl" / "debug-fast,experiment-words" / "s0").mkdir(parents=True)  # the run that is prolonged
     policy = place / "runs" / "arithmetic" / "debug-fast" / "s0" / "policy"
     policy.mkdir(parents=True)
     for name in ("config.json", "tokenizer.json", "model.safetensors"):

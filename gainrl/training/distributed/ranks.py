@@ -39,7 +39,7 @@ class Ranks:
 
     @classmethod
     def connected(cls) -> Ranks:
-        """Those of the process group, or this process alone where there is none."""
+        """The ranks of the process group; without one, this process alone."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -70,8 +70,8 @@ class Ranks:
             if self.size == 1:
                 raise
             fault = raised
-        told = None if fault is None else f"{type(fault).__name__}: {fault}"
-        found = self.gather((result, told))
+        reason = None if fault is None else f"{type(fault).__name__}: {fault}"
+        found = self.gather((result, reason))
         if fault is not None:
             raise fault
         failed = [(rank, text) for rank, (_, text) in enumerate(found) if text is not None]
@@ -106,11 +106,11 @@ class Ranks:
                 result = action()
             except BaseException as raised:
                 fault = raised
-        said = self.gather(None if fault is None else f"rank 0 stopped: {type(fault).__name__}: {fault}")[0]
+        reason = self.gather(None if fault is None else f"rank 0 stopped: {type(fault).__name__}: {fault}")[0]
         if fault is not None:
             raise fault
-        if said is not None:
-            raise OtherRankFailed(said)
+        if reason is not None:
+            raise OtherRankFailed(reason)
         return result
 
     def in_turn(self, action: Callable[[], T]) -> T:

@@ -17,21 +17,21 @@ Judged: TypeAlias = tuple[Rollout, list[str], list[Verdict]]
 
 
 def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: Ranks, pad_id: int) -> Judged:
-    """``work(batch)``, done by all ranks together; the result is in the memory of the host where there are several."""
+    """``work(batch)``, shared among all ranks; with several of them the result is in the memory of the host."""
     if ranks.size == 1:
         return work(batch)
 
     def groups(places: Sequence[int]) -> list[tuple[Any, ...]]:
         rollout, texts, verdicts = work(batch.part(places))
-        ids, lengths, logprobs = rollout.completion_ids.cpu(), rollout.lengths.cpu(), rollout.sampling_logprobs
-        noted = None if logprobs is None else logprobs.cpu()
+        ids, lengths = rollout.completion_ids.cpu(), rollout.lengths.cpu()
+        logprobs = None if rollout.sampling_logprobs is None else rollout.sampling_logprobs.cpu()
         parts = [slice(start, start + rollout.group_size) for start in range(0, len(texts), rollout.group_size)]
         # Clones: a view travels with all that it is a view of.
         return [
             (
                 ids[part].clone(),
                 lengths[part].clone(),
-                None if noted is None else noted[part].clone(),
+                None if logprobs is None else logprobs[part].clone(),
                 rollout.finish_reasons[part],
                 texts[part],
                 verdicts[part],
@@ -39,7 +39,7 @@ def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: 
             for part in parts
         ]
 
-    ids, lengths, noted, reasons, texts, verdicts = zip(*ranks.map(groups, range(len(batch))), strict=True)
+    ids, lengths, logprobs, reasons, texts, verdicts = zip(*ranks.map(groups, range(len(batch))), strict=True)
     width = max(group.shape[1] for group in ids)
 
     def padded(parts: Sequence[torch.Tensor], value: float) -> torch.Tensor:
@@ -51,6 +51,6 @@ def in_shares(work: Callable[[PromptBatch], Judged], batch: PromptBatch, ranks: 
         completion_ids=padded(ids, pad_id),
         lengths=torch.cat(lengths),
         finish_reasons=list(chain(*reasons)),
-        sampling_logprobs=None if noted[0] is None else padded(noted, 0.0),
+        sampling_logprobs=None if logprobs[0] is None else padded(logprobs, 0.0),
     )
     return whole, list(chain(*texts)), list(chain(*verdicts))

@@ -93,7 +93,7 @@ def restore_optimizers(state: Mapping[str, Any], trainer: lightning.Trainer) -> 
 
 
 def _as_whole(tensor: torch.Tensor | None, mark: Mapping[str, Any]) -> torch.Tensor | None:
-    """The tensor where it has the shape of what a mark stands for; another model is told by its names."""
+    """The tensor where it has the shape of what a mark stands for; another model has other names."""
     return tensor.detach() if tensor is not None and list(tensor.shape) == mark["shape"] else None
 
 
