@@ -60,10 +60,14 @@ def forbidden(fault: BaseException) -> str | None:
 def first_cause(fault: BaseException) -> str:
     """Every message of a failed construction: first the one written for people, then what it came from, line by line.
 
-    Wrappers of Hydra, which only name the class that could not be built, are left out.
+    Wrappers of Hydra, which only name the class that could not be built, are left out. A folder that cannot be written
+    has a message of its own.
     """
     lines: list[str] = []
     for cause in _chain(fault):
+        known = full_disk(cause) or forbidden(cause)
+        if known is not None:
+            return known
         text = str(cause).strip()
         wraps = type(cause).__module__.startswith(("hydra.", "omegaconf.")) and cause.__cause__ is not None
         if not wraps and not any(text in line or _last(text) in line for line in lines):

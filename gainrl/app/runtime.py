@@ -79,5 +79,10 @@ def quieten() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    for message in (".*treespec.*", ".*does not have many workers.*", ".*`IterableDataset` has `__len__`.*"):
+    for message in (
+        ".*treespec.*",
+        ".*does not have many workers.*",
+        ".*`IterableDataset` has `__len__`.*",
+        r".*lr_scheduler\.step\(\).*before.*",  # the rate follows the steps, and one without a gradient has no update
+    ):
         warnings.filterwarnings("ignore", message=message)

@@ -29,6 +29,19 @@ def test_the_advice_comes_first_and_the_cause_behind_it():
     )
 
 
+def test_a_home_that_cannot_be_written_is_answered_with_what_to_set_wherever_it_was_met():
+    try:
+        try:
+            raise PermissionError(errno.EACCES, "Permission denied", "/home/me/.cache/huggingface")
+        except PermissionError as cause:
+            raise ValueError("Error in call to target") from cause
+    except ValueError as fault:
+        message = first_cause(fault)
+    assert message.startswith("/home/me/.cache/huggingface cannot be written (Permission denied)")
+    assert "HF_HOME" in message
+    assert "GAINRL_CACHE" in message
+
+
 def test_no_sentence_is_printed_twice():
     inner = ValueError("No module named 'x'")
     outer = ValueError("path='x:y': No module named 'x'. Install it")
