@@ -1,6 +1,7 @@
 """A plan decides what is compared, is named by its digest, and every departure from it is printed."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -104,3 +105,12 @@ def test_a_plan_without_a_stopping_rule_is_refused(tmp_path):
     path.write_text(yaml.safe_dump({key: value for key, value in PLAN.items() if key != "stopping"}))
     with pytest.raises(SystemExit, match="lacks stopping"):
         cli([str(tmp_path / "runs"), "--plan", str(path)])
+
+
+def test_the_plans_in_docs_can_be_read_and_name_their_comparisons():
+    plans = sorted((Path(__file__).parents[2] / "docs" / "plans").glob("*.yaml"))
+    assert plans
+    for path in plans:
+        plan, digest = read_plan_file(path)
+        assert len(digest) == 64
+        assert plan.comparisons()
