@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gainrl.report.analysis_plan import read_plan_file
 from gainrl.report.cli import cli
 from tests.report.synthetic import write_run
 
