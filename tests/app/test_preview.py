@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,6 +152,16 @@ def test_jobs_that_cannot_be_timed_are_listed_with_the_reason(tmp_path, monkeypa
     assert "2 jobs" in out
     assert "not timed, because model.source=/nowhere is no folder" in out
     assert "2 of 2 jobs to run; there is no estimate for 2 of them" in out
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
+def test_jobs_whose_engine_is_not_installed_are_listed_with_the_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert preview(COMMAND, ["rollout=vllm", "debug=fast", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 jobs to run; there is no estimate for 1 of them" in out
+    assert "not timed, because rollout=vllm needs vLLM, which is not installed: type pip install" in out
 
 
 def test_the_reason_of_a_timed_run_that_was_refused_is_its_own_message(tmp_path, monkeypatch):

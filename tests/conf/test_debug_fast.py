@@ -77,6 +77,13 @@ def test_with_every_baseline_template_and_reward(turn):
     )
 
 
+@pytest.mark.parametrize("template", options("template"))
+def test_no_template_makes_it_wait_for_a_warm_start(template):
+    """The weights that come with gainrl know the prompts of one template."""
+    warm_start = composed("debug=fast", f"template={template}").model.warm_start
+    assert (warm_start is not None) == (template == "arithmetic")
+
+
 @pytest.mark.parametrize("dataset", OWN)
 def test_with_every_data_set_of_ours(dataset):
     check(f"dataset={dataset}")
