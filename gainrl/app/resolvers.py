@@ -26,9 +26,9 @@ def of_template(key: str, default: Any, _node_: Node, _root_: DictConfig) -> Any
     template: Any = _root_.get("template") or {}
     if "templates" in template or "other" in template:
         source = re.search(r"\brewards\.(.+?)\.", str(_node_._get_full_key(None)))
-        of_sources = OmegaConf.select(_root_, "template.templates", throw_on_missing=False)
-        of_sources = of_sources if isinstance(of_sources, DictConfig) else {}
-        template = of_sources.get(source[1] if source else None) or template.get("other") or {}
+        given = OmegaConf.select(_root_, "template.templates", throw_on_missing=False)
+        one = given.get(source[1]) if source and isinstance(given, DictConfig) else None
+        template = one or template.get("other") or {}
     value = template.get(key)
     return default if value is None else value
 
