@@ -17,7 +17,6 @@ ARMS = {
         "allocation=speed",
         "allocation.screen=2",
     ],
-    "adarft and dr_grpo": ["baseline=adarft", "algorithm=dr_grpo"],
     "uniform, knapsack and reinforce_pp": ["baseline=vanilla_grpo", "algorithm=reinforce_pp", "allocation=knapsack"],
     "sec and gspo, twice over two mini-batches": [
         "baseline=sec",
@@ -31,6 +30,7 @@ ARMS = {
 
 # Other methods, each with a state of its own that the processes have to share.
 MORE_ARMS = {
+    "adarft and dr_grpo": ["baseline=adarft", "algorithm=dr_grpo"],
     "goldilocks and coba": ["baseline=goldilocks", "allocation=coba"],
     "dots with rollouts again": ["baseline=dots", "signal.samples=2"],
     "pcl": ["baseline=pcl"],

@@ -200,6 +200,7 @@ def callback(**options):
         clock=PhaseClock(),
         ranks=Ranks(),
         rolling_out=nullcontext,
+        whole_policy=nullcontext,
     )
     data = SimpleNamespace(template=Template(), held_out=evaluated.problems, compare_by="level")
     made_callback = Evaluation(every=1, samples=3, max_new_tokens=8, **options)
