@@ -2,7 +2,6 @@ import mmap
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from gainrl.functional.footprint import BatchSizes, footprint
 from gainrl.training.upkeep.peak import PeakMemory, Plan, engine_sizes, expected_footprint, model_sizes
