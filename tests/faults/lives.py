@@ -199,7 +199,7 @@ def _tear(arguments: tuple) -> None:
 
 
 def _die() -> None:
-    if "-m" in sys.argv:
+    if {"-m", "--multirun"} & set(sys.argv):
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gainrl.training.upkeep.checkpoints import read_checkpoint
-from tests.faults.lives import Life
+from tests.faults.lives import ROOT, Life
 from tests.faults.offline_runs import offline_runs
 from tests.faults.test_kills import SMALL, STEPS, final_state, log, record
 from tests.faults.test_processes import said
@@ -19,7 +19,7 @@ from tests.training.resumable import rollouts, same_run, table
 pytestmark = pytest.mark.faults
 
 RUN = ["baseline=vanilla_grpo", *SMALL]
-TRACKED = [item for item in RUN if item != "logger=none"]
+TRACKED = [*(item for item in RUN if item != "logger=none"), "logger=wandb"]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,9 @@ def whole(tmp_path_factory) -> Path:
 def judged_by_workers(*settings: str, one_in: int) -> list[str]:
     command = [item for item in RUN if not item.startswith("reward")]
     return command + [
-        "reward=procedural",
-        "~reward.extract",
-        "~reward.partial_credit",
-        "reward._target_=tests.faults.dying.DyingJudge",
-        f"+reward.one_in={one_in}",
-        "reward.time_limit_seconds=60",
-        "reward.batch_limit_seconds=600",
+        f"--config-dir={ROOT}/tests/faults/conf",
+        "reward=dying",
+        f"reward.one_in={one_in}",
         "evaluation.samples=0",
         "evaluation.every=100",
         *settings,
