@@ -86,8 +86,7 @@ def set_result(
     pass@k and maj@k are given for the powers of two up to the number of samples, and for that number.
     """
     found = scores(evaluated, completions, settings, ks=sample_counts(settings.samples))
-    if len(solutions):
-        found.add_solutions(solutions)
+    found.add_solutions(solutions)
     greedy = [completion for completion in completions if completion.draw == GREEDY]
     sampled = [completion for completion in completions if completion.draw != GREEDY]
     size = len(found.values["accuracy"])

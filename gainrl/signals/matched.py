@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from gainrl.functional.association import matched_percentile
-from gainrl.signals.protocol import COSTS, Cost, LearnFirst, Problems, Signal, settings_text
-from gainrl.types import Policy, PromptTokens
+from gainrl.signals.protocol import COSTS, Cost, LearnFirst, Problems, Signal, compute_from_bases, settings_text
+from gainrl.types import PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,4 @@ class MatchedSignal:
     def derive(self, values: Sequence[np.ndarray], problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
         return matched_percentile(values[0], values[1:], self.strata)
 
-    def compute(
-        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
-    ) -> np.ndarray:
-        values = [signal.compute(problems, prompts, policy, **given) for signal in self.bases]
-        return self.derive(values, problems, prompts)
+    compute = compute_from_bases

@@ -96,6 +96,18 @@ class DerivedSignal(Signal, Protocol):
         ...
 
 
+def compute_from_bases(
+    signal: DerivedSignal,
+    problems: Problems,
+    prompts: Sequence[PromptTokens],
+    policy: Policy | None = None,
+    **given: Any,
+) -> np.ndarray:
+    """`Signal.compute` of every derived signal: its bases are computed, and it is derived from them."""
+    values = [base.compute(problems, prompts, policy, **given) for base in signal.bases]
+    return signal.derive(values, problems, prompts)
+
+
 def settings_text(name: str, settings: Mapping[str, Any]) -> str:
     """A fingerprint from a signal's name and its plain settings; equal settings give equal text."""
     return f"{name} {json.dumps(dict(settings), sort_keys=True)}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from gainrl.functional.association import rank_residual
 from gainrl.signals.length import question_lengths
-from gainrl.signals.protocol import Cost, LearnFirst, Problems, Signal, settings_text
-from gainrl.types import Policy, PromptTokens
+from gainrl.signals.protocol import Cost, LearnFirst, Problems, Signal, compute_from_bases, settings_text
+from gainrl.types import PromptTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,4 @@ class ResidualSignal:
     def derive(self, values: Sequence[np.ndarray], problems: Problems, prompts: Sequence[PromptTokens]) -> np.ndarray:
         return rank_residual(values[0], question_lengths(prompts))
 
-    def compute(
-        self, problems: Problems, prompts: Sequence[PromptTokens], policy: Policy | None = None, **given: Any
-    ) -> np.ndarray:
-        values = self.base.compute(problems, prompts, policy, **given)
-        return self.derive([values], problems, prompts)
+    compute = compute_from_bases

@@ -32,7 +32,8 @@ def solution_logprobs(
     solved = [problems[place] for place in places]
     prompts = template.encode_problems(solved)
     texts = policy.tokenizer([problem.solution for problem in solved], add_special_tokens=False)["input_ids"]
-    solutions = [torch.tensor([*ids, closing_stop(policy)]) for ids in texts]
+    stop = closing_stop(policy)
+    solutions = [torch.tensor([*ids, stop]) for ids in texts]
     sizes = torch.tensor([len(prompt) + len(ids) for prompt, ids in zip(prompts, solutions, strict=True)])
     longest = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     readable = torch.arange(len(sizes)) if longest is None else (sizes <= longest).nonzero().squeeze(1)
