@@ -29,7 +29,11 @@ def learning_line(table: Path) -> tuple[str, bool]:
         )
     accuracies = _values(rows, "eval/accuracy")
     moved = f", held-out accuracy {_from_to(accuracies)}" if accuracies else ", no held-out problems"
-    return f"learning: {len(taught)} of {len(trained)} steps had an update with a gradient; {reward}{moved}", True
+    right = "" if any(_values(trained, "accuracy")) else "; no completion of a training prompt was right"
+    return (
+        f"learning: {len(taught)} of {len(trained)} steps had an update with a gradient; {reward}{moved}{right}",
+        True,
+    )
 
 
 def _advice(rewards: Sequence[float]) -> str:

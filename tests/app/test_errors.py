@@ -100,17 +100,18 @@ def test_a_message_reaches_every_terminal(surroundings, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message", "learned"),
     [
-        (["0,,,0.25", "1,0.5,0.1,", "2,0.75,0,0.5"],
+        (["0,,,0.25,", "1,0.5,0.1,,0.5", "2,0.75,0,0.5,0.75"],
          "1 of 2 steps had an update with a gradient; reward 0.500 -> 0.750, held-out accuracy 0.250 -> 0.500", True),
-        (["0,,,", "1,0,0,"], "learning: nothing. In all 1 steps", False),
-        (["0,,,", "1,0,0,"], "No completion was right", False),
-        (["0,,,", "1,1,0,"], "equally good", False),
-        (["0,,,"], "the run made no step", False),
+        (["0,,,,", "1,-0.5,0.1,,0"], "no held-out problems; no completion of a training prompt was right", True),
+        (["0,,,,", "1,0,0,,0"], "learning: nothing. In all 1 steps", False),
+        (["0,,,,", "1,0,0,,0"], "No completion was right", False),
+        (["0,,,,", "1,1,0,,1"], "equally good", False),
+        (["0,,,,"], "the run made no step", False),
     ],
 )  # fmt: skip
 def test_a_run_says_whether_anything_was_learned(rows, message, learned, tmp_path):
     path = tmp_path / "metrics.csv"
-    path.write_text("step,reward,grad_norm,eval/accuracy\n" + "\n".join(rows) + "\n")
+    path.write_text("step,reward,grad_norm,eval/accuracy,accuracy\n" + "\n".join(rows) + "\n")
     line, whether = learning_line(path)
     assert message in line
     assert whether is learned

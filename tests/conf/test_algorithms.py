@@ -26,8 +26,9 @@ OBJECTIVE = {
     "beta": 0.0,
     "entropy_coefficient": 0.0,
 }
+OVERLONG = "${default_overlong}"  # null, but under debug=fast: tests/conf/test_debug_fast.py
 ADVANTAGE = {"baseline": "mean", "scale": "group", "ddof": 1, "eps": 1e-4}
-TRAINER = {"group_size": 8, "inner_epochs": 1, "truncated": "keep", "overlong": None, "reference_sync": None}
+TRAINER = {"group_size": 8, "inner_epochs": 1, "truncated": "keep", "overlong": OVERLONG, "reference_sync": None}
 
 # Name: what differs from the values above in objective, advantage and trainer, and the loss it comes to.
 PRESETS = {

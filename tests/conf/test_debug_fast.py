@@ -1,10 +1,15 @@
 """``debug=fast`` beside everything that can be chosen: it passes the checks of a run, and is small."""
 
+import csv
+import io
+
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from gainrl.app.components import build_components, close_parts
 from gainrl.app.early import check_early
+from gainrl.app.train import run_job
 from gainrl.app.validate import validate
 from tests.composition import composed, options
 from tests.published_data import excerpt, needs_data
@@ -24,8 +29,6 @@ EVALUATION_ONLY = {
     "minerva": {"minerva_math_test": 8},
     "olympiadbench": {"olympiadbench_test": 8},
 }
-# What these baselines need beside the data: two models for BOTS, several sources for the bandit over them.
-MORE = {"bots": ("curriculum.implicit=0",), "source_bandit": ("curriculum.over=level",)}
 REWARDS = {
     "procedural": (),
     "procedural_exact": (),
@@ -68,7 +71,6 @@ def test_with_every_baseline_template_and_reward(turn):
     baseline = options("baseline")[turn]
     check(
         f"baseline={baseline}",
-        *MORE.get(baseline, ()),
         f"template={templates[turn % len(templates)]}",
         f"reward={reward}",
         *more,
@@ -102,6 +104,29 @@ def test_a_data_set_without_training_problems_is_refused_in_words(tmp_path):
         data = excerpt(tmp_path / dataset, files)
         with pytest.raises(ValueError, match="this data set has no training problems; choose another"):
             check(f"dataset={dataset}", f"data_dir={data}", f"dataset.cache_dir={tmp_path}")
+
+
+def test_tokens_cost_where_the_model_may_get_nothing_right_unless_the_algorithm_says_otherwise():
+    def cost(*overrides):
+        overlong = composed("debug=fast", *overrides).algorithm.overlong
+        return overlong and overlong.buffer_fraction
+
+    assert cost() is None
+    assert cost("dataset=gsm8k") == cost("model=smollm2_135m_q4") == 1.0
+    assert cost("dataset=gsm8k", "algorithm=dapo") == cost("algorithm=dapo") == 0.2
+
+
+def test_it_trains_on_data_of_which_the_model_knows_nothing(tmp_path):
+    lines = [f'{{"problem": "What is {n} + 1?", "answer": "{n + 1}"}}' for n in range(40)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    place = (f"dataset.train={tmp_path / 'mine.jsonl'}", f"dataset.cache_dir={tmp_path / 'cache'}")
+    config = composed("debug=fast", "dataset=jsonl", "schedule.steps=1", *place, folder=tmp_path / "run")
+    run_job(config, Console(file=io.StringIO()))
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["accuracy"]) == 0
+    assert float(last["frac_reward_zero_std"]) < 1
+    assert float(last["grad_norm"]) > 0
 
 
 def test_with_data_of_ones_own(tmp_path):
