@@ -7,10 +7,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are so small that a second thread only costs
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import copy
 import importlib.util
-import io
-from types import SimpleNamespace
 
 import pytest
 
@@ -30,25 +27,11 @@ def no_hydra_left_behind():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def files_parsed_once():
-    """Thousands of compositions read the same hundred files; a copy of what was parsed is five times cheaper."""
+def configurations_composed_once():
     if importlib.util.find_spec("hydra") is None:  # as where the objective is compared with TRL's
         yield
         return
-    from hydra._internal.core_plugins import file_config_source
-    from hydra.core.plugins import Plugins
-    from omegaconf import OmegaConf
+    from tests.composed_once import composed_once
 
-    Plugins.instance()  # the scan for plugins runs the module again, and would undo the patch
-
-    parsed = {}
-
-    def load(file):
-        text = file.read()
-        if text not in parsed:
-            parsed[text] = OmegaConf.load(io.StringIO(text))
-        return copy.deepcopy(parsed[text])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file_config_source, "OmegaConf", SimpleNamespace(load=load))
+    with composed_once():
         yield

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,10 @@ LIBRARIES = {
 }
 
 
+@cache
 def imports():
     """(part, file, imported part or None, library or None) of every absolute import, those for types included."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if part == "__init__":
@@ -68,12 +71,10 @@ def imports():
             for name in names:
                 root, *rest = name.split(".")
                 if root == "gainrl":
-                    yield part, path.name, rest[0], None
+                    found.append((part, path.name, rest[0], None))
                 elif root not in sys.stdlib_module_names:
-                    yield part, path.name, None, root
-
-
-ALL = list(imports())
+                    found.append((part, path.name, None, root))
+    return found
 
 
 def test_every_part_has_a_layer():
@@ -81,13 +82,13 @@ def test_every_part_has_a_layer():
         path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.name[0] != "_" and path.suffix != ".md"
     }
     assert parts - {"conf"} == set(LAYERS) == set(LIBRARIES)
-    assert len(ALL) > 300
+    assert len(imports()) > 300
 
 
 def test_imports_point_downwards():
     wrong = [
         f"gainrl/{part}/{file} imports gainrl.{other}"
-        for part, file, other, _ in ALL
+        for part, file, other, _ in imports()
         if other and other != part and (part, other) not in BESIDE and LAYERS[other] >= LAYERS[part]
     ]
     assert wrong == []
@@ -97,7 +98,7 @@ def test_every_package_stays_with_its_libraries():
     wrong = sorted(
         {
             f"gainrl/{part}/{file} imports {library}"
-            for part, file, _, library in ALL
+            for part, file, _, library in imports()
             if library and library not in LIBRARIES[part]
         }
     )

@@ -111,7 +111,8 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     check_engine(config.rollout.engine, config.trainer)
     folder = Path(config.run.output_dir)
     settle_precision(config, folder, console)
-    record = open_run(folder, plain_config(config))
+    plain = plain_config(config)
+    record = open_run(folder, plain)
     if record.status == "finished":
         elsewhere = (
             "" if config.resume is None else "; to start from it in a new directory, add hydra.run.dir=... to resume"
@@ -122,7 +123,7 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
         )
         return float(record.content["objective"])
     if not record.content and config.resume is None:
-        _mention_shorter_run(folder, config, console)
+        _mention_shorter_run(folder, plain, console)
     if multirun and record.status == "failed" and not config.retry_failed:
         raise RunFailedBefore(f"failed before: {record.content.get('fault')}; retry_failed=true runs it again")
     if multirun and can_fork():
@@ -130,9 +131,9 @@ def run_job(config: DictConfig, console: Console, *, multirun: bool = False) -> 
     return train_here(config, record, console)
 
 
-def _mention_shorter_run(folder: Path, config: DictConfig, console: Console) -> None:
+def _mention_shorter_run(folder: Path, plain: Mapping[str, Any], console: Console) -> None:
     """Points to a shorter run of the same settings: perhaps this run was meant to prolong it."""
-    shorter = shorter_run(folder, plain_config(config))
+    shorter = shorter_run(folder, plain)
     if shorter is not None:
         console.print(
             f"note: {shorter[0]} is the same run up to step {shorter[1]}. This one starts from scratch; "
@@ -152,21 +153,21 @@ def train_here(config: DictConfig, record: RunRecord, console: Console, *, repea
         from gainrl.training.distributed.ranks import OtherRankFailed
         from gainrl.training.upkeep.interruption import Interrupted, StopRequest
 
-    folder = record.folder
+    folder, plain = record.folder, plain_config(config)
     stop = StopRequest(repeats=repeats, max_hours=config.trainer.max_hours)
     stop.install()
     try:
         components = counting_failures(build_components(config), config, stop)
         callbacks = prepare_callbacks(config, components, folder, console, stop)
-        check_given(config.resume, folder, plain_config(config), components.splits, components.evaluation_sets)
+        check_given(config.resume, folder, plain, components.splits, components.evaluation_sets)
         ranks = connect(config.trainer, meeting=str(folder))
         if not ranks.leads:
             record.keep_to_itself()
             console.quiet = True
         with ExitStack() as held:
-            ranks.first(lambda: take(folder, plain_config(config), held))
+            ranks.first(lambda: take(folder, plain, held))
             before = record.status
-            record.begin(plain_config(config))
+            record.begin(plain)
             try:
                 return train(config, components, callbacks, record, console, ranks)
             except (Interrupted, KeyboardInterrupt) as request:
