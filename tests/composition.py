@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import pickle
 from functools import cache
 from pathlib import Path
 
@@ -91,14 +91,14 @@ def settings(*overrides: str) -> str:
 
 
 @cache
-def _composed(*overrides: str) -> DictConfig:
+def _composed(*overrides: str) -> bytes:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", [*_RUN, "run.output_dir=unused", *overrides])
+        return pickle.dumps(compose("config", [*_RUN, "run.output_dir=unused", *overrides]))
 
 
 def composed(*overrides: str, folder: Path | str = "unused") -> DictConfig:
     """The configuration of one job that would run in ``folder``, for the caller to change as it likes."""
-    config = copy.deepcopy(_composed(*overrides))
+    config: DictConfig = pickle.loads(_composed(*overrides))
     OmegaConf.update(config, "run.output_dir", str(folder))
     return config
 
