@@ -6,8 +6,10 @@ Hours come from finished runs of the same arm, or from a short timed run if ther
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -25,6 +27,7 @@ from gainrl.app.timing import TIMED_SECONDS, estimate
 from gainrl.report.blocks import duration
 
 _SECONDS = 50.0  # for all of a preview, so that with its start it stays under a minute on a busy machine too
+_TIMING = 20.0  # of those, left for a timed run whatever comes before it
 
 
 def preview(command: Command, arguments: Sequence[str], console: Console | None = None) -> int:
@@ -43,7 +46,8 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
     except ConfigError as fault:
         explain(fault, "Cannot list the jobs")
         return 1
-    fits, refused, table = _memory(jobs[0], extra, console) if jobs else (True, "", "")
+    left = until - _TIMING - time.monotonic()
+    fits, refused, table = _memory(jobs[0], extra, console, max(left, 1.0)) if jobs else (True, "", "")
     every_arm = "--time-every-arm" in typed.flags
     seconds = min(TIMED_SECONDS, max(until - time.monotonic(), 1.0))
     known = estimate(jobs, console, every_arm=every_arm, extra=extra, refused=refused, seconds=seconds)
@@ -52,20 +56,47 @@ def preview(command: Command, arguments: Sequence[str], console: Console | None 
     return 0 if fits else 1
 
 
-def _memory(job: Job, extra: str | None, console: Console) -> tuple[bool, str, str]:
+def _memory(job: Job, extra: str | None, console: Console, seconds: float) -> tuple[bool, str, str]:
     """The memory of one job, the first of a sweep: whether it fits, why the job would be refused, and the table.
 
-    It builds what needs no weights, so a fault in the data shows here before anything is timed.
+    It builds what needs no weights, so a fault in the data shows here before anything is timed. There is no table if
+    that takes longer than ``seconds``: a large file of one's own is read for the first time.
     """
     with importing():
         from gainrl.app.memory_table import print_memory
 
     with console.capture() as table:
         try:
-            fits = print_memory(composed(job, extra=extra), console, arm=job.arm)
+            with at_most(seconds):
+                fits = print_memory(composed(job, extra=extra), console, arm=job.arm)
+        except Over:
+            return True, "", f"memory: not computed, because the data could not be read in {seconds:.0f} s"
         except (ConfigError, ValueError) as fault:
             return True, str(fault), ""
     return fits, "", table.get().rstrip()
+
+
+class Over(BaseException):
+    """No library that is at work then may take it for an error of its own."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raises Over in the main thread when the time is over, where the system has such an alarm."""
+
+    def over(*given: object) -> None:
+        raise Over
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _is_sweep(settings: Sequence[str]) -> bool:

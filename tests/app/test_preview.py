@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,9 +192,25 @@ def test_a_sweep_of_very_many_arms_is_listed_in_time(tmp_path, monkeypatch):
     assert len({(job.steps, job.evaluations) for job in jobs}) == 1
 
 
+def test_data_that_take_too_long_to_read_leave_out_the_table_of_memory_and_not_the_jobs(tmp_path, monkeypatch, capsys):
+    def endless(*given, **options):
+        while True:
+            with suppress(Exception):  # as a library that wraps what its caller raises
+                sum(range(1000))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gainrl.app.preview._SECONDS", 20.5)
+    monkeypatch.setattr("gainrl.app.memory_table.print_memory", endless)
+    monkeypatch.setattr("gainrl.app.timing.run_shortly", lambda *_, **__: {"step": "6", "seconds/update": 6.0})
+    assert preview(COMMAND, ["debug=fast", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 jobs to run" in out
+    assert "memory: not computed, because the data could not be read in 1 s" in out
+
+
 def test_a_preview_leaves_a_timed_run_what_is_left_of_a_minute(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    clock = iter([0.0, 35.0])  # at the start, and after the table of memory
+    clock = iter([0.0, 1.0, 35.0])  # at the start, before and after the table of memory
     monkeypatch.setattr("gainrl.app.preview.time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr("gainrl.app.preview._memory", lambda *_: (True, "", ""))
     given = []
