@@ -126,6 +126,7 @@ def open_run(folder: Path, plain: Mapping[str, Any]) -> RunRecord:
             + "\n".join(f"  {line}" for line in lines[:20])
             + "\nGive another directory with hydra.run.dir=..., or repeat the settings of that run to go on with it."
             + _how_to_prolong(folder, stored, plain)
+            + of_another_version(folder, lines)
         )
     return record
 
@@ -183,6 +184,19 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
         for path in sorted({*there, *now})
         if there.get(path, "(absent)") != now.get(path, "(absent)")
     ]
+
+
+def of_another_version(folder: Path, unlike: Sequence[str]) -> str:
+    """What to do with a run whose settings had other names: a sentence if another commit made it, else nothing."""
+    made, now = RunRecord(folder).content.get("git_commit"), git_commit()
+    if not made or not now or made == now or not any("(absent)" in line for line in unlike):
+        return ""
+    policy = folder / "policy"
+    return (
+        f"\nThat run was made by gainrl at commit {made[:7]} and this is {now[:7]}: settings have come, gone or been "
+        "renamed in between."
+        + (f" Its weights load all the same: model=hub model.source={policy}" if policy.is_dir() else "")
+    )
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gainrl.app.early import NO_CHECKPOINT
 from gainrl.app.errors import ConfigError, RunRefused
-from gainrl.app.identity import differences, identity_part
+from gainrl.app.identity import differences, identity_part, of_another_version
 from gainrl.datasets.splits import DataSplits
 from gainrl.files import whole_file
 from gainrl.signals.cache import weights_hash
@@ -181,6 +181,7 @@ def _refuse_other_run(path: Path, there: Mapping[str, Any], now: Mapping[str, An
         raise RunRefused(
             f"{path} belongs to another run:\n{lines}\nRepeat the settings and the problems of that run "
             "(schedule.steps may be larger), or start anew with hydra.run.dir=..."
+            + of_another_version(path.parent.parent, unlike)
         )
 
 

@@ -66,6 +66,21 @@ def test_the_directory_of_another_run_is_refused_with_what_differs(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_run_of_another_version_is_refused_with_what_still_loads(tmp_path, monkeypatch):
+    record = open_run(tmp_path, PLAIN)
+    record.begin(PLAIN)
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "config.json").touch()
+    renamed = {**PLAIN, "schedule": {"steps": 3, "prompts": 4}}
+    for commit, told in (("1" * 40, False), ("2" * 40, True)):
+        record.update(git_commit="1" * 40)
+        monkeypatch.setattr("gainrl.app.identity.git_commit", lambda commit=commit: commit)
+        with pytest.raises(RunRefused, match=r"schedule\.prompts: '\(absent\)' there, 4 now") as caught:
+            open_run(tmp_path, renamed)
+        assert ("made by gainrl at commit 1111111 and this is 2222222" in str(caught.value)) is told
+        assert (f"model=hub model.source={tmp_path / 'policy'}" in str(caught.value)) is told
+
+
 def test_a_corrected_command_takes_over_the_directory_of_a_run_that_computed_nothing(tmp_path):
     record = open_run(tmp_path, PLAIN)
     record.begin(PLAIN)
