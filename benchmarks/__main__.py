@@ -36,7 +36,9 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
     faster = [*beside, "--peer-micro-batches", "8"] if peer else []  # of TRL's two settings, as benchmark 1 shows
     engines = ["--paged"] + (["--vllm-python", vllm] if vllm else [])
     step = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3", "--repeats", "1"]
+    real = [*beside, "--shape", "smollm2", "--repeats", "3"]
     return [
+        Benchmark("0. A GRPO step on the shape of SmolLM2-135M", "grpo_step", real, None),
         Benchmark("1. A GRPO step", "grpo_step", beside, step),
         Benchmark("1. A GRPO step, two threads", "grpo_step", [*faster, "--threads", "2"], None),
         Benchmark("2. Prompts of 256 tokens", "grpo_step", [*faster, "--prompt-length", "256"], None),

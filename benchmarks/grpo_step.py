@@ -4,6 +4,7 @@
     python -m benchmarks.grpo_step --peer-python ... --prompt-length 256
     python -m benchmarks.grpo_step --peer-python ... --beta 0.04 --inner-epochs 2
     python -m benchmarks.grpo_step --peer-python ... --half-constant      half of the groups lack a gradient
+    python -m benchmarks.grpo_step --peer-python ... --shape smollm2      8 prompts of 64 tokens x 8 completions of 24
 
 Both sides are whole training loops. They take their steps in turn, so that other work on the machine meets both. TRL
 runs with all completions in one micro-batch and with eight; the faster counts.
@@ -18,28 +19,42 @@ from benchmarks.arithmetic import step_floor
 from benchmarks.peer import Peer
 from benchmarks.step import StepSettings, run_steps
 from benchmarks.tables import print_table
+from benchmarks.workload import SHAPES
+
+# What a step has unless something else is asked for, by the shape of its model.
+SIZES = {
+    "toy": {"prompts": 32, "prompt_length": 50, "completion_length": 64, "micro_batch_tokens": 4096},
+    "smollm2": {"prompts": 8, "prompt_length": 64, "completion_length": 24, "micro_batch_tokens": 1024},
+}
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", help="the interpreter of an environment that holds TRL")
-    parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--prompt-length", type=int, default=50)
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="toy")
+    parser.add_argument("--prompts", type=int)
+    parser.add_argument("--prompt-length", type=int)
     parser.add_argument("--group-size", type=int, default=8)
-    parser.add_argument("--completion-length", type=int, default=64)
+    parser.add_argument("--completion-length", type=int)
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--beta", type=float, default=0.0)
     parser.add_argument("--inner-epochs", type=int, default=1)
     parser.add_argument("--half-constant", action="store_true")
-    parser.add_argument("--micro-batch-tokens", type=int, default=StepSettings().micro_batch_tokens)
+    parser.add_argument("--micro-batch-tokens", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-micro-batches", type=int, nargs="*", default=[1, 8])
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    for name, value in SIZES[options.shape].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
 
 
 def main(given: list[str] | None = None) -> None:
     options = arguments(given)
     settings = StepSettings(
+        shape=options.shape,
         prompts=options.prompts,
         prompt_length=options.prompt_length,
         group_size=options.group_size,
@@ -51,7 +66,14 @@ def main(given: list[str] | None = None) -> None:
     )
     parts = options.peer_micro_batches if options.peer_python else []
     peers = [
-        Peer(options.peer_python, settings, steps=options.repeats, micro_batches=count, threads=options.threads)
+        Peer(
+            options.peer_python,
+            settings,
+            steps=options.repeats,
+            micro_batches=count,
+            threads=options.threads,
+            bf16=options.precision == "bf16-mixed",
+        )
         for count in parts
     ]
 
@@ -59,7 +81,7 @@ def main(given: list[str] | None = None) -> None:
         for peer in peers:
             peer.step()
 
-    times = run_steps(settings, options.repeats, between, options.threads)
+    times = run_steps(settings, options.repeats, between, options.threads, options.precision)
     for peer in peers:
         peer.close()
     completions = settings.prompts * settings.group_size

@@ -8,14 +8,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.step import StepSettings
-from benchmarks.workload import build_model, build_prompts, save_for_peer
+from benchmarks.step import StepSettings, model_of
+from benchmarks.workload import build_prompts, save_for_peer
 
 
 class Peer:
     """``python``: the interpreter of an environment that holds TRL; ``micro_batches``: parts of a step.
 
-    ``model``: what trains, by default the small one; ``cuda``: on a GPU and in bfloat16. The process starts at once,
+    ``model``: what trains, by default that of the settings' shape; ``cuda``: on a GPU and in bfloat16; ``bf16``: in
+    bfloat16 on a CPU. The process starts at once,
     and the first `step` waits until it is ready, so that several can start side by side. Between two steps it waits
     without using the processor, so that two sides measured in turn meet the same machine.
     """
@@ -30,18 +31,19 @@ class Peer:
         threads: int,
         model: Any = None,
         cuda: bool = False,
+        bf16: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         prompts = [build_prompts(settings.prompts, settings.prompt_length, seed=seed) for seed in range(steps + 1)]
         save_for_peer(
             folder,
-            build_model(vocabulary=settings.vocabulary) if model is None else model,
+            model_of(settings) if model is None else model,
             prompts,
             settings.vocabulary,
         )
         plain = settings.as_dict() | {"steps": steps + 1, "micro_batches": micro_batches, "threads": threads}
-        plain |= {"cuda": cuda}
+        plain |= {"cuda": cuda, "bf16": cuda or bf16}
         (folder / "settings.json").write_text(json.dumps(plain))
         self._errors = folder / "errors"
         with self._errors.open("w") as errors:

@@ -12,8 +12,17 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from transformers import LlamaForCausalLM
 
-from benchmarks.workload import VOCABULARY, build_model, build_prompts, build_tokenizer, parity_reward, prompt_text
+from benchmarks.workload import (
+    SHAPES,
+    VOCABULARY,
+    build_model,
+    build_prompts,
+    build_tokenizer,
+    parity_reward,
+    prompt_text,
+)
 from gainrl.admission.all import AdmitAll
 from gainrl.app.runtime import quieten
 from gainrl.curricula.uniform import UniformCurriculum
@@ -36,13 +45,16 @@ class StepSettings:
     """The work of one step; every completion has exactly ``completion_length`` tokens.
 
     ``half_constant``: every second prompt's completions are all rewarded 0, so that their group has no gradient.
+    ``shape``: of the model, by its name in `benchmarks.workload.SHAPES`.
     """
+
+    shape: str = "toy"
 
     prompts: int = 32
     prompt_length: int = 50
     group_size: int = 8
     completion_length: int = 64
-    vocabulary: int = VOCABULARY
+    vocabulary: int = VOCABULARY  # of the tokenizer, at most the model's
     beta: float = 0.0
     inner_epochs: int = 1
     half_constant: bool = False
@@ -100,14 +112,23 @@ class Stopwatch(Callback):
 
 
 def run_steps(
-    settings: StepSettings, steps: int, between: Callable[[], None] = lambda: None, threads: int = 1
+    settings: StepSettings,
+    steps: int,
+    between: Callable[[], None] = lambda: None,
+    threads: int = 1,
+    precision: str = "32-true",
 ) -> list[StepTime]:
     """Times of ``steps`` steps after a first one that warms up."""
     torch.set_num_threads(threads)
-    module, data = build_run(settings, build_model(vocabulary=settings.vocabulary), steps + 1)
+    module, data = build_run(settings, model_of(settings), steps + 1)
     stopwatch = Stopwatch(between)
-    fit_run(module, data, [stopwatch])
+    fit_run(module, data, [stopwatch], precision=precision)
     return stopwatch.times[1:]
+
+
+def model_of(settings: StepSettings) -> LlamaForCausalLM:
+    """The model of the settings' shape, with random weights."""
+    return build_model(**SHAPES[settings.shape])
 
 
 def build_run(settings: StepSettings, model: Any, steps: int) -> tuple[GRPOModule, PromptDataModule]:

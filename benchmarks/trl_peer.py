@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
         max_steps=settings["steps"] * inner,
         shuffle_dataset=False,
         gradient_checkpointing=False,
-        bf16=settings["cuda"],
+        bf16=settings["bf16"],
         use_cpu=not settings["cuda"],
         logging_strategy="no",
         save_strategy="no",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -12,6 +13,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from gainrl.types import Policy, PromptTokens
 
 VOCABULARY = 320
+SHAPES: dict[str, dict[str, Any]] = {
+    "toy": {"vocabulary": VOCABULARY},
+    "smollm2": {
+        "layers": 30,
+        "width": 576,
+        "inner_width": 1536,
+        "heads": 9,
+        "key_heads": 3,
+        "vocabulary": 49152,
+        "tied": True,
+    },
+}
 
 
 def build_model(
@@ -20,11 +33,13 @@ def build_model(
     width: int = 128,
     inner_width: int = 384,
     heads: int = 4,
+    key_heads: int | None = None,
     vocabulary: int = VOCABULARY,
+    tied: bool = False,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> LlamaForCausalLM:
-    """A random Llama-architecture model, with untied embeddings."""
+    """A random Llama-architecture model; ``key_heads``: of keys and values, as many as ``heads`` unless given."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocabulary,
@@ -32,9 +47,9 @@ def build_model(
         intermediate_size=inner_width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_key_value_heads=key_heads or heads,
         max_position_embeddings=2048,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=1,
         pad_token_id=0,

@@ -17,8 +17,8 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,18 +53,20 @@ def run_apart(work: Callable[[], int]) -> tuple[int, list[signal.Signals]]:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until both sides can handle them
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # Python 3.12 warns of threads, which imports may leave behind
-        child = os.fork()
-    if child == 0:
-        os._exit(_be_the_job(work, parent))
-    with _passing_on(child) as passed:
+    # Handlers first: where this process has other threads, a signal that is blocked here arrives all the same.
+    with _Requests() as requests:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # for the child, until it can handle them
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # Python 3.12 warns of threads, which imports may leave behind
+            child = os.fork()
+        if child == 0:
+            os._exit(_be_the_job(work, parent))
+        requests.go_to(child)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), passed
+    return os.waitstatus_to_exitcode(status), requests.seen
 
 
 def requeue(requests: Sequence[signal.Signals]) -> None:
@@ -108,23 +110,37 @@ def _stop_early(number: int, frame: FrameType | None) -> None:
     raise SystemExit(EXIT_INTERRUPTED)
 
 
-@contextmanager
-def _passing_on(child: int) -> Iterator[list[signal.Signals]]:
-    """Sends the signals of this process on to the child, and keeps a list of them."""
-    passed: list[signal.Signals] = []
+class _Requests:
+    """Inside, the signals of this process are kept in ``seen`` and go to a child, those from before it too."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        passed.append(signal.Signals(number))
-        try:
-            os.kill(child, number)
-        except ProcessLookupError:
-            return
+    def __init__(self) -> None:
+        self.seen: list[signal.Signals] = []
+        self._early: list[int] = []
+        self._child: int | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
-    try:
-        yield passed
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> _Requests:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def go_to(self, child: int) -> None:
+        self._child = child
+        for number in self._early:
+            self._send(number)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.seen.append(signal.Signals(number))
+        if self._child is None:
+            self._early.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        assert self._child is not None
+        with suppress(ProcessLookupError):
+            os.kill(self._child, number)

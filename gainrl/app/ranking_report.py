@@ -196,7 +196,7 @@ def _interval(association: Association | None) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.4g}"
+    return "–" if np.isnan(value) else f"{round(value, 12) + 0.0:.4g}"  # a mean of 1e-14 is 0
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

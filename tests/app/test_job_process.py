@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -71,3 +72,26 @@ def test_only_the_signal_of_preemption_goes_to_the_launcher():
         requeue([signal.SIGUSR2])  # no launcher waits for it
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_a_request_that_another_thread_takes_while_the_job_begins_reaches_it(monkeypatch):
+    """A blocked signal is blocked in one thread only; before there is a job, it waits for it."""
+    fork = os.fork
+    idle = threading.Event()
+    other = threading.Thread(target=idle.wait)  # takes what this thread has blocked
+    other.start()
+
+    def fork_after_a_request() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return fork()
+
+    def work() -> int:
+        time.sleep(60)
+        return 0
+
+    monkeypatch.setattr(os, "fork", fork_after_a_request)
+    try:
+        assert run_apart(work) == (EXIT_INTERRUPTED, [signal.SIGTERM])
+    finally:
+        idle.set()
+        other.join()
