@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from gainrl.report.blocks import number, p_value, ranged
 from gainrl.report.comparisons import Comparison
 from gainrl.report.conclusions import compare
@@ -58,6 +60,23 @@ ABLATIONS = {
     "angle_only": "the angle alone moves the window",
     "strict_angle": "strict order, no window",
     "vanilla_grpo": "uniform draws",
+}
+
+
+# What is typed beside experiment=testbed, and whose rule it is.
+METHODS = {
+    "baseline=hardest_fraction": "the hardest tenth",
+    "baseline=bots curriculum.implicit=0.0": "BOTS, without its implicit evidence",
+    "baseline=spo": "SPO, one completion a prompt",
+    "baseline=vanilla_grpo allocation=knapsack": "knapsack allocation",
+    "baseline=vanilla_grpo allocation=coba": "CoBA's allocation",
+    "baseline=vanilla_grpo allocation=speed": "SPEED's two rounds",
+    "baseline=vcrl": "VCRL",
+    "baseline=goldilocks": "Goldilocks' head",
+    "baseline=pcl": "PCL's head",
+    "baseline=dots": "DOTS with replay of rollouts",
+    "baseline=source_bandit curriculum.over=level": "SEC's rule, over levels",
+    "baseline=gain_rl_knapsack": "GAIN-RL with knapsack",
 }
 
 
@@ -268,6 +287,23 @@ def of_testbed(arms: Sequence[str], reference: str) -> str:
     return differences(sweep_of([run for arm in arms for run in arm_of_testbed(arm)], reference))
 
 
+def methods() -> str:
+    """One run of each: that it runs, and what it made."""
+    lines = [
+        "| method | typed | held out, before and after | rollouts | of these to measure prompts |",
+        "|---|---|---|---|---|",
+    ]
+    for typed, what in METHODS.items():
+        (run,) = (run for run in runs_of("bases/methods") if set(run.arm.split()) == set(typed.split()))
+        first, last = (run.columns["eval/accuracy"][place] for place in (0, -1))
+        screening = float(np.nan_to_num(run.columns.get("screening_rollouts", np.zeros(1))[-1]))
+        lines.append(
+            f"| {what} | `{typed}` | {number(first)} -> {number(last)} | {run.columns['rollouts'][-1]:,.0f} | "
+            f"{screening:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def claims() -> str:
     """What the page's first questions come to, each in the family of its own table."""
     whole = [run for run in runs_of("testbed_equal_length") if run.arm in {f"baseline={arm}" for arm in ORDERS}]
@@ -314,6 +350,7 @@ TABLES = {
     "adarft": adarft,
     "data_fraction": data_fraction,
     "ablations": ablations,
+    "methods": methods,
 }
 
 

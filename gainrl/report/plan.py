@@ -82,7 +82,7 @@ def arm_name(overrides: str) -> str:
     characters were replaced or it is too long, ends in a hash, so that different overrides have different names.
     """
     overrides = re.sub(r"(^|,)\++", r"\1", overrides)  # a setting is the same with and without the sign that adds it
-    name = re.sub(r"[^A-Za-z0-9._+,-]+", "_", overrides).strip("_,.")
+    name = re.sub(r"[^A-Za-z0-9._+,@-]+", "_", overrides).strip("_,.")
     if not overrides:
         return "default"
     if name == overrides and len(name) <= _LONGEST:

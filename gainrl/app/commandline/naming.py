@@ -2,8 +2,9 @@
 
 ``-m experiment=gsm8k_0.5b baseline=gain_rl,vanilla_grpo seed=0,1`` runs in
 ``runs/sweeps/experiment-gsm8k_0.5b,baseline/baseline-gain_rl/s0``: values that are added to a swept setting go into the
-same folder, another shared setting makes another. A sweep file's folder begins with its name, and an experiment stays
-in the names of its arms, so that one folder can hold its cells. With ``hydra.sweep.dir`` typed, names are full.
+same folder, another shared setting makes another. A sweep file's folder begins with its name, which stands for all that
+the file fixes. An experiment stays in the names of its arms, so that one folder can hold its cells. With
+``hydra.sweep.dir`` typed, names are full.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gainrl.app.commandline.settings import Setting, quoted
+from gainrl.app.commandline.settings import Setting, quoted, read_setting
 from gainrl.report.plan import arm_name
 
 _PLACES = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra/sweeper")
@@ -27,16 +28,21 @@ def sweep_places(settings: Sequence[Setting], config: DictConfig) -> list[str]:
         return []
     naming = config.hydra.job.config.override_dirname
     left_out = list(naming.exclude_keys)
-    by_file = [str(key).lstrip("+~") for key in sweeper.get("params") or {}]
+    of_file = [read_setting(f"{key}={value}", multirun=True) for key, value in (sweeper.get("params") or {}).items()]
+    by_file = [one.key for one in of_file]
     typed = [one for one in settings if one.key not in left_out and not one.key.startswith("hydra")]
-    swept = sorted({*(one.key for one in typed if one.sweeps), *(key for key in by_file if key not in left_out)})
+    shared = [one for one in of_file if not one.sweeps and one.key not in {other.key for other in typed}]
+    swept = sorted(
+        {*(one.key for one in typed if one.sweeps), *(key for key in by_file if key not in left_out)}
+        - {one.key for one in shared}
+    )
     name = config.hydra.runtime.choices.get("sweep")
     fixed = [
         one for one in typed if not one.sweeps and one.key not in by_file and not (name and one.key == "experiment")
     ]
     if not swept:  # the seeds of one arm, which is named by all that was typed
         return [_folder(arm_name(_joined(fixed, naming)) if not name else str(name))]
-    hidden = [key for one in fixed for key in (one.key, f"++{one.key}", f"+{one.key}")]
+    hidden = [key for one in [*fixed, *shared] for key in (one.key, f"++{one.key}", f"+{one.key}")]
     parts = [*([str(name)] if name else []), *_texts(fixed, naming), *([] if name else swept)]
     shortened = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join([*left_out, *hidden])}]"] if hidden else []
     return [_folder(arm_name(",".join(parts))), *shortened]

@@ -15,6 +15,7 @@ from gainrl.app.commandline.composing import Composer, has, resolvable
 from gainrl.app.commandline.help import help_text, listed_options
 from gainrl.app.commandline.hints import ALSO_CALLED
 from gainrl.app.errors import ConfigError
+from gainrl.app.planned import list_jobs
 from gainrl.app.schema import groups, read_yaml
 from tests.composition import CONF
 
@@ -394,6 +395,17 @@ def test_a_sweep_file_names_its_folder_and_keeps_its_cells_apart_by_arm():
     assert places("sweep=seeds") == ("runs/sweeps/seeds", "default")
     assert places("sweep=seeds", "experiment=testbed")[0] == "runs/sweeps/seeds"
     assert places("sweep=seeds", "schedule.steps=9")[0] == "runs/sweeps/seeds,schedule.steps-9"
+
+
+def test_what_a_sweep_file_fixes_is_in_the_name_of_no_arm():
+    typed = ["-m", "sweep=blocks", "signal@signal.base=angle,length", "experiment=testbed", "seed=0"]
+    settings = [text for text in answer(COMMANDS["gainrl-train"], typed) if text != "--multirun"]
+    arms = [job.arm for job in list_jobs(settings)]
+    assert arms == [
+        f"curriculum.keep-{end},experiment-testbed,signal@signal.base-{base}"
+        for base in ("angle", "length")
+        for end in ("easiest", "hardest")
+    ]
 
 
 def test_a_folder_that_was_typed_is_kept_with_full_names():
