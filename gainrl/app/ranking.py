@@ -22,13 +22,18 @@ _TARGETS = ("level", "difficulty", "solution_lines", "question_tokens", "pass_ra
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How one signal goes with one target: over all problems, within levels, and with length regressed out."""
+    """How one signal goes with one target: over all problems, within levels or sources, and with length regressed out.
+
+    Those within levels and sources are None where the problems have one level or one source only.
+    """
 
     signal: str
     target: str
     overall: Association
     within_level: Association | None
+    within_source: Association | None
     without_length: Association | None
+    within_source_without_length: Association | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ def signal_table(problems: Problems, prompts: Sequence[PromptTokens], values: di
         }
     )
     table = table.drop(columns=[name for name in ("level", "difficulty", "solution_lines") if table[name].isna().all()])
+    if "solution_lines" in table and table["solution_lines"].nunique() == 1:
+        table = table.drop(columns="solution_lines")
     if (
         "level" in table
         and "difficulty" in table
@@ -77,6 +84,7 @@ def signal_columns(table: pd.DataFrame) -> list[str]:
 def compare(table: pd.DataFrame, *, resamples: int, seed: int) -> list[Comparison]:
     """Every signal against every target that the table has."""
     groups = table["level"].to_numpy() if "level" in table else None
+    sources = table["source"].to_numpy(str) if table["source"].nunique() > 1 else None
     length = table["question_tokens"].to_numpy()
     comparisons = []
     for signal in signal_columns(table):
@@ -95,7 +103,11 @@ def compare(table: pd.DataFrame, *, resamples: int, seed: int) -> list[Compariso
                     target,
                     association("overall"),
                     None if groups is None or target == "level" else association("within", groups=groups),
+                    None if sources is None else association("within source", groups=sources),
                     None if target == "question_tokens" else association("length", covariate=length),
+                    None
+                    if sources is None or target == "question_tokens"
+                    else association("length within source", groups=sources, covariate=length),
                 )
             )
     return comparisons

@@ -87,7 +87,9 @@ def _findings(comparisons: list[Comparison], orders: list[PublishedOrder], signa
 _KINDS = {
     "overall": "Over all problems:",
     "within_level": "Within levels (the mean over levels, by size):",
+    "within_source": "Within sources or families of tasks (the mean over them, by size):",
     "without_length": "With length out (of the ranks that question length in tokens does not explain):",
+    "within_source_without_length": "The two together, within sources or families and with length out:",
 }
 
 

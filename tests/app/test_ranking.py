@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,33 @@ def test_every_signal_is_compared_with_every_target_overall_within_level_and_wit
     assert abs(found["angle", "pass_rate"].overall.value) < 0.3
     assert found["angle", "pass_rate"].without_length.value > 0.6
     assert found["angle", "pass_rate"].within_level.count == 39
+
+
+def test_within_a_family_what_differs_between_families_counts_nothing():
+    """Two families: in each the signal rises with the level, and the one with the higher levels has lower signals."""
+    problems = [
+        Problem(
+            id=str(row), question="?", reference_answer="1", level=1 + row % 5 + 5 * (row // 5), source=f"f{row // 5}"
+        )
+        for row in range(10)
+    ]
+    prompts = [
+        PromptTokens(tuple(range(4 + (7 * row) % 10)), {"question": (2, 4 + (7 * row) % 10)}) for row in range(10)
+    ]
+    values = {"angle": np.array([row % 5 - 10.0 * (row // 5) for row in range(10)])}
+    table = signal_table(problems, prompts, values)
+    found = {(c.signal, c.target): c for c in compare(table, resamples=20, seed=0)}["angle", "level"]
+    assert found.overall.value < 0
+    assert found.within_source.value == pytest.approx(1)
+    assert found.within_source_without_length is not None
+    alone = signal_table(*build())
+    assert all(c.within_source is None for c in compare(alone, resamples=20, seed=0))
+
+
+def test_a_column_of_equal_numbers_of_lines_is_left_out():
+    problems, prompts, values = build()
+    same = [replace(problem, solution="one") for problem in problems]
+    assert "solution_lines" not in signal_table(same, prompts, values)
 
 
 def test_the_same_seed_gives_the_same_intervals():
