@@ -29,7 +29,7 @@ def _identity(record: Record) -> str:
 
 minerva = published(
     hub="math-ai/minervamath",
-    revision="main",
+    revision="ee46ddc498933b1977577953250ca5c66be64f96",
     held_out=PublishedFile(
         name="minerva_math_test",
         split="test",

@@ -210,7 +210,7 @@ SETS = [path.stem for path in sorted((CONF / "dataset").glob("*.yaml")) if "\nhu
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_of_the_hub_names_the_revisions_of_its_repositories(name):
-    """Those of the constructor are those of the file. Minerva is the only one whose commit is not known."""
+    """Those of the constructor are those of the file."""
     node = OmegaConf.load(CONF / "dataset" / f"{name}.yaml")
     module, _, function = node["_target_"].rpartition(".")
     parameters = inspect.signature(getattr(__import__(module, fromlist=["x"]), function)).parameters
@@ -218,7 +218,7 @@ def test_every_set_of_the_hub_names_the_revisions_of_its_repositories(name):
     revisions = [key.removesuffix("hub") + "revision" for key in hubs]
     for key in revisions:
         assert node[key] == parameters[key].default
-        assert bool(re.fullmatch(r"[0-9a-f]{40}", node[key])) == (name != "minerva")
+        assert re.fullmatch(r"[0-9a-f]{40}", node[key])
 
 
 def test_a_set_that_follows_a_branch_says_so_once_and_one_that_names_a_commit_does_not(monkeypatch, recwarn):
