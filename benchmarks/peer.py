@@ -16,9 +16,9 @@ class Peer:
     """``python``: the interpreter of an environment that holds TRL; ``micro_batches``: parts of a step.
 
     ``model``: what trains, by default that of the settings' shape; ``cuda``: on a GPU and in bfloat16; ``bf16``: in
-    bfloat16 on a CPU. The process starts at once,
-    and the first `step` waits until it is ready, so that several can start side by side. Between two steps it waits
-    without using the processor, so that two sides measured in turn meet the same machine.
+    bfloat16 on a CPU. The process starts at once, and the first `step` waits until it is ready, so that several can
+    start side by side. Between two steps it waits without using the processor, so that two sides measured in turn meet
+    the same machine.
     """
 
     def __init__(

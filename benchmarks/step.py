@@ -49,7 +49,6 @@ class StepSettings:
     """
 
     shape: str = "toy"
-
     prompts: int = 32
     prompt_length: int = 50
     group_size: int = 8

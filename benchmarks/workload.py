@@ -57,6 +57,14 @@ def build_model(
     return LlamaForCausalLM(config).to(dtype)
 
 
+def weights_of(model: LlamaForCausalLM) -> tuple[int, int]:
+    """Weights in the matrices of the decoder, and in the head, which may be tied to the embeddings."""
+    head, embeddings = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    ends = {id(head), id(embeddings)}
+    decoder = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2 and id(weight) not in ends)
+    return decoder, head.numel()
+
+
 def build_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """One token per word: ``w2`` is token 2; ``<pad>`` is 0 and ``<eos>`` 1."""
     words = {"<pad>": 0, "<eos>": 1} | {f"w{index}": index for index in range(2, vocabulary)}

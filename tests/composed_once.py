@@ -31,11 +31,9 @@ class Kept:
     """Results of Hydra's steps by all that decides them: the chosen options, and what the folders hold."""
 
     def __init__(self) -> None:
-        self.plain = (
-            ConfigRepository.load_config,
-            loader.create_defaults_list,
-            loader.ConfigLoaderImpl._compose_config_from_defaults_list,
-        )
+        self.plain_read = ConfigRepository.load_config
+        self.plain_choose = loader.create_defaults_list
+        self.plain_merge = loader.ConfigLoaderImpl._compose_config_from_defaults_list
         self.repository: Any = None
         self.folders: tuple[tuple[str, str], ...] = ()
         self.files: dict[Any, bytes] = {}
@@ -53,7 +51,7 @@ class Kept:
             self.look_at(repository)
         key = (self.folders, config_path)
         if key not in self.files:
-            self.files[key] = pickle.dumps(self.plain[0](repository, config_path))
+            self.files[key] = pickle.dumps(self.plain_read(repository, config_path))
         return pickle.loads(self.files[key])
 
     def choose(self, repo: Any, config_name: Any, overrides_list: Any, prepend_hydra: bool, skip_missing: bool) -> Any:
@@ -63,7 +61,7 @@ class Kept:
         groups = [override.input_line for override in overrides_list if override not in given.config_overrides]
         key = (self.folders, config_name, tuple(groups), prepend_hydra, skip_missing)
         if key not in self.lists:
-            self.lists[key] = self.plain[1](repo, config_name, overrides_list, prepend_hydra, skip_missing)
+            self.lists[key] = self.plain_choose(repo, config_name, overrides_list, prepend_hydra, skip_missing)
         made = self.lists[key]
         return DefaultsList(
             defaults=[copy.copy(default) for default in made.defaults],
@@ -85,7 +83,7 @@ class Kept:
                     without_defaults(config)
                     self.merged[keys[number]] = pickle.dumps(config)
         except Exception:
-            return self.plain[2](config_loader, defaults, repo)  # raises what Hydra raises
+            return self.plain_merge(config_loader, defaults, repo)  # raises what Hydra raises
         return config
 
 

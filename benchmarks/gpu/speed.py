@@ -14,7 +14,7 @@ import torch
 from benchmarks.gpu.check import Outcome, Setting, wait
 from benchmarks.peer import Peer
 from benchmarks.step import StepSettings, Stopwatch, build_run, fit_run
-from benchmarks.workload import build_prompts
+from benchmarks.workload import build_prompts, weights_of
 from gainrl.functional.footprint import readable
 from gainrl.functional.streams import stream_key
 from gainrl.models.kernels import compile_decoder, patch_with_liger
@@ -69,9 +69,7 @@ def operations(settings: StepSettings, model: Any) -> float:
 
     Every completion token is sampled and learned from (four forwards in all), every prompt runs once for either.
     """
-    head = model.get_output_embeddings().weight.numel()
-    ends = {id(model.get_output_embeddings().weight), id(model.get_input_embeddings().weight)}
-    body = sum(weight.numel() for weight in model.parameters() if weight.ndim == 2 and id(weight) not in ends)
+    body, head = weights_of(model)
     completions = settings.prompts * settings.group_size * settings.completion_length
     prompts = settings.prompts * settings.prompt_length
     return 2.0 * 4 * (body * (completions + prompts) + head * completions)

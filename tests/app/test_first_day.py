@@ -67,7 +67,7 @@ def test_a_system_prompt_is_given_with_data_of_ones_own():
     assert config.template.system == "Solve it."
 
 
-def test_a_level_is_named_before_or_after_the_file_has_one():
+def test_the_field_of_the_level_is_named_plainly():
     assert accepted("dataset=jsonl", "dataset.train=mine.jsonl", "dataset.level=grade").dataset.level == "grade"
 
 
