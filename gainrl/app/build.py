@@ -92,6 +92,25 @@ def build_module(
     )
 
 
+def build_callback(name: str, node: DictConfig | None, open_values: Mapping[str, Any]) -> Any:
+    """What one node of the group ``callbacks`` names, None for an empty one; see `build_callbacks`."""
+    if node is None:
+        return None
+    if "_target_" not in node:
+        raise ConfigError(
+            f"callbacks.{name} names no class; type callbacks=[default,{name}] if {name} is an option of "
+            f"conf/callbacks, or callbacks.{name}._target_=package.module.Class"
+        )
+    try:
+        callback = instantiate(node, _convert_="all")
+        if not isinstance(callback, partial):
+            return callback
+        takes = inspect.signature(callback.func).parameters
+        return callback(**{key: value for key, value in open_values.items() if key in takes})
+    except InstantiationException as fault:
+        raise ConfigError(f"callbacks.{name}: {first_cause(fault)}") from fault
+
+
 def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[Callback]:
     """The callbacks of the group ``callbacks``, in the order in which the trainer calls them.
 
@@ -101,20 +120,9 @@ def build_callbacks(config: DictConfig, open_values: Mapping[str, Any]) -> list[
     """
     built: list[Callback] = []
     for name, node in config.callbacks.items():
-        if node is None:
+        callback = build_callback(name, node, open_values)
+        if callback is None:
             continue
-        if "_target_" not in node:
-            raise ConfigError(
-                f"callbacks.{name} names no class; type callbacks=[default,{name}] if {name} is an option of "
-                f"conf/callbacks, or callbacks.{name}._target_=package.module.Class"
-            )
-        try:
-            callback = instantiate(node, _convert_="all")
-            if isinstance(callback, partial):
-                takes = inspect.signature(callback.func).parameters
-                callback = callback(**{key: value for key, value in open_values.items() if key in takes})
-        except InstantiationException as fault:
-            raise ConfigError(f"callbacks.{name}: {first_cause(fault)}") from fault
         if not isinstance(callback, Callback):
             raise ConfigError(
                 f"callbacks.{name} is a {type(callback).__name__}, not a Lightning callback; give it the _target_ of "

@@ -207,7 +207,7 @@ def needed(model: Any, *, engine: str, shards: int, adapter_rank: int = 0) -> Fo
         reference=None if adapter_rank else model,
         limits=MicroBatchLimits(16_384),
         engine=engines[engine],
-        algorithm=SimpleNamespace(reference_sync=None),
+        algorithm=SimpleNamespace(reference_sync=None, replay=None),
     )
     plan = Plan(shards=shards, mixed=True, cuda=True, device_bytes=_GPU)
     return expected_footprint(run, 512, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import lightning
@@ -17,6 +18,7 @@ from gainrl.app.precision import PURE
 from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
+from gainrl.training.callbacks import Evaluation
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.strategies import strategy_of
@@ -55,18 +57,22 @@ def print_expectations(
     module: GRPOModule,
     data: PromptDataModule,
     console: Console,
+    callbacks: Iterable[Callback] = (),
     *,
     plan: Plan | None = None,
     compiled: bool = False,
 ) -> None:
     """Prints the memory that training will need, and whether completions can share their prompts.
 
-    ``plan``: how the run is laid out (None: one process on a CPU); where it stays on a CPU, the weights are held
-    already. ``compiled``: whether `optional_kernels` has compiled the decoder.
+    ``callbacks``: those of the run; an `Evaluation` among them needs memory, too. ``plan``: how the run is laid out
+    (None: one process on a CPU); where it stays on a CPU, the weights are held already. ``compiled``: whether
+    `optional_kernels` has compiled the decoder.
     """
     plan = plan or Plan()
     longest = longest_prompt(data)
-    needed = expected_footprint(module, longest, plan)
+    evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
+    evaluated = evaluation.decoded_at_once(module.policy, data, module.reward) if evaluation is not None else None
+    needed = expected_footprint(module, longest, plan, evaluated)
     record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(
         f"memory: {readable(needed.peak)} expected at the peak: {memory_parts(needed)}",
@@ -99,6 +105,10 @@ def memory_parts(needed: Footprint) -> str:
         f", backward {readable(needed.backward)} or logits {readable(needed.logits)}",
         f"in a rollout {copied}cache {readable(needed.cache)}",
     ]
+    if needed.evaluation:
+        turns.append(f"in an evaluation cache {readable(needed.evaluation)}")
+    if needed.gaps:
+        turns.append(f"free between tensors {readable(needed.gaps)}")
     always = f"weights {readable(needed.weights)}, gradients {readable(needed.gradients)}, optimizer " + readable(
         needed.optimizer
     )

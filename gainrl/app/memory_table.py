@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -33,6 +35,9 @@ _ROWS = {
     "in a rollout": "",
     "  weights or vLLM": "copy",
     "  cache": "cache",
+    "in an evaluation": "",
+    "  cache ": "evaluation",
+    "free between tensors": "gaps",
     "peak": "peak",
 }
 
@@ -44,8 +49,9 @@ def print_memory(config: DictConfig, console: Console, *, arm: str = "") -> bool
     """
     import torch
 
-    from gainrl.app.build import build_datamodule
+    from gainrl.app.build import build_callback, build_datamodule
     from gainrl.app.hardware import longest_prompt, plan_of
+    from gainrl.training.callbacks import Evaluation
     from gainrl.training.runtime import Runtime
 
     components = build_components(config)
@@ -54,10 +60,18 @@ def print_memory(config: DictConfig, console: Console, *, arm: str = "") -> bool
         if skeleton is None:
             console.print(f"memory: not known for a {type(components.model_source).__name__}", highlight=False)
             return True
-        longest = longest_prompt(build_datamodule(config, components, Runtime(seed=config.seed)))
+        data = build_datamodule(config, components, Runtime(seed=config.seed))
+        longest = longest_prompt(data)
         processes = planned_processes(config.trainer, gpus=torch.cuda.device_count())
         here = plan_of(config, processes)
-        columns = columns_of(planned_module(config, components, skeleton), config, longest, here, processes)
+        policy: Any = SimpleNamespace(model=skeleton, device=torch.device("cpu"))
+        open_values = {"sets": components.evaluation_sets}
+        evaluation = build_callback("evaluation", config.callbacks.get("evaluation"), open_values)
+        evaluated = {}
+        if isinstance(evaluation, Evaluation):
+            evaluated = evaluation.decoded_at_once(policy, data, components.reward)
+        module = planned_module(config, components, skeleton)
+        columns = columns_of(module, config, longest, here, processes, evaluated)
         console.print(table_of(columns, arm))
         console.print(
             f"for prompts of {longest} tokens and completions of {components.sampling.max_new_tokens}; CUDA and NCCL "
@@ -90,14 +104,14 @@ def planned_processes(trainer: DictConfig, *, gpus: int) -> int:
 
 
 def columns_of(
-    module: Any, config: DictConfig, longest: int, here: Plan, processes: int
+    module: Any, config: DictConfig, longest: int, here: Plan, processes: int, evaluated: Mapping[int, int]
 ) -> list[tuple[str, Footprint]]:
     """What each device holds: as the command would run here, and on 1, 2, 4 and 8 GPUs, several of them in shards.
 
     GPUs train in the precision asked for; ``auto`` is bfloat16 there.
     """
     name = "here" if processes == 1 else f"here, {config.trainer.strategy} x {processes}"
-    found = [(name.replace(", ", "\n"), expected_footprint(module, longest, here))]
+    found = [(name.replace(", ", "\n"), expected_footprint(module, longest, here, evaluated))]
     if config.trainer.accelerator != "cpu":
         mixed = config.trainer.precision in ("auto", "bf16-mixed")
         for number in _GPUS:

@@ -92,6 +92,7 @@ def train(
             module,
             data,
             console,
+            callbacks,
             plan=plan_of(config, module.ranks.size),
             compiled=config.trainer.compile,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 # Bytes that one layer keeps per token for its backward pass, counted on Llama and Qwen2 in PyTorch's eager mode, for a
@@ -57,6 +58,9 @@ class BatchSizes:
 
     ``engine``: what generates, ``hf`` with the policy's weights, ``vllm`` beside the trainer, or a ``server`` on other
     devices. ``engine_bytes``: what vLLM takes in all; ``engine_sleeps``: whether it takes them in rollouts only.
+
+    ``evaluated``: completions decoded at once in an evaluation, by the size of their groups. ``gaps``: the share of a
+    turn's tensors that the allocator keeps beside them, in freed blocks that fit no other.
     """
 
     micro_batch_tokens: int
@@ -77,15 +81,18 @@ class BatchSizes:
     engine: Engine = "hf"
     engine_bytes: int = 0
     engine_sleeps: bool = True
+    evaluated: Mapping[int, int] = field(default_factory=dict)
+    gaps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes on one device by what holds them. Update, optimizer step and rollout take turns, hence ``peak``.
+    """Bytes on one device by what holds them. Update, optimizer step, rollout and evaluation take turns.
 
     ``weights``: what trains and its frozen copies; ``gathered``: weights put together or cast for a forward and a
     backward; ``logits``: blocks of the head; ``step``: temporaries of the optimizer; ``copy``: weights that rollouts
-    hold beside ``weights``; ``cache``: keys and values.
+    hold beside ``weights``; ``cache``, ``evaluation``: keys and values, of rollouts in training and in evaluations;
+    ``gaps``: what the allocator keeps beside the tensors of a turn.
     """
 
     weights: int
@@ -99,6 +106,8 @@ class Footprint:
     copy: int
     cache: int
     engine_always: int = 0
+    evaluation: int = 0
+    gaps: int = 0
 
     @property
     def held(self) -> int:
@@ -111,12 +120,17 @@ class Footprint:
 
     @property
     def rollout(self) -> int:
-        return self.copy + self.cache
+        return self.copy + max(self.cache, self.evaluation)
+
+    @property
+    def tensors(self) -> int:
+        """``held + max(update, step, rollout)``."""
+        return self.held + max(self.update, self.step, self.rollout)
 
     @property
     def peak(self) -> int:
-        """``held + max(update, step, rollout)``."""
-        return self.held + max(self.update, self.step, self.rollout)
+        """The tensors and the gaps between them."""
+        return self.tensors + self.gaps
 
 
 def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
@@ -137,11 +151,12 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
       where that has fewer, or of one row where that has more, and the head's gradient ``4 V h`` while it is summed;
     - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
       vLLM what it takes;
-    - cache: keys and values of every layer, for the prompts of ``decoding`` completions once per group, and beside them
-      the larger of two: those of the completions with four rows of logits each, or what a layer holds while the prompts
-      run.
+    - cache, evaluation: keys and values of every layer, for the prompts of the completions that are decoded at once,
+      once per group, and beside them the larger of two: those of the completions with four rows of logits each, or what
+      a layer holds while the prompts run;
+    - gaps: their share of the largest turn.
 
-    What Python, the data, the allocator and NCCL hold is not part of it.
+    What Python, the data and NCCL hold is not part of it.
     """
     size, low = model.bytes_per_float, _LOW if batch.mixed or batch.pure else model.bytes_per_float
     ends = model.parameters - model.linear
@@ -167,15 +182,20 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         gathered = 2 * layer * low + 2 * ends * (low if batch.pure else size)
     elif batch.mixed:
         gathered = (layer if batch.checkpointing else model.linear) * low
-    prompts = batch.decoding // batch.group_size * batch.prompt_tokens
-    of_token = 2 * model.layers * model.key_value_width * low
-    drawing = _DRAWING * _FLOAT * batch.decoding * model.vocabulary
-    prefill = prompts * low * model.floats_of_forward
-    cache = prompts * of_token + max(batch.decoding * batch.completion_tokens * of_token + drawing, prefill)
+
+    def decoding(completions: int, group_size: int) -> int:
+        prompts = completions // group_size * batch.prompt_tokens
+        of_token = 2 * model.layers * model.key_value_width * low
+        drawing = _DRAWING * _FLOAT * completions * model.vocabulary
+        prefill = prompts * low * model.floats_of_forward
+        return prompts * of_token + max(completions * batch.completion_tokens * of_token + drawing, prefill)
+
+    cache = decoding(batch.decoding, batch.group_size)
+    evaluation = max((decoding(rows, size) for size, rows in batch.evaluated.items()), default=0)
     copy = lowered if batch.shards > 1 else (model.linear + head) * low if batch.mixed else 0
     always = 0
     if batch.engine != "hf":
-        cache = copy = 0
+        cache = evaluation = copy = 0
     if batch.engine == "vllm":
         always, copy = (0, batch.engine_bytes) if batch.engine_sleeps else (batch.engine_bytes, 0)
     rows = max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary)
@@ -183,7 +203,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     running = 0
     if batch.pure and batch.shards == 1:  # the model in bfloat16 beside its masters, and its gradient of one backward
         running = model.parameters * low - (model.parameters - model.trained) * size + model.trained * low
-    return Footprint(
+    found = Footprint(
         weights=own + running + reference + batch.trunks * model.parameters * size,
         gradients=trained + batch.trunks * model.parameters * size,
         optimizer=(trained + batch.trunks * model.parameters * size) * batch.optimizer_states,
@@ -194,8 +214,10 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         step=trained if batch.foreach else 0,
         copy=copy,
         cache=cache,
+        evaluation=evaluation,
         engine_always=always,
     )
+    return replace(found, gaps=round(batch.gaps * (found.tensors - found.held)))
 
 
 def readable(count: float) -> str:

@@ -26,7 +26,12 @@ def folder(tmp_path_factory):
 def parts(folder, *, tokens=16_384, **settings):
     """A configuration and components of a run with as much as decides its memory."""
     algorithm = SimpleNamespace(
-        objective=Objective(), critic=None, micro_batch_tokens=tokens, micro_batch_size=None, reference_sync=None
+        objective=Objective(),
+        critic=None,
+        micro_batch_tokens=tokens,
+        micro_batch_size=None,
+        reference_sync=None,
+        replay=None,
     )
     components = SimpleNamespace(
         model_source=HubModel(source=folder, **settings),

@@ -230,6 +230,22 @@ def test_without_held_out_problems_the_headline_is_the_mean_over_sets():
     assert callback(held_out=False) == {}
 
 
+def test_what_an_evaluation_decodes_together_is_known_before_it_runs():
+    evaluated = made()[0]  # two problems of level 1, one of level 2
+    policy = Policy(torch.nn.Linear(1, 1), TOKENIZER, (), TOKENIZER.pad_token_id)
+    data = SimpleNamespace(held_out=evaluated.problems, compare_by="level")
+
+    def asked(policy=policy, **options):
+        return Evaluation(every=1, max_new_tokens=8, **options).decoded_at_once(policy, data, evaluated.reward)
+
+    assert asked(samples=3) == {1: 3, 3: 9}  # greedily, then in groups of three
+    assert asked(samples=3, limit=1) == {1: 2, 3: 6}
+    assert asked(samples=0) == {1: 3}
+    assert asked(samples=3, held_out=False) == {1: 0, 3: 0}
+    more = EvaluationSet("more", made()[0].problems, MathReward())
+    assert asked(samples=3, held_out=False, sets=[more]) == {1: 3, 3: 9}
+
+
 def test_on_a_processor_a_large_model_evaluates_in_parts_and_a_tiny_one_in_one():
     settings = EvaluationSettings(samples=1, max_new_tokens=100)
 

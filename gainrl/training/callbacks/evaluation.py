@@ -26,6 +26,7 @@ from gainrl.training.evaluation import (
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.precision import in_training_precision
 from gainrl.training.solutions import solution_logprobs
+from gainrl.types import Policy, Reward
 
 
 class Evaluation(Callback):
@@ -158,6 +159,15 @@ class Evaluation(Callback):
             mean = float(np.mean([metrics[f"eval/{evaluated.name}/accuracy"] for evaluated in self.sets]))
             metrics = {"eval/accuracy": mean} | metrics
         return metrics
+
+    def decoded_at_once(self, policy: Policy, data: PromptDataModule, reward: Reward) -> dict[int, int]:
+        """Completions that an evaluation asks an engine for at a time, by the size of their groups."""
+        sets = [*self.sets]
+        if self.held_out and data.held_out is not None:
+            sets.append(EvaluationSet("held_out", data.held_out, reward, data.compare_by))
+        most = max((len(chosen_rows(evaluated, self.settings.limit)) for evaluated in sets), default=0)
+        together = min(most, problems_at_once(policy, self.settings) or most)
+        return {size: size * together for size in {1, max(1, self.settings.samples)}}
 
     def _solutions(self, module: GRPOModule, data: PromptDataModule, evaluated: EvaluationSet) -> Sequence[float]:
         problems = [evaluated.problems[row] for row in chosen_rows(evaluated, self.settings.limit).tolist()]

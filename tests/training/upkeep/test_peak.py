@@ -1,9 +1,11 @@
 import mmap
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from gainrl.functional.footprint import BatchSizes, footprint
+from gainrl.rollouts.hf import HFEngine
 from gainrl.training.upkeep.peak import PeakMemory, Plan, engine_sizes, expected_footprint, model_sizes
 from tests.functional.test_footprint import MODEL, changed
 from tests.training.rig import module_of, tiny_policy
@@ -31,8 +33,29 @@ def test_a_run_is_expected_to_need_what_its_step_holds():
         completion_tokens=6,
         group_size=4,
     )
-    found = expected_footprint(module_of(prompts_per_step=4), 10)
-    assert found == footprint(model_sizes(module.model), sizes)
+    on_gpu = expected_footprint(module, 10, Plan(cuda=True))
+    found = expected_footprint(module, 10)
+    assert replace(found, gaps=0) == footprint(model_sizes(module.model), sizes)
+    assert (found.gaps, on_gpu.gaps) == (round(0.3 * found.update), 0)
+    assert found.peak == found.tensors + found.gaps
+
+
+def test_replayed_prompts_count_as_those_of_the_step():
+    replay = {"share": 0.5, "capacity": 8, "max_age": 4}
+    plain, replayed = (expected_footprint(module_of(replay=one), 10) for one in (None, replay))
+    assert replayed.activations == 2 * plain.activations
+
+
+def test_an_evaluation_counts_on_a_processor_where_it_decodes_more_than_a_rollout():
+    module = module_of(prompts_per_step=4, engine=HFEngine(max_batch_size=100))  # rollouts of 16 completions
+    rollout = expected_footprint(module, 10)
+    asked = expected_footprint(module, 10, evaluated={1: 350, 4: 48})
+    assert asked.evaluation > asked.cache == rollout.cache
+    assert (
+        asked.evaluation == expected_footprint(module, 10, evaluated={1: 100}).evaluation
+    )  # as many as decode at once
+    assert expected_footprint(module, 10, evaluated={4: 16}).evaluation == rollout.cache
+    assert expected_footprint(module, 10, Plan(cuda=True), evaluated={1: 350}).evaluation == 0
 
 
 def test_a_reference_policy_counts_as_weights():
