@@ -26,7 +26,8 @@ LIBRARIES = {
     "files": set(),
     "functional": NUMBERS,
     "types": NUMBERS,
-    "models": NUMBERS | {"transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
+    "models": NUMBERS
+    | {"bitsandbytes", "transformers", "tokenizers", "huggingface_hub", "peft", "jinja2", "liger_kernel"},
     "datasets": NUMBERS | {"datasets", "pyarrow", "reasoning_gym", "jinja2"},
     "rewards": NUMBERS | {"math_verify", "latex2sympy2_extended", "sympy", "reasoning_gym"},
     "rollouts": NUMBERS | {"transformers", "safetensors", "vllm"},

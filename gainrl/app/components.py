@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from gainrl.app.early import build_sampling
 from gainrl.app.errors import ConfigError, first_cause
 from gainrl.app.needed_signal import needed_signal
+from gainrl.app.precision import PURE
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types
@@ -81,6 +82,7 @@ def build_components(config: DictConfig) -> Components:
         mismatch.check(sampling)
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
+        check_four_bit(model_source, config.trainer)
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
         evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
@@ -122,6 +124,22 @@ def build_components(config: DictConfig) -> Components:
         findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
     )
+
+
+def check_four_bit(model_source: Any, trainer: DictConfig) -> None:
+    """Raises ConfigError where a trainer cannot keep the weights of a model in 4 bits."""
+    if not getattr(model_source, "load_in_4bit", False):
+        return
+    if trainer.strategy == "fsdp":
+        raise ConfigError(
+            "trainer=fsdp divides weights among its processes, which weights in 4 bits with scales of their own do not "
+            "allow; type trainer=ddp, or model.load_in_4bit=false"
+        )
+    if trainer.precision == PURE:
+        raise ConfigError(
+            f"trainer.precision={PURE} rounds all weights to bfloat16, and those in 4 bits multiply in the precision "
+            "of model.dtype; type trainer.precision=bf16-mixed, or model.load_in_4bit=false"
+        )
 
 
 def at_most(problems: Any, number: int | None) -> Any:

@@ -13,6 +13,8 @@ from typing import Literal
 _FULL, _MIXED, _OUTER = (32, 16, 8), (30, 8, 4), 16
 _UNTRAINED_NORMS = 8  # of those bytes per h, which norms keep for the gradient of their weights alone
 _FLOAT, _LOW = 4, 2
+# A weight in NF4: half a byte, one byte for each 64 of them, and a float for each 256 of those bytes.
+_PACKED = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 # Rows of logits that drawing a token holds: logits, exponentials, their sums, and what is compared.
 _DRAWING = 4
 
@@ -24,7 +26,8 @@ class ModelSizes:
     """Sizes of a decoder; ``trained``: parameters with a gradient, of ``parameters``; widths in floats.
 
     ``linear``: parameters of the linear layers, which multiply in the precision of autocast; embeddings, norms and the
-    output layer are left out. ``key_value_width``: width of the keys of one token and layer, of all key heads together.
+    output layer are left out. ``packed``: those of them in 4 bits. ``key_value_width``: width of the keys of one token
+    and layer, of all key heads together.
     ``bytes_per_float``: of the weights.
     """
 
@@ -37,6 +40,7 @@ class ModelSizes:
     key_value_width: int
     vocabulary: int
     tied: bool = False
+    packed: int = 0
     bytes_per_float: int = _FLOAT
 
     @property
@@ -139,14 +143,14 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     With ``P`` parameters of ``b`` bytes, ``L`` in linear layers, ``N`` shards, hidden width ``h``, ``V`` tokens, and
     ``low`` bytes for what autocast casts:
 
-    - weights: ``b P / N``, as much for every trunk; where all runs in bfloat16 beside masters 4 bytes more, of the
-      rounded weight and of its gradient in one backward; for the reference ``4 P / N`` in shards, ``b P`` without, and
-      ``low L + 4 (P - L)`` where it stays in mixed precision;
+    - weights: ``b P / N``, and about half a byte for one in 4 bits; as much for every trunk; where all runs in bfloat16
+      beside masters 4 bytes more, of the rounded weight and of its gradient in one backward; for the reference
+      ``4 P / N`` in shards, ``b P`` without, and ``low L + 4 (P - L)`` where it stays in mixed precision;
     - gradients: ``b trained / N``; optimizer: two states like them; step: one more where it is fused over weights;
     - activations per token: see above; with checkpointing one float32 hidden width per layer, and one layer in full;
     - backward: the gradients of one layer's activations, while they pass through it;
-    - gathered: under autocast the casts of all linear layers (of one with checkpointing); in shards two layers, and
-      embeddings and head with their gradients in float32;
+    - gathered: under autocast the casts of all linear layers (of one with checkpointing), and of weights in 4 bits
+      those of one layer, in full; in shards two layers, and embeddings and head with their gradients in float32;
     - logits: three float32 blocks (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
       where that has fewer, or of one row where that has more, and the head's gradient ``4 V h`` while it is summed;
     - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
@@ -163,7 +167,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     lowered = model.linear * low + ends * (_LOW if batch.pure else _FLOAT)
     layer = model.linear // max(1, model.layers)
     head = model.vocabulary * model.hidden_width
-    own = model.parameters * size // batch.shards
+    own = round((model.parameters - model.packed) * size + model.packed * _PACKED) // batch.shards
+    cast = model.linear - model.packed
     reference = 0
     if batch.reference:
         lower = (batch.mixed or batch.pure) and not batch.moving and batch.shards == 1
@@ -181,7 +186,9 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     if batch.shards > 1:
         gathered = 2 * layer * low + 2 * ends * (low if batch.pure else size)
     elif batch.mixed:
-        gathered = (layer if batch.checkpointing else model.linear) * low
+        gathered = (layer if batch.checkpointing else cast) * low
+    if model.packed:
+        gathered += layer * size
 
     def decoding(completions: int, group_size: int) -> int:
         prompts = completions // group_size * batch.prompt_tokens
@@ -192,7 +199,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
 
     cache = decoding(batch.decoding, batch.group_size)
     evaluation = max((decoding(rows, size) for size, rows in batch.evaluated.items()), default=0)
-    copy = lowered if batch.shards > 1 else (model.linear + head) * low if batch.mixed else 0
+    copy = lowered if batch.shards > 1 else (cast + head) * low if batch.mixed else 0
     always = 0
     if batch.engine != "hf":
         cache = evaluation = copy = 0

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from gainrl.models.four_bit import four_bit_settings, keep_kernels_equal, mark_packable
 from gainrl.models.gguf import as_folder
 from gainrl.models.lora import add_adapter
 from gainrl.models.packaged import SCHEME, PackagedFile
@@ -37,7 +38,8 @@ class HubModel:
     None. ``dtype`` is that of the weights (``auto``: as stored); with small steps
     they should be float32 and the forward pass mixed. ``attention=auto`` takes the fastest that the architecture and
     PyTorch alone support. ``lora_rank`` above 0 trains an adapter instead of the weights, whose first values
-    ``lora_seed`` decides. ``chat_template`` is a file that replaces the tokenizer's template, ``stop_tokens`` are
+    ``lora_seed`` decides; with ``load_in_4bit`` the frozen weights below it are kept in 4 bits (`models.four_bit`).
+    ``chat_template`` is a file that replaces the tokenizer's template, ``stop_tokens`` are
     further tokens that end an answer. Raises ValueError for an unknown ``dtype`` or ``attention``.
     """
 
@@ -53,6 +55,7 @@ class HubModel:
         lora_alpha: int | None = None,
         lora_targets: Sequence[str] | str = "all-linear",
         lora_seed: int = 0,
+        load_in_4bit: bool = False,
         chat_template: str | None = None,
         stop_tokens: Sequence[str] = (),
         warm_start: Any = None,
@@ -63,6 +66,12 @@ class HubModel:
             raise ValueError(f"model.attention={attention!r} is not known; use one of {', '.join(get_args(Attention))}")
         if lora_rank < 0:
             raise ValueError(f"model.lora_rank={lora_rank} must be 0, which trains all weights, or at least 1")
+        if load_in_4bit and not lora_rank:
+            raise ValueError(
+                "model.load_in_4bit=true freezes the model, and lora_rank=0 leaves nothing that trains; type "
+                "model.lora_rank=32, or model.load_in_4bit=false"
+            )
+        self.load_in_4bit = load_in_4bit
         self.source, self.revision, self.chat_template = source, revision, chat_template
         self.dtype, self.attention, self.gradient_checkpointing = dtype, attention, gradient_checkpointing
         self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
@@ -86,6 +95,7 @@ class HubModel:
         Raises ValueError where files are missing, with what to download and where to put it, and for a model that
         generates without ``past_key_values``.
         """
+        self._quantization()
         config = check_model_source(self._place(), revision=self.revision, chat_template=self.chat_template)
         kind: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
         if kind is not None and "past_key_values" not in inspect.signature(kind.forward).parameters:
@@ -102,6 +112,8 @@ class HubModel:
         if self.lora_rank:
             targets = self.lora_targets if isinstance(self.lora_targets, str) else list(self.lora_targets)
             adapter = {"rank": self.lora_rank, "alpha": self.lora_alpha, "targets": targets}
+            if self.load_in_4bit:
+                adapter["below"] = "nf4"
         return {"weights": weights_mark(self._place(), self.revision), "dtype": self.dtype, "adapter": adapter}
 
     def origin(self) -> str | None:
@@ -145,6 +157,8 @@ class HubModel:
         dtype = _DTYPES["float32" if self.dtype == "auto" else self.dtype]
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            if self.load_in_4bit:
+                mark_packable(model)
             if self.lora_rank:
                 model = add_adapter(model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets)
         model.train()
@@ -168,6 +182,7 @@ class HubModel:
                 config=config,
                 dtype=_DTYPES[self.dtype],
                 attn_implementation=None if self.attention == "auto" else self.attention,
+                **self._quantization(),
             )
         except (ImportError, ValueError) as fault:
             raise ValueError(
@@ -183,6 +198,7 @@ class HubModel:
         stop_ids = find_stops(tokenizer, model, extra=self.stop_tokens)
         pad_id = choose_pad(tokenizer, stop_ids)
         model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
+        keep_kernels_equal(model)
         if self.lora_rank:
             model = add_adapter(
                 model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets, seed=self.lora_seed
@@ -192,6 +208,12 @@ class HubModel:
             enable_checkpointing(model)
         assert_deterministic(model)
         return Policy(model=model, tokenizer=tokenizer, stop_ids=stop_ids, pad_id=pad_id)
+
+    def _quantization(self) -> dict[str, Any]:
+        """What the loader is told of 4 bits. The trainer moves the model to its device, as it does any other."""
+        if not self.load_in_4bit:
+            return {}
+        return {"quantization_config": four_bit_settings(_DTYPES[self.dtype]), "device_map": {"": "cpu"}}
 
     def _place(self) -> str:
         """A folder or a hub id. The first call for a ``.gguf`` file reads it into a folder of the cache."""

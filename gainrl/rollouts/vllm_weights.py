@@ -30,10 +30,20 @@ def _parts(model: Any) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in base.named_parameters():
         owner, _, rest = name.rpartition(".base_layer.")
         if owner in adapted:
-            weight = parameter.detach()
+            weight = _in_full(parameter).detach()
             yield f"{owner}.{rest}", _merged(adapted[owner], weight) if rest == "weight" else weight
         elif not any(name.startswith(f"{adapter}.") for adapter in adapted):
-            yield name, parameter.detach()
+            yield name, _in_full(parameter).detach()
+
+
+def _in_full(weight: Any) -> Tensor:
+    """A weight as it multiplies, where the model keeps it in 4 bits."""
+    state = getattr(weight, "quant_state", None)
+    if state is None or weight.is_floating_point():
+        return weight
+    from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+    return dequantize_bnb_weight(weight, state=state)
 
 
 def _merged(layer: Any, weight: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from gainrl.app.components import build_components
+from gainrl.app.errors import ConfigError
 from gainrl.app.train import run_job
 from tests.composition import composed
 from tests.models.tiny_folders import save_tiny
@@ -143,3 +145,26 @@ def test_checkpointing_recomputes_layers_while_training(rank, models, data, tmp_
         trained(tmp_path / str(checkpointing), models["qwen2"], "gsm8k", data, *given)
     assert recomputed[0] == 0
     assert recomputed[1] >= 2 * 2  # two layers in two steps
+
+
+@needs_data
+def test_an_adapter_over_weights_in_4_bits_trains_and_goes_on_bit_for_bit(models, data, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
+    given = (models["llama"], "gsm8k", data, *COIN, "model.lora_rank=2", "model.load_in_4bit=true")
+    trained(tmp_path / "short", *given)
+    record, _ = trained(tmp_path / "resumed", *given, "schedule.steps=4", f"resume={tmp_path / 'short'}")
+    trained(tmp_path / "whole", *given, "schedule.steps=4")
+    assert record["resumed_after"] == [2]
+    for folder in ("short", "whole"):
+        assert bool(moved(tmp_path / "resumed" / "policy", tmp_path / folder / "policy")) is (folder == "short")
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [("trainer=fsdp", "type trainer=ddp"), ("trainer.precision=bf16-master", r"type trainer\.precision=bf16-mixed")],
+)
+def test_weights_in_4_bits_are_refused_where_they_would_have_to_be_in_full(setting, hint, models, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
+    four_bits = ("model=hub", f"model.source={models['llama']}", "model.lora_rank=2", "model.load_in_4bit=true")
+    with pytest.raises(ConfigError, match=hint):
+        build_components(composed(*four_bits, "dataset=arithmetic", *QUICK, setting, folder=tmp_path))

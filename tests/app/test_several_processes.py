@@ -89,8 +89,10 @@ def test_a_run_that_lightning_started_stops_when_one_process_is_asked_to_and_oth
     assert differences(one, two) == []
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_adapters_train_on_two_processes_and_go_on_with_one(tmp_path, strategy):
+@pytest.mark.parametrize(("strategy", "four_bits"), [("ddp", False), ("ddp", True), ("fsdp", False)])
+def test_adapters_train_on_two_processes_and_go_on_with_one(tmp_path, strategy, four_bits):
+    if four_bits:
+        pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
     one, two = tmp_path / "one", tmp_path / "two"
     policy = TinyModel(hidden_size=16, intermediate_size=32, layers=2, heads=2, max_length=256).load()
     policy.model.save_pretrained(tmp_path / "model")
@@ -100,6 +102,7 @@ def test_adapters_train_on_two_processes_and_go_on_with_one(tmp_path, strategy):
         "model=hub",
         f"model.source={tmp_path / 'model'}",
         "model.lora_rank=2",
+        f"model.load_in_4bit={four_bits}",
         "trainer.precision=32-true",
         "algorithm.objective.beta=0.04",
         "checkpoint.every_steps=1",

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gainrl.functional.footprint import BatchSizes, Footprint, ModelSizes, footprint
+from gainrl.models.four_bit import count, in_four_bits
 from gainrl.models.scoring import chunk_entries
 from gainrl.models.shared_prompts import shared_form
 from gainrl.rollouts.vllm_server import BATCHED_ON_CPU, BATCHED_ON_GPU
@@ -39,16 +40,17 @@ def model_sizes(model: Any) -> ModelSizes:
     head = model.get_output_embeddings()
     ends = {id(head.weight)} if head is not None else set()
     linear = {
-        id(weight): weight.numel()
+        id(weight): count(weight)
         for module in model.modules()
         if isinstance(module, nn.Linear)
         for weight in module.parameters(recurse=False)
         if id(weight) not in ends
     }
     return ModelSizes(
-        parameters=sum(weight.numel() for weight in model.parameters()),
+        parameters=sum(map(count, model.parameters())),
         trained=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         linear=sum(linear.values()),
+        packed=sum(count(weight) for weight in model.parameters() if in_four_bits(weight)),
         layers=config.num_hidden_layers,
         hidden_width=width,
         inner_width=getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width,

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from gainrl.models.four_bit import packed
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.sharding import in_shards
 from gainrl.training.grpo import GRPOModule
@@ -114,8 +115,10 @@ def remaining_epochs(step: int, *, steps_per_epoch: int, total_steps: int) -> in
 
 
 def frozen_names(module: nn.Module) -> set[str]:
-    """Parameters without a gradient, which checkpoints leave out."""
-    return {name for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    """Names in a state of parameters without a gradient, which checkpoints leave out; of 4 bits their scales too."""
+    frozen = {name: value for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    behind = tuple(f"{name}." for name, value in frozen.items() if packed(value))
+    return set(frozen) | {name for name in module.state_dict() if behind and name.startswith(behind)}
 
 
 def _some(names: Sequence[str]) -> str:

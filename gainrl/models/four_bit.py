@@ -1,0 +1,78 @@
+"""Frozen weights in 4 bits below a LoRA adapter: QLoRA (Dettmers et al. 2023, arXiv 2305.14314), through bitsandbytes.
+
+Linear layers but the output head are kept in NF4, the 4-bit code whose levels are the quantiles of a normal
+distribution, with one scale for every 64 weights, itself in 8 bits (double quantization). Each layer gets its weights
+back in full for its own products only. The rounding is part of the policy: rollouts, updates, signals and evaluations
+all read the same rounded weights, and so do vLLM and an exported policy, which get them in full with the adapter added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def four_bit_settings(compute: Any) -> Any:
+    """How transformers loads a model with its linear layers in NF4; ``compute``: the dtype of their products,
+    float32 for ``auto``.
+
+    Raises ValueError if bitsandbytes is not installed.
+    """
+    try:
+        import bitsandbytes  # noqa: F401
+        from transformers import BitsAndBytesConfig
+    except ImportError as fault:
+        raise ValueError(
+            "model.load_in_4bit=true needs bitsandbytes: pip install 'gainrl[bitsandbytes]', or type "
+            "model.load_in_4bit=false"
+        ) from fault
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if compute == "auto" else compute,
+    )
+
+
+def keep_kernels_equal(model: nn.Module) -> None:
+    """Leaves out a kernel for single rows on some processors, which multiplies in bfloat16 and repacks the weights.
+
+    Rollouts would then come from another policy than the one that is updated.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def packed(weight: Tensor) -> bool:
+    """Whether a parameter holds two weights in each of its bytes."""
+    return hasattr(weight, "quant_state") and not weight.is_floating_point()
+
+
+def unpacked(weight: Any) -> Tensor:
+    """The weight as it multiplies: ``[out, in]`` in the precision of products where it is packed, else itself."""
+    if not packed(weight):
+        return weight
+    from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+    return dequantize_bnb_weight(weight, state=weight.quant_state)
+
+
+def count(weight: Tensor) -> int:
+    """Numbers that a parameter stands for."""
+    return 2 * weight.numel() if packed(weight) else weight.numel()
+
+
+def mark_packable(model: Any) -> None:
+    """Marks the weights of a model without memory that would be packed: those of linear layers but the head."""
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            module.weight.will_be_packed = True  # type: ignore[attr-defined]
+
+
+def in_four_bits(weight: Tensor) -> bool:
+    """Whether a parameter is packed, or will be (`mark_packable`)."""
+    return packed(weight) or getattr(weight, "will_be_packed", False)
