@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.tables import processor
+from benchmarks.tables import GOAL, processor
+from gainrl.training.precision_choice import has_bfloat16
 
 _PACKAGES = ("torch", "transformers", "lightning", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """``full`` and ``smoke``: arguments of the two forms; None where the form leaves it out."""
+    """``full`` and ``smoke``: arguments of the two forms; None where the form, or this machine, leaves it out."""
 
     title: str
     module: str
-    full: list[str]
+    full: list[str] | None
     smoke: list[str] | None
 
 
@@ -36,12 +37,30 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
     faster = [*beside, "--peer-micro-batches", "8"] if peer else []  # of TRL's two settings, as benchmark 1 shows
     engines = ["--paged"] + (["--vllm-python", vllm] if vllm else [])
     step = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3", "--repeats", "1"]
-    real = [*beside, "--shape", "smollm2", "--repeats", "3"]
+    real = ["--shape", "smollm2", "--repeats", "3"]
+    large = ["--goal-peer", "4.2", "--goal-floor", "1.6", "--goal-gib", "4"]
     return [
-        Benchmark("0. A GRPO step on the shape of SmolLM2-135M", "grpo_step", real, None),
-        Benchmark("1. A GRPO step", "grpo_step", beside, step),
+        Benchmark("0. A GRPO step on the shape of SmolLM2-135M", "grpo_step", [*faster, *real, *large], None),
+        Benchmark(
+            "0. The same in bf16-mixed",
+            "grpo_step",
+            [*faster, *real, "--precision", "bf16-mixed", "--goal-peer", "5.5"] if has_bfloat16(cuda=False) else None,
+            None,
+        ),
+        Benchmark(
+            "0. The same with one micro-batch of all tokens",
+            "grpo_step",
+            [*real, "--micro-batch-tokens", "16384"],
+            None,
+        ),
+        Benchmark("1. A GRPO step", "grpo_step", [*beside, "--goal-peer", "2.5"], step),
         Benchmark("1. A GRPO step, two threads", "grpo_step", [*faster, "--threads", "2"], None),
-        Benchmark("2. Prompts of 256 tokens", "grpo_step", [*faster, "--prompt-length", "256"], None),
+        Benchmark(
+            "2. Prompts of 256 tokens",
+            "grpo_step",
+            [*faster, "--prompt-length", "256", "--goal-peer", "5.5"],
+            None,
+        ),
         Benchmark(
             "2. Prompts of 256 tokens, two threads",
             "grpo_step",
@@ -51,7 +70,7 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
         Benchmark(
             "3. With a KL and two inner epochs",
             "grpo_step",
-            [*faster, "--beta", "0.04", "--inner-epochs", "2"],
+            [*faster, "--beta", "0.04", "--inner-epochs", "2", "--goal-peer", "2.5"],
             [*step, "--beta", "0.04", "--inner-epochs", "2"],
         ),
         Benchmark(
@@ -61,7 +80,10 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
             None,
         ),
         Benchmark(
-            "3. Half of the groups constant", "grpo_step", [*faster, "--half-constant"], [*step, "--half-constant"]
+            "3. Half of the groups constant",
+            "grpo_step",
+            [*faster, "--half-constant", "--goal-peer", "3.2"],
+            [*step, "--half-constant"],
         ),
         Benchmark(
             "3. Half of the groups constant, two threads",
@@ -97,11 +119,25 @@ def with_data(data: str) -> list[Benchmark]:
         Benchmark("Programs judged", "sandbox", ["--data-dir", data], None),
         Benchmark("The signal pass, two threads, 1,000 questions", "signal_pass", _signal(data, 2, 1000), None),
         Benchmark("The signal pass", "signal_pass", _signal(data, 1, 7473), None),
+        Benchmark(
+            "The signal pass of SmolLM2-135M, 100 questions",
+            "signal_pass",
+            [*_signal(data, 1, 100), "--model", "smollm2"],
+            None,
+        ),
+        Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", [], None),
     ]
 
 
 def _signal(data: str, threads: int, prompts: int) -> list[str]:
     return ["--data", data, "--threads", str(threads), "--prompts", str(prompts)]
+
+
+def goals(parts: dict[int, str]) -> str:
+    """What was aimed at and what was reached, of all parts."""
+    lines = [line for place in sorted(parts) for line in parts[place].splitlines()]
+    found = [f"- {line.removeprefix(GOAL)}" for line in lines if line.startswith(GOAL)]
+    return "\n".join(["\n## Goals", "", *found, ""]) if found else ""
 
 
 def heading() -> str:
@@ -162,7 +198,9 @@ def main(given: list[str] | None = None) -> int:
         texts[place], status = run(known[place], arguments)
         print(texts[place], flush=True)
         failures += status != 0
-        options.output.write_text("".join(texts[written] for written in sorted(texts)))
+        first, *others = (texts[written] for written in sorted(texts))
+        options.output.write_text("".join([first, goals(texts), *others]))
+    print(goals(texts), flush=True)
     return 1 if failures else 0
 
 

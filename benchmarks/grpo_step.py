@@ -13,12 +13,16 @@ runs with all completions in one micro-batch and with eight; the faster counts.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from benchmarks.arithmetic import step_floor
 from benchmarks.peer import Peer
-from benchmarks.step import StepSettings, run_steps
-from benchmarks.tables import print_table
+from benchmarks.step import StepSettings, measured_memory, run_steps
+from benchmarks.tables import print_goal, print_table
 from benchmarks.workload import SHAPES
 
 # What a step has unless something else is asked for, by the shape of its model.
@@ -44,6 +48,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-micro-batches", type=int, nargs="*", default=[1, 8])
+    parser.add_argument("--goal-peer", type=float, help="wanted: TRL's wall time over gainrl's")
+    parser.add_argument("--goal-floor", type=float, help="wanted: gainrl's wall time over the arithmetic floor")
+    parser.add_argument("--goal-gib", type=float, help="wanted: GiB that a step holds at its peak")
     options = parser.parse_args(given)
     for name, value in SIZES[options.shape].items():
         if getattr(options, name) is None:
@@ -102,6 +109,27 @@ def main(given: list[str] | None = None) -> None:
         f"Arithmetic floor of a step: {floor.operations / 1e9:.0f} GFLOP of matrix products at the "
         f"{floor.per_second / 1e9:.0f} GFLOP/s of a large one here: {floor.seconds:.2f} s.\n"
     )
+    held, expected = in_own_process(partial(measured_memory, settings, options.precision))
+    print(f"Held at the peak of a step: {held / 2**30:.2f} GiB, {expected / 2**30:.2f} GiB expected.\n")
+    print_goals(options, wall, [statistics.median(peer.wall) for peer in peers], floor.seconds, held)
+
+
+def in_own_process(work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+    """What ``work`` returns in a new process, which holds nothing of this one."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work).result()
+
+
+def print_goals(options: argparse.Namespace, wall: float, peers: list[float], floor: float, held: int) -> None:
+    what = f"{options.shape} step, prompts of {options.prompt_length}, {options.precision}"
+    what += ", KL and two epochs" if options.beta else ", half constant" if options.half_constant else ""
+    what += f", {options.threads} thread{'s' if options.threads > 1 else ''}"
+    if options.goal_peer and peers:
+        print_goal(what, options.goal_peer, min(peers) / wall, "times faster than TRL")
+    if options.goal_floor:
+        print_goal(what, options.goal_floor, wall / floor, "times the floor", at_most=True)
+    if options.goal_gib:
+        print_goal(what, options.goal_gib, held / 2**30, "GiB held", at_most=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 r"""How much cheaper the signal pass is than the published procedure, side by side on this machine.
 
     python -m benchmarks.signal_pass --data DIR [--prompts 1000] [--threads 1] [--device cpu]
+    python -m benchmarks.signal_pass --data DIR --model smollm2 --prompts 100      the pretrained model of make lm
 
 The published procedure runs one full prompt at a time with the whole model, hooks the input of the last block's MLP
 and averages the T x T cosine matrix. Both sides compute C_intra + C_inter of the same GSM8K training questions with
 the same model (Qwen2 architecture, 4 layers, width 256, byte-level tokens) and have to agree. Their multiply-adds are
 counted beside their seconds: on a processor that multiplies at one rate whatever the batch, fewer multiply-adds are
-all that can be gained. System text and worked example are our own words of the published lengths (278, 12, 88 bytes).
+all that can be gained. With ``--model smollm2`` both sides run SmolLM2-135M on the prompts that a run makes of the
+questions, and a third pass runs under autocast to bfloat16. System text and worked example are our own words of the
+published lengths (278, 12, 88 bytes).
 """
 
 from __future__ import annotations
@@ -23,13 +26,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from benchmarks.tables import print_table
+from benchmarks.bases import composed
+from benchmarks.tables import print_goal, print_table
+from gainrl.functional.association import spearman
 from gainrl.signals import angle, prefill_batch, shared_prefix
 from gainrl.signals.angle import AngleSignal
 from gainrl.signals.prefill import PrefillPass
+from gainrl.training.precision_choice import has_bfloat16
 from gainrl.types import Policy, Problem, PromptTokens
 
 SYSTEM = (
@@ -57,6 +64,18 @@ def gsm8k_prompts(data: Path, count: int) -> tuple[list[Problem], list[PromptTok
         prompts.append(PromptTokens((*prefix, *question, *closing), {"question": (start, end)}))
         problems.append(Problem(id=record["id"], question=record["problem"], reference_answer=record["answer"]))
     return problems, prompts
+
+
+def real_prompts(data: Path, count: int) -> tuple[Policy, list[Problem], list[PromptTokens]]:
+    """SmolLM2-135M, and the first ``count`` training questions as its template asks them."""
+    config = composed(["model=smollm2_135m_q4", "dataset=gsm8k", f"data_dir={data}"])
+    source = instantiate(config.model, _convert_="all")
+    train = instantiate(config.dataset, _convert_="all").train
+    problems = [train[row] for row in range(count)]
+    policy = source.load()
+    policy.model.eval()
+    template = instantiate(config.template, _convert_="all").bind(policy.tokenizer)
+    return policy, problems, template.encode_problems(problems)
 
 
 def byte_model() -> Policy:
@@ -210,10 +229,14 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=7473, help="use the first so many questions")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", choices=["bytes", "smollm2"], default="bytes")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    problems, prompts = gsm8k_prompts(arguments.data, arguments.prompts)
-    policy = byte_model()
+    if arguments.model == "smollm2":
+        policy, problems, prompts = real_prompts(arguments.data, arguments.prompts)
+    else:
+        problems, prompts = gsm8k_prompts(arguments.data, arguments.prompts)
+        policy = byte_model()
     policy.model.to(arguments.device)
     published_procedure(policy, prompts[:3])
     run_pass(policy, problems[:64], prompts[:64])
@@ -246,6 +269,33 @@ def main() -> None:
         ("largest difference of values", "", f"{np.abs(values[0] - values[1]).max():.1e}"),
     ]
     print_table(["signal pass", "published", "gainrl"], rows)
+    if arguments.model == "smollm2":
+        fewer, faster = work[0].total / work[1].total, seconds[0] / seconds[1]
+        print_goal("signal pass of SmolLM2-135M", 0.95, faster / fewer, "of the ratio of multiply-adds")
+        in_bfloat16(policy, problems, prompts, values[1])
+
+
+def in_bfloat16(policy: Policy, problems: list[Problem], prompts: list[PromptTokens], exact: np.ndarray) -> None:
+    """The pass under autocast, in turn with one in float32."""
+    seconds = np.zeros(2)
+    low = np.empty(len(prompts))
+    whole = PrefillPass([AngleSignal()], problems, prompts, policy)
+    with torch.autocast(policy.device.type, torch.bfloat16):
+        mixed = PrefillPass([AngleSignal()], problems, prompts, policy)
+    for ours, theirs in zip(whole.batches, mixed.batches, strict=True):
+        start = time.perf_counter()
+        whole.measure(ours)
+        middle = time.perf_counter()
+        with torch.autocast(policy.device.type, torch.bfloat16):
+            low[theirs] = mixed.measure(theirs)[0]
+        seconds += [middle - start, time.perf_counter() - middle]
+    rank = spearman(exact, low).value
+    hardware = has_bfloat16(cuda=policy.device.type == "cuda")
+    units = "with" if hardware else "without"
+    print(f"In bfloat16, {units} units for it: {seconds[1]:.1f} s, in float32 {seconds[0]:.1f} s\n")
+    print_goal("the same in bfloat16, order of prompts", 0.999, rank, "Spearman to float32")
+    if hardware:
+        print_goal("the same in bfloat16", 2.0, seconds[0] / seconds[1], "times faster than float32")
 
 
 if __name__ == "__main__":

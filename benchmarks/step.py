@@ -37,6 +37,7 @@ from gainrl.training.callbacks import SignalRefresh
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.grpo import GRPOModule
 from gainrl.training.schedules import Optimization
+from gainrl.training.upkeep.peak import PeakMemory, Plan, expected_footprint
 from gainrl.types import Judgement, Policy, Problem, SamplingParams, Verdict
 
 
@@ -123,6 +124,17 @@ def run_steps(
     stopwatch = Stopwatch(between)
     fit_run(module, data, [stopwatch], precision=precision)
     return stopwatch.times[1:]
+
+
+def measured_memory(settings: StepSettings, precision: str = "32-true") -> tuple[int, int]:
+    """Bytes that two steps hold at their peak beside what the process held before, weights included, and expected."""
+    memory = PeakMemory(cuda=False)
+    memory.begin()
+    module, data = build_run(settings, model_of(settings), 2)
+    plan = Plan(mixed=precision == "bf16-mixed")
+    expected = expected_footprint(module, settings.prompt_length, plan).peak
+    fit_run(module, data, precision=precision)
+    return memory.most() - memory.before, expected
 
 
 def model_of(settings: StepSettings) -> LlamaForCausalLM:

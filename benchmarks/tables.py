@@ -9,6 +9,15 @@ from pathlib import Path
 
 import torch
 
+GOAL = "goal: "
+
+
+def print_goal(what: str, wanted: float, reached: float, unit: str, *, at_most: bool = False) -> None:
+    """One line on a figure that was aimed at; `benchmarks.__main__` gathers them."""
+    met = reached <= wanted if at_most else reached >= wanted
+    bound = "at most" if at_most else "at least"
+    print(f"{GOAL}{what}: {bound} {wanted:g} {unit}, {reached:.3g} measured, {'met' if met else 'missed'}", flush=True)
+
 
 def processor() -> str:
     """The processor's name where the system tells it."""

@@ -143,7 +143,8 @@ SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 class SamplingParams:
     """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
 
-    ``first``: completions that each prompt has already; the draws go on behind theirs.
+    ``first``: completions that each prompt has already; the draws go on behind theirs. ``greedy_first``: the first
+    completion of each group is decoded greedily beside the others, where an engine can (`HFEngine`).
 
     Raises ValueError for values out of range, by the names of their options.
     """
@@ -154,6 +155,7 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     first: int = 0
+    greedy_first: bool = False
 
     def __post_init__(self) -> None:
         numbers = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}

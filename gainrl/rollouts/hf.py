@@ -45,6 +45,8 @@ class HFEngine:
     the text or with a recurrent state go without it, with a warning. Raises ValueError for arguments out of range.
     """
 
+    decodes_mixed = True  # a greedy completion beside others of its prompt
+
     def __init__(self, *, max_batch_size: int = 512, share_prefix: bool = True) -> None:
         if max_batch_size < 1:
             raise ValueError(f"max_batch_size={max_batch_size}: completions decoded together; give 1 or more")
@@ -58,7 +60,7 @@ class HFEngine:
         self, policy: Policy, prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor
     ) -> Rollout:
         """Draws ``group_size`` completions per prompt; see `RolloutEngine.generate` and `sampling.draw_tokens`."""
-        check_request(prompts, sampling, keys)
+        check_request(prompts, sampling, keys, mixed=True)
         model, device = policy.model, policy.device
         group_size = sampling.group_size
         longest = max(len(prompt) for prompt in prompts)

@@ -28,9 +28,16 @@ from gainrl.rollouts.caches import (
 from gainrl.types import FinishReason, Policy, PromptTokens, Rollout, SamplingParams
 
 
-def check_request(prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor) -> None:
-    """Raises ValueError for settings out of range, no prompts, an empty prompt, or keys that do not match."""
+def check_request(
+    prompts: Sequence[PromptTokens], sampling: SamplingParams, keys: Tensor, *, mixed: bool = False
+) -> None:
+    """Raises ValueError for settings out of range, no prompts, an empty prompt, or keys that do not match.
+
+    ``mixed``: whether the engine decodes some completions of a group greedily beside others.
+    """
     validate_sampling(sampling)
+    if sampling.greedy_first and not mixed:
+        raise ValueError("greedy_first=True: this engine decodes all completions of a request alike; ask it twice")
     if not prompts:
         raise ValueError("no prompts were given: a rollout needs at least one")
     if keys.shape != (len(prompts),):
@@ -178,6 +185,7 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
     stopped = torch.zeros(count, dtype=torch.bool, device=device)
     members = torch.arange(count, device=device)  # which completion each row of the batch is
     running = torch.ones(count, dtype=torch.bool, device=device)
+    greedy = members % sampling.group_size == 0 if sampling.greedy_first else None
     look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ON_GPU)
     for step in range(room):
         new_ids, new_logprobs = draw_tokens(
@@ -187,6 +195,8 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
             top_k=sampling.top_k,
             top_p=sampling.top_p,
         )
+        if greedy is not None:
+            new_ids[greedy], new_logprobs[greedy] = draw_tokens(logits[greedy], draws[:0, step], temperature=0)
         ids[members, step] = torch.where(running, new_ids, policy.pad_id)
         logprobs[members, step] = torch.where(running, new_logprobs, 0.0)
         ended = running & torch.isin(new_ids, stop_ids)
@@ -203,6 +213,7 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
                 keep = running.nonzero().squeeze(1)
                 memory.keep_rows(keep)
                 members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
+                greedy = None if greedy is None else greedy[keep]
         logits = memory.advance(model, new_ids, positions)
         positions = positions + 1
     return Decoded(ids, lengths, stopped, logprobs)

@@ -126,15 +126,8 @@ def evaluate(
     kept = [completion for row in chosen for completion in done.get(row, ())]
     votes = getattr(evaluated.reward, "answer_key", None)
 
-    def complete(rows: list[int], size: int, temperature: float) -> list[Completion]:
-        greedy = temperature == 0
-        sampling = SamplingParams(
-            group_size=size,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=temperature,
-            top_p=1.0 if greedy else settings.top_p,
-            top_k=0 if greedy else settings.top_k,
-        )
+    def complete(rows: list[int], draws: list[int]) -> list[Completion]:
+        sampling, size = sampling_of(settings, draws), len(draws)
         batch = [problems[row] for row in rows]
         keys = torch.tensor([stream_key(settings.seed, "evaluation", problem.id) for problem in batch])
         rollout = engine.generate(policy, [prompts[row] for row in rows], sampling, keys)
@@ -143,7 +136,7 @@ def evaluate(
         return [
             Completion(
                 row=rows[place // size],
-                draw=GREEDY if greedy else place % size,
+                draw=draws[place % size],
                 text=text,
                 judgement=verdict.judgement,
                 value=float(verdict.value),
@@ -156,12 +149,13 @@ def evaluate(
             for place, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))
         ]
 
+    # Completions that are decoded together share the forward over their prompt.
+    together = getattr(engine, "decodes_mixed", False) or not settings.samples
+    requests = [settings.draws] if together else [settings.draws[:1], settings.draws[1:]]
     size = batch_problems or max(1, len(todo))
     for start in range(0, len(todo), size):
         rows = todo[start : start + size]
-        fresh = complete(rows, 1, 0.0)
-        if settings.samples:
-            fresh += complete(rows, settings.samples, settings.temperature)
+        fresh = [completion for draws in requests for completion in complete(rows, draws)]
         fresh.sort(key=lambda completion: (completion.row, completion.draw))
         if on_batch is not None:
             on_batch(fresh)
@@ -169,7 +163,24 @@ def evaluate(
     return sorted(kept, key=lambda completion: (completion.row, completion.draw))
 
 
-_OPERATIONS_AT_ONCE = 2e12  # some twenty seconds of a processor's core
+def sampling_of(settings: EvaluationSettings, draws: Sequence[int]) -> SamplingParams:
+    """What an engine is asked for so that each problem gets ``draws``: `GREEDY`, places among the samples, or both.
+
+    A sample has the same random numbers whether the greedy completion is drawn beside it or not.
+    """
+    sampled = draws[-1] != GREEDY
+    return SamplingParams(
+        group_size=len(draws),
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature if sampled else 0.0,
+        top_p=settings.top_p if sampled else 1.0,
+        top_k=settings.top_k if sampled else 0,
+        first=draws[0],
+        greedy_first=sampled and draws[0] == GREEDY,
+    )
+
+
+_OPERATIONS_AT_ONCE = 4e12  # some forty seconds of a processor's core
 _PROMPT_TOKENS = 100  # as many as a prompt may have for all that this estimate matters
 
 

@@ -7,6 +7,7 @@ from scipy.stats import chisquare
 
 from gainrl.functional.streams import stream_key
 from gainrl.rollouts.hf import HFEngine, generation_mode
+from gainrl.rollouts.sampling import check_request
 from gainrl.types import FinishReason, PromptTokens, SamplingParams
 from tests.architectures import RECURRENT, SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
@@ -47,6 +48,26 @@ def test_greedy_completions_equal_generate_token_for_token(architecture, share_p
     assert completions(rollout) == [ids for ids in expected for _ in range(2)]
     for ids, reason in zip(completions(rollout), rollout.finish_reasons, strict=True):
         assert reason is (FinishReason.STOP if ids[-1] in policy.stop_ids else FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_a_greedy_completion_beside_samples_is_that_of_its_own_request_and_leaves_the_samples_alone(architecture):
+    policy = build_policy(architecture, stop_ids=(3, 5, 11))
+    policy.model.eval()
+    prompts, engine = build_prompts(LENGTHS), HFEngine(max_batch_size=8)
+    settings = {"max_new_tokens": 12, "temperature": 0.8, "top_p": 0.9}
+    samples = completions(engine.generate(policy, prompts, SamplingParams(group_size=3, **settings), keys_for(5)))
+    mixed = SamplingParams(group_size=4, first=-1, greedy_first=True, **settings)
+    groups = completions(engine.generate(policy, prompts, mixed, keys_for(5)))
+    for row, prompt in enumerate(prompts):
+        assert groups[4 * row] == reference_greedy(policy, prompt, 12)
+        assert groups[4 * row + 1 : 4 * row + 4] == samples[3 * row : 3 * row + 3]
+
+
+def test_an_engine_that_decodes_a_request_alike_refuses_a_greedy_completion_beside_samples():
+    sampling = SamplingParams(group_size=2, max_new_tokens=2, greedy_first=True)
+    with pytest.raises(ValueError, match="ask it twice"):
+        check_request(build_prompts([4]), sampling, keys_for(1))
 
 
 def test_sampled_first_tokens_follow_the_softmax():

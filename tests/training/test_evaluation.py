@@ -9,6 +9,7 @@ import torch
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.models.tiny import tiny_tokenizer
 from gainrl.rewards.math import MathReward
+from gainrl.rollouts.hf import HFEngine
 from gainrl.training.callbacks.evaluation import Evaluation, set_metrics
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.evaluation import (
@@ -23,6 +24,7 @@ from gainrl.training.evaluation import (
 )
 from gainrl.training.runtime import PhaseClock
 from gainrl.types import FinishReason, Judgement, Policy, Problem, PromptTokens, Rollout, Verdict
+from tests.architectures import build_policy, build_prompts
 
 TOKENIZER = tiny_tokenizer(["\\boxed{"])
 
@@ -102,6 +104,37 @@ def test_without_samples_there_is_greedy_accuracy_only():
     found = scores(evaluated, run(evaluated, engine, settings=settings), settings)
     assert list(found.values) == ["accuracy"]
     assert [temperature for temperature, _ in engine.calls] == [0]
+
+
+def test_greedy_and_samples_are_one_request_where_an_engine_decodes_them_together():
+    policy = build_policy("llama", stop_ids=(3,))
+    policy.model.eval()
+    policy.tokenizer = TOKENIZER
+    rows = build_prompts([5, 7, 6])
+    template = SimpleNamespace(encode_problems=lambda problems: [rows[int(problem.id)] for problem in problems])
+    problems = ArrowProblems.from_problems([Problem(str(row), f"{row}", "1") for row in range(3)], name="tokens")
+    judge = SimpleNamespace(score=lambda texts, of: [Verdict(Judgement.WRONG, 0.0) for _ in texts])
+    settings = EvaluationSettings(samples=2, max_new_tokens=6, temperature=0.7, top_k=20, seed=3)
+
+    def drawn(mixed):
+        asked = []
+
+        class Engine(HFEngine):
+            decodes_mixed = mixed
+
+            def generate(self, policy, prompts, sampling, keys):
+                asked.append((sampling.group_size, sampling.temperature))
+                return super().generate(policy, prompts, sampling, keys)
+
+        of = EvaluationSet("tokens", problems, judge)
+        found = evaluate(of, policy, engine=Engine(), template=template, settings=settings)
+        return asked, [(completion.row, completion.draw, completion.tokens, completion.text) for completion in found]
+
+    together, apart = drawn(True), drawn(False)
+    assert together[0] == [(3, 0.7)]
+    assert apart[0] == [(1, 0.0), (2, 0.7)]
+    assert [place for *place, _, _ in together[1]] == [[row, draw] for row in range(3) for draw in (GREEDY, 0, 1)]
+    assert together[1] == apart[1]
 
 
 def test_each_problem_is_generated_once_however_often_an_evaluation_is_interrupted():
@@ -238,12 +271,12 @@ def test_what_an_evaluation_decodes_together_is_known_before_it_runs():
     def asked(policy=policy, **options):
         return Evaluation(every=1, max_new_tokens=8, **options).decoded_at_once(policy, data, evaluated.reward)
 
-    assert asked(samples=3) == {1: 3, 3: 9}  # greedily, then in groups of three
-    assert asked(samples=3, limit=1) == {1: 2, 3: 6}
+    assert asked(samples=3) == {4: 12}  # three samples and the greedy completion of three problems
+    assert asked(samples=3, limit=1) == {4: 8}
     assert asked(samples=0) == {1: 3}
-    assert asked(samples=3, held_out=False) == {1: 0, 3: 0}
+    assert asked(samples=3, held_out=False) == {4: 0}
     more = EvaluationSet("more", made()[0].problems, MathReward())
-    assert asked(samples=3, held_out=False, sets=[more]) == {1: 3, 3: 9}
+    assert asked(samples=3, held_out=False, sets=[more]) == {4: 12}
 
 
 def test_on_a_processor_a_large_model_evaluates_in_parts_and_a_tiny_one_in_one():
@@ -253,7 +286,7 @@ def test_on_a_processor_a_large_model_evaluates_in_parts_and_a_tiny_one_in_one()
         policy = Policy(torch.nn.Linear(size, 1, bias=False, device=device), None, (), 0)
         return problems_at_once(policy, settings)
 
-    # 2e12 operations at once; a problem costs 2 x size x (100 + 100) tokens x 2 draws
-    assert at_once(10**4) == 250_000
-    assert at_once(10**7) == 250
+    # 4e12 operations at once; a problem costs 2 x size x (100 + 100) tokens x 2 draws
+    assert at_once(10**4) == 500_000
+    assert at_once(10**7) == 500
     assert at_once(10**4, device="meta") is None  # as on a GPU

@@ -161,13 +161,14 @@ class Evaluation(Callback):
         return metrics
 
     def decoded_at_once(self, policy: Policy, data: PromptDataModule, reward: Reward) -> dict[int, int]:
-        """Completions that an evaluation asks an engine for at a time, by the size of their groups."""
+        """Completions that an evaluation asks for at a time, by the size of their groups."""
         sets = [*self.sets]
         if self.held_out and data.held_out is not None:
             sets.append(EvaluationSet("held_out", data.held_out, reward, data.compare_by))
         most = max((len(chosen_rows(evaluated, self.settings.limit)) for evaluated in sets), default=0)
         together = min(most, problems_at_once(policy, self.settings) or most)
-        return {size: size * together for size in {1, max(1, self.settings.samples)}}
+        size = len(self.settings.draws)
+        return {size: size * together}
 
     def _solutions(self, module: GRPOModule, data: PromptDataModule, evaluated: EvaluationSet) -> Sequence[float]:
         problems = [evaluated.problems[row] for row in chosen_rows(evaluated, self.settings.limit).tolist()]

@@ -1,0 +1,87 @@
+"""Tokens per second of an evaluation beside those of training's rollouts, with SmolLM2-135M on short tasks.
+
+    python -m benchmarks.evaluation [--problems 200] [--samples 4] [--repeats 5]
+
+An evaluation draws one greedy completion of each problem and ``--samples`` more. A rollout of training draws 8
+completions of each of 16 prompts. Both run the weights that ``make lm`` fetches, with the same engine, limit of tokens
+and judge. Rollouts run before and after the evaluation and count by their median, so that other work on the machine
+meets both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from hydra.utils import instantiate
+
+from benchmarks.bases import composed
+from benchmarks.tables import print_goal, print_table
+from gainrl.functional.streams import stream_key
+from gainrl.training.evaluation import EvaluationSet, EvaluationSettings, evaluate, problems_at_once
+from gainrl.types import SamplingParams
+
+_PROMPTS, _GROUP_SIZE = 16, 8
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=5, help="rollouts before the evaluation, and as many after it")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("overrides", nargs="*", default=["experiment=smollm2"], help="settings of a run")
+    options = parser.parse_args(given)
+    torch.set_num_threads(options.threads)
+    config = composed(options.overrides)
+    policy = instantiate(config.model, _convert_="all").load()
+    splits = instantiate(config.dataset, _convert_="all")
+    engine = instantiate(config.rollout.engine, _convert_="all")
+    reward = instantiate(config.reward, _convert_="all")
+    template = instantiate(config.template, _convert_="all").bind(policy.tokenizer)
+    tokens = config.rollout.max_new_tokens
+    held_out = splits.held_out.select(range(min(options.problems, len(splits.held_out))))
+    train = [splits.train[row] for row in range(_PROMPTS * (2 * options.repeats + 1))]
+
+    def rollout(number: int) -> tuple[float, int]:
+        """Seconds and tokens of one step's rollouts, judged; the prompts are new every time, as in training."""
+        problems = train[_PROMPTS * number : _PROMPTS * (number + 1)]
+        sampling = SamplingParams(group_size=_GROUP_SIZE, max_new_tokens=tokens)
+        keys = torch.tensor([stream_key(0, "rollout", problem.id) for problem in problems])
+        start = time.perf_counter()
+        prompts = template.encode_problems(problems)
+        drawn = engine.generate(policy, prompts, sampling, keys)
+        texts = policy.tokenizer.batch_decode(drawn.completion_ids, skip_special_tokens=True)
+        reward.score(texts, [problem for problem in problems for _ in range(_GROUP_SIZE)])
+        return time.perf_counter() - start, int(drawn.lengths.sum())
+
+    rollout(0)
+    rollouts = [rollout(number) for number in range(1, options.repeats + 1)]
+    settings = EvaluationSettings(samples=options.samples, max_new_tokens=tokens)
+    start = time.perf_counter()
+    completions = evaluate(
+        EvaluationSet("held_out", held_out, reward),
+        policy,
+        engine=engine,
+        template=template,
+        settings=settings,
+        batch_problems=problems_at_once(policy, settings),
+    )
+    seconds = time.perf_counter() - start
+    rollouts += [rollout(number) for number in range(options.repeats + 1, 2 * options.repeats + 1)]
+    count = sum(completion.tokens for completion in completions)
+    rate, usual = count / seconds, statistics.median(drawn / spent for spent, drawn in rollouts)
+    each = statistics.median(spent for spent, _ in rollouts)
+    drawn = statistics.median(drawn for _, drawn in rollouts)
+    rows: list[list[str | float]] = [
+        [f"evaluation: {len(held_out)} problems x (greedy + {options.samples})", seconds, str(count), rate],
+        [f"a rollout: {_PROMPTS} prompts x {_GROUP_SIZE}", each, str(int(drawn)), usual],
+    ]
+    print_table(["what", "seconds", "tokens", "tokens/s"], rows)
+    print_goal("evaluation of SmolLM2-135M", 1.0, rate / usual, "times the tokens/s of rollouts")
+
+
+if __name__ == "__main__":
+    main()
