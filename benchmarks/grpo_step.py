@@ -109,7 +109,7 @@ def main(given: list[str] | None = None) -> None:
         f"Arithmetic floor of a step: {floor.operations / 1e9:.0f} GFLOP of matrix products at the "
         f"{floor.per_second / 1e9:.0f} GFLOP/s of a large one here: {floor.seconds:.2f} s.\n"
     )
-    held, expected = in_own_process(partial(measured_memory, settings, options.precision))
+    held, expected = in_own_process(partial(measured_memory, settings, options.precision, options.threads))
     print(f"Held at the peak of a step: {held / 2**30:.2f} GiB, {expected / 2**30:.2f} GiB expected.\n")
     print_goals(options, wall, [statistics.median(peer.wall) for peer in peers], floor.seconds, held)
 

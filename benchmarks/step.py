@@ -24,7 +24,7 @@ from benchmarks.workload import (
     prompt_text,
 )
 from gainrl.admission.all import AdmitAll
-from gainrl.app.runtime import quieten
+from gainrl.app.runtime import prepare_process, quieten
 from gainrl.curricula.uniform import UniformCurriculum
 from gainrl.datasets.arrow import ArrowProblems
 from gainrl.datasets.splits import DataSplits
@@ -126,8 +126,13 @@ def run_steps(
     return stopwatch.times[1:]
 
 
-def measured_memory(settings: StepSettings, precision: str = "32-true") -> tuple[int, int]:
-    """Bytes that two steps hold at their peak beside what the process held before, weights included, and expected."""
+def measured_memory(settings: StepSettings, precision: str = "32-true", threads: int = 1) -> tuple[int, int]:
+    """Bytes that two steps hold at their peak beside what the process held before, weights included, and expected.
+
+    For a process of its own, which keeps freed memory as that of a run does.
+    """
+    prepare_process()
+    torch.set_num_threads(threads)
     memory = PeakMemory(cuda=False)
     memory.begin()
     module, data = build_run(settings, model_of(settings), 2)

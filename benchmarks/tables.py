@@ -16,7 +16,7 @@ def print_goal(what: str, wanted: float, reached: float, unit: str, *, at_most: 
     """One line on a figure that was aimed at; `benchmarks.__main__` gathers them."""
     met = reached <= wanted if at_most else reached >= wanted
     bound = "at most" if at_most else "at least"
-    print(f"{GOAL}{what}: {bound} {wanted:g} {unit}, {reached:.3g} measured, {'met' if met else 'missed'}", flush=True)
+    print(f"{GOAL}{what}: {bound} {wanted:g} {unit}, {reached:.4g} measured, {'met' if met else 'missed'}", flush=True)
 
 
 def processor() -> str:

@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+import benchmarks.__main__
 import benchmarks.__main__ as runner
-from benchmarks import arithmetic, bases, concentration_cost, grpo_step, rollouts, scaling, signal_pass, update_memory
+from benchmarks import (
+    arithmetic,
+    bases,
+    concentration_cost,
+    grpo_step,
+    rollouts,
+    scaling,
+    signal_pass,
+    tables,
+    update_memory,
+)
 from benchmarks.step import StepSettings
 from gainrl.training.warm_start.supervised import WarmStartProgress
 from gainrl.types import PromptTokens
@@ -159,3 +170,37 @@ def test_a_base_is_the_most_graded_look_between_two_probabilities():
     assert step == 3 * bases.EVERY
     name, value = next(iter(policy.model.named_parameters()))
     torch.testing.assert_close(value - weights[name], torch.full_like(value, 2.0))
+
+
+def test_goals_are_gathered_with_what_was_reached(capsys):
+    tables.print_goal("a step", 4.2, 4.196, "times faster than TRL")
+    tables.print_goal("a step", 4.0, 3.5, "GiB held", at_most=True)
+    printed = capsys.readouterr().out
+    text = benchmarks.__main__.goals({0: "a table\n", 3: printed})
+    assert text.splitlines()[1:] == [
+        "## Goals",
+        "",
+        "- a step: at least 4.2 times faster than TRL, 4.196 measured, missed",
+        "- a step: at most 4 GiB held, 3.5 measured, met",
+    ]
+    assert benchmarks.__main__.goals({0: "a table\n"}) == ""
+
+
+def test_a_step_says_whether_it_reached_its_goals(monkeypatch, capsys):
+    monkeypatch.setattr(grpo_step, "in_own_process", lambda work: (3 << 30, 2 << 30))
+    small = [
+        "--prompts",
+        "2",
+        "--prompt-length",
+        "6",
+        "--group-size",
+        "4",
+        "--completion-length",
+        "3",
+        "--repeats",
+        "1",
+    ]
+    grpo_step.main([*small, "--goal-floor", "1e9", "--goal-gib", "2.5"])
+    goals = [line for line in capsys.readouterr().out.splitlines() if line.startswith(tables.GOAL)]
+    assert [line.rpartition(", ")[2] for line in goals] == ["met", "missed"]
+    assert goals[1].endswith("toy step, prompts of 6, 32-true, 1 thread: at most 2.5 GiB held, 3 measured, missed")

@@ -29,6 +29,8 @@ class CoBAAllocation(OneRound):
     ``sharpness`` is ``k``. Raises ValueError for an empty range, and unless ``0 < lowest < sharpness / 2``.
     """
 
+    needs_visits = True
+
     def __init__(
         self,
         *,

@@ -10,7 +10,12 @@ from gainrl.types import GroupOutcome, Prospects
 
 
 class OneRound:
-    """An allocation that plans all completions of a step at once, and asks for no further round."""
+    """An allocation that plans all completions of a step at once, and asks for no further round.
+
+    ``needs_visits``: whether it plans by what earlier visits of a prompt showed, so that without any it shares equally.
+    """
+
+    needs_visits = False
 
     def more(self, groups: Sequence[GroupOutcome], left: int) -> np.ndarray:
         return np.zeros(len(groups), np.int64)

@@ -23,6 +23,8 @@ from gainrl.types import Prospects
 class KnapsackAllocation(OneRound):
     """From ``least`` to ``most`` completions per prompt, by their value. Raises ValueError for an empty range."""
 
+    needs_visits = True
+
     def __init__(self, *, least: int = 2, most: int = 128) -> None:
         check_range(least, most)
         self.least, self.most = least, most

@@ -17,6 +17,7 @@ from gainrl.app.precision import PURE
 from gainrl.app.reward_checks import require_judgeable
 from gainrl.app.trackers import check_trackers
 from gainrl.app.value_types import check_value_types
+from gainrl.curricula.uniform import UniformCurriculum
 from gainrl.datasets.checks import Finding, clean, drop_long, evaluable
 from gainrl.datasets.splits import DataSplits, training_problems
 from gainrl.datasets.templates import BoundPrompts
@@ -104,6 +105,7 @@ def build_components(config: DictConfig) -> Components:
         if hasattr(curriculum, "check"):
             curriculum.check(training_problems(splits))
         signal, remarks = needed_signal(signal, curriculum, train)
+        remarks += visits_remark(config, allocation, curriculum, len(training_problems(splits)))
     except InstantiationException as fault:
         raise ConfigError(first_cause(fault)) from fault
     return Components(
@@ -124,6 +126,24 @@ def build_components(config: DictConfig) -> Components:
         findings=[*map(str, findings), *remarks],
         evaluation_sets=evaluation_sets,
     )
+
+
+def visits_remark(config: DictConfig, allocation: Any, curriculum: Any, problems: int) -> list[str]:
+    """A remark where an allocation plans by earlier visits, and most prompts are drawn for the first time.
+
+    Uniform draws alone go through the whole pool before a prompt comes back; others are left without one.
+    """
+    draws = config.schedule.steps * config.schedule.prompts_per_step
+    if not getattr(allocation, "needs_visits", False) or type(curriculum) is not UniformCurriculum:
+        return []
+    if draws >= 2 * problems:
+        return []
+    few = max(config.schedule.prompts_per_step, draws // 5)
+    return [
+        f"{type(allocation).__name__} shares completions by what earlier visits of a prompt showed, and equally where "
+        f"there were none, as in most of {draws:,} draws from {problems:,} problems; type data_limit={few}, or more "
+        "schedule.steps"
+    ]
 
 
 def check_four_bit(model_source: Any, trainer: DictConfig) -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from gainrl.app.components import Components
 from gainrl.app.errors import ConfigError
 from gainrl.functional.footprint import Footprint, readable
+from gainrl.models.four_bit import in_four_bits
 from gainrl.models.hub import enable_checkpointing
 from gainrl.models.lora import has_adapter
 from gainrl.training.batching import MicroBatchLimits
@@ -130,7 +131,7 @@ def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[Iterator[Way]]:
         saving = copy.deepcopy(run.model)
         enable_checkpointing(saving)
         yield iter([way("model.gradient_checkpointing=true", model=saving)])
-        if plan.shards == 1:
+        if plan.shards == 1 and not in_four_bits(run.model):
             yield (
                 way(
                     f"trainer=fsdp trainer.devices={devices} model.gradient_checkpointing=true",
@@ -141,7 +142,7 @@ def _ways(run: Any, prompt_tokens: int, plan: Plan) -> Iterator[Iterator[Way]]:
             )
     if not plan.mixed:
         yield iter([way("trainer.precision=bf16-mixed", replace(plan, mixed=True, pure=False))])
-    if not plan.pure and run.critic is None and run.algorithm.critic is None:
+    if not (plan.pure or run.critic or run.algorithm.critic or in_four_bits(run.model)):
         yield iter([way("trainer.precision=bf16-master", replace(plan, mixed=False, pure=True))])
 
 

@@ -71,7 +71,9 @@ def print_expectations(
     plan = plan or Plan()
     longest = longest_prompt(data)
     evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
-    evaluated = evaluation.decoded_at_once(module.policy, data, module.reward) if evaluation is not None else None
+    evaluated = None
+    if evaluation is not None:
+        evaluated = evaluation.decoded_at_once(module.policy, data, module.reward, module.ranks.size)
     needed = expected_footprint(module, longest, plan, evaluated)
     record.update(memory={"expected_bytes": needed.peak - (0 if plan.cuda else module_bytes(module))})
     console.print(

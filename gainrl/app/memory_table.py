@@ -17,6 +17,7 @@ from gainrl.app.errors import ConfigError
 from gainrl.app.fits import USABLE, check_fits, planned_module
 from gainrl.app.launch import layout
 from gainrl.functional.footprint import Footprint, readable
+from gainrl.models.four_bit import in_four_bits
 from gainrl.training.upkeep.peak import Plan, expected_footprint
 
 _GPUS = (1, 2, 4, 8)
@@ -69,7 +70,7 @@ def print_memory(config: DictConfig, console: Console, *, arm: str = "") -> bool
         evaluation = build_callback("evaluation", config.callbacks.get("evaluation"), open_values)
         evaluated = {}
         if isinstance(evaluation, Evaluation):
-            evaluated = evaluation.decoded_at_once(policy, data, components.reward)
+            evaluated = evaluation.decoded_at_once(policy, data, components.reward, processes)
         module = planned_module(config, components, skeleton)
         columns = columns_of(module, config, longest, here, processes, evaluated)
         console.print(table_of(columns, arm))
@@ -114,7 +115,7 @@ def columns_of(
     found = [(name.replace(", ", "\n"), expected_footprint(module, longest, here, evaluated))]
     if config.trainer.accelerator != "cpu":
         mixed = config.trainer.precision in ("auto", "bf16-mixed")
-        for number in _GPUS:
+        for number in _GPUS if not in_four_bits(module.model) else (1,):
             plan = replace(here, cuda=True, shards=number, mixed=mixed)
             name = "1 GPU" if number == 1 else f"{number} GPUs\nfsdp"
             found.append((name, expected_footprint(module, longest, plan)))
@@ -122,14 +123,15 @@ def columns_of(
 
 
 def table_of(columns: list[tuple[str, Footprint]], arm: str) -> Table:
-    """One row per purpose; the peak is the largest of update, optimizer step and rollout, which take turns."""
+    """One row per purpose; the peak is what is there always, and the largest of the parts that take turns."""
     title = f"memory of each device{f', {arm}' if arm else ''}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("held by")
     for name, _ in columns:
         table.add_column(name, justify="right")
-    for label, name in _ROWS.items():
-        values = [getattr(footprint, name) for _, footprint in columns] if name else []
-        if any(values) or not name:
-            table.add_row(label, *(readable(value) if value else "" for value in values))
+    rows = {label: [getattr(found, name) for _, found in columns] if name else [] for label, name in _ROWS.items()}
+    shown = [label for label, values in rows.items() if any(values) or not values]
+    for label, following in zip(shown, [*shown[1:], ""], strict=True):
+        if rows[label] or following.startswith(" "):  # no heading without a row
+            table.add_row(label, *(readable(value) if value else "" for value in rows[label]))
     return table

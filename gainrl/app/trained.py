@@ -43,7 +43,7 @@ def with_run_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfi
             config.model = stored.model if config.checkpoint else _exported(folder, config, stored)
             if config.checkpoint:
                 checkpoint_file(config)
-                if "warm_start" in config.model:
+                if "warm_start" in config.model and not config.model.get("lora_rank"):
                     config.model.warm_start = None  # the checkpoint replaces all weights that it would give
         for override in typed:
             key = str(override.key_or_group)

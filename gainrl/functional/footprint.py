@@ -26,8 +26,8 @@ class ModelSizes:
     """Sizes of a decoder; ``trained``: parameters with a gradient, of ``parameters``; widths in floats.
 
     ``linear``: parameters of the linear layers, which multiply in the precision of autocast; embeddings, norms and the
-    output layer are left out. ``packed``: those of them in 4 bits. ``key_value_width``: width of the keys of one token
-    and layer, of all key heads together.
+    output layer are left out. ``packed``: those of ``linear`` that are kept in 4 bits. ``key_value_width``: width of
+    the keys of one token and layer, of all key heads together.
     ``bytes_per_float``: of the weights.
     """
 
@@ -167,7 +167,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     lowered = model.linear * low + ends * (_LOW if batch.pure else _FLOAT)
     layer = model.linear // max(1, model.layers)
     head = model.vocabulary * model.hidden_width
-    own = round((model.parameters - model.packed) * size + model.packed * _PACKED) // batch.shards
+    whole = round((model.parameters - model.packed) * size + model.packed * _PACKED)
+    own = whole // batch.shards
     cast = model.linear - model.packed
     reference = 0
     if batch.reference:
@@ -211,9 +212,9 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     if batch.pure and batch.shards == 1:  # the model in bfloat16 beside its masters, and its gradient of one backward
         running = model.parameters * low - (model.parameters - model.trained) * size + model.trained * low
     found = Footprint(
-        weights=own + running + reference + batch.trunks * model.parameters * size,
-        gradients=trained + batch.trunks * model.parameters * size,
-        optimizer=(trained + batch.trunks * model.parameters * size) * batch.optimizer_states,
+        weights=own + running + reference + batch.trunks * whole,
+        gradients=trained + batch.trunks * model.trained * size,
+        optimizer=(trained + batch.trunks * model.trained * size) * batch.optimizer_states,
         activations=batch.micro_batch_tokens * (kept + round(scale * _OUTER * model.hidden_width)),
         backward=batch.micro_batch_tokens * per_token,
         gathered=gathered,

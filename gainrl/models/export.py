@@ -52,4 +52,4 @@ def _in_full(model: Any) -> Any:
     with torch.device("meta"):
         full = type(model)(config)
     full.generation_config = model.generation_config
-    return full
+    return full.to(model.get_input_embeddings().weight.dtype)

@@ -12,20 +12,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 
 def four_bit_settings(compute: Any) -> Any:
     """How transformers loads a model with its linear layers in NF4; ``compute``: the dtype of their products,
     float32 for ``auto``.
 
-    Raises ValueError if bitsandbytes is not installed.
+    Raises ValueError if a library that it needs is not installed.
     """
     try:
+        import accelerate  # noqa: F401
         import bitsandbytes  # noqa: F401
+        import peft  # noqa: F401
         from transformers import BitsAndBytesConfig
     except ImportError as fault:
         raise ValueError(
-            "model.load_in_4bit=true needs bitsandbytes: pip install 'gainrl[bitsandbytes]', or type "
+            "model.load_in_4bit=true needs bitsandbytes and peft: pip install 'gainrl[bitsandbytes,lora]', or type "
             "model.load_in_4bit=false"
         ) from fault
     return BitsAndBytesConfig(
@@ -37,9 +40,9 @@ def four_bit_settings(compute: Any) -> Any:
 
 
 def keep_kernels_equal(model: nn.Module) -> None:
-    """Leaves out a kernel for single rows on some processors, which multiplies in bfloat16 and repacks the weights.
+    """Leaves out a kernel of processors with AVX512-BF16, which repacks weights and multiplies them in bfloat16.
 
-    Rollouts would then come from another policy than the one that is updated.
+    It runs without gradients only, so that rollouts would come from another policy than the one that is updated.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -66,13 +69,19 @@ def count(weight: Tensor) -> int:
 
 
 def mark_packable(model: Any) -> None:
-    """Marks the weights of a model without memory that would be packed: those of linear layers but the head."""
+    """Marks the layers of a model without memory whose weights would be packed: linear ones but the head."""
     head = model.get_output_embeddings()
     for module in model.modules():
         if isinstance(module, nn.Linear) and module is not head:
-            module.weight.will_be_packed = True  # type: ignore[attr-defined]
+            module.will_be_packed = True  # type: ignore[assignment]
 
 
-def in_four_bits(weight: Tensor) -> bool:
-    """Whether a parameter is packed, or will be (`mark_packable`)."""
-    return packed(weight) or getattr(weight, "will_be_packed", False)
+def has_transposed_layers(model: nn.Module) -> bool:
+    """Whether layers keep their weights as ``[in, out]``, as those of GPT-2: packed, they would be saved transposed."""
+    return any(isinstance(module, Conv1D) for module in model.modules())
+
+
+def in_four_bits(model: nn.Module) -> list[Tensor]:
+    """The weights of a model that are packed, or will be (`mark_packable`)."""
+    marked = [module.weight for module in model.modules() if getattr(module, "will_be_packed", False)]
+    return marked or [weight for weight in model.parameters() if packed(weight)]  # type: ignore[return-value]

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from gainrl.models.four_bit import four_bit_settings, keep_kernels_equal, mark_packable
+from gainrl.models.four_bit import four_bit_settings, has_transposed_layers, keep_kernels_equal, mark_packable
 from gainrl.models.gguf import as_folder
 from gainrl.models.lora import add_adapter
 from gainrl.models.packaged import SCHEME, PackagedFile
@@ -104,6 +104,11 @@ class HubModel:
                 "the state of a text; give a model with attention, alone or among recurrent layers, such as "
                 "model.source=Qwen/Qwen2.5-0.5B-Instruct"
             )
+        if self.load_in_4bit and has_transposed_layers(self._bare(config)):
+            raise ValueError(
+                f"model.source={self.source} keeps its weights transposed, as GPT-2 does, and cannot be saved from 4 "
+                "bits; type model.load_in_4bit=false"
+            )
         return config
 
     def identity(self) -> dict[str, Any]:
@@ -154,11 +159,10 @@ class HubModel:
         """The model without memory for its weights (on the device ``meta``), adapters included."""
         config = self.check()
         without_dropout(config)
-        dtype = _DTYPES["float32" if self.dtype == "auto" else self.dtype]
+        model = self._bare(config)
+        if self.load_in_4bit:
+            mark_packable(model)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-            if self.load_in_4bit:
-                mark_packable(model)
             if self.lora_rank:
                 model = add_adapter(model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets)
         model.train()
@@ -208,6 +212,12 @@ class HubModel:
             enable_checkpointing(model)
         assert_deterministic(model)
         return Policy(model=model, tokenizer=tokenizer, stop_ids=stop_ids, pad_id=pad_id)
+
+    def _bare(self, config: Any) -> Any:
+        """The model of a configuration, without memory and without an adapter."""
+        dtype = _DTYPES["float32" if self.dtype == "auto" else self.dtype]
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
     def _quantization(self) -> dict[str, Any]:
         """What the loader is told of 4 bits. The trainer moves the model to its device, as it does any other."""

@@ -168,6 +168,11 @@ class Decoded:
     logprobs: Tensor
 
 
+def _first_of_groups(members: Tensor, sampling: SamplingParams) -> Tensor | None:
+    """Rows of the batch that are decoded greedily; found once per batch, since a GPU waits for the host meanwhile."""
+    return (members % sampling.group_size == 0).nonzero().squeeze(1) if sampling.greedy_first else None
+
+
 def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys: Tensor) -> Decoded:
     """The decoding loop over one batch of completions (``keys``: ``[B]``, prompt-major)."""
     model, device = policy.model, policy.device
@@ -185,7 +190,7 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
     stopped = torch.zeros(count, dtype=torch.bool, device=device)
     members = torch.arange(count, device=device)  # which completion each row of the batch is
     running = torch.ones(count, dtype=torch.bool, device=device)
-    greedy = members % sampling.group_size == 0 if sampling.greedy_first else None
+    greedy = _first_of_groups(members, sampling)
     look_every = _LOOK_EVERY.get(device.type, _LOOK_EVERY_ON_GPU)
     for step in range(room):
         new_ids, new_logprobs = draw_tokens(
@@ -196,7 +201,7 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
             top_p=sampling.top_p,
         )
         if greedy is not None:
-            new_ids[greedy], new_logprobs[greedy] = draw_tokens(logits[greedy], draws[:0, step], temperature=0)
+            new_ids[greedy], new_logprobs[greedy] = draw_tokens(logits[greedy], draws[greedy, step], temperature=0)
         ids[members, step] = torch.where(running, new_ids, policy.pad_id)
         logprobs[members, step] = torch.where(running, new_logprobs, 0.0)
         ended = running & torch.isin(new_ids, stop_ids)
@@ -213,7 +218,7 @@ def decode(policy: Policy, filled: FilledPrompts, sampling: SamplingParams, keys
                 keep = running.nonzero().squeeze(1)
                 memory.keep_rows(keep)
                 members, running, new_ids, positions = members[keep], running[keep], new_ids[keep], positions[keep]
-                greedy = None if greedy is None else greedy[keep]
+                greedy = _first_of_groups(members, sampling)
         logits = memory.advance(model, new_ids, positions)
         positions = positions + 1
     return Decoded(ids, lengths, stopped, logprobs)

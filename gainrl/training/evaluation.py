@@ -19,6 +19,7 @@ import torch
 from gainrl.datasets.templates import BoundPrompts
 from gainrl.functional.evaluation import average_at_k, majority_at_k, pass_at_k
 from gainrl.functional.streams import stream_key
+from gainrl.models.four_bit import count
 from gainrl.training.collection import score_rollout
 from gainrl.types import Judgement, Policy, ProblemSet, Reward, RolloutEngine, SamplingParams
 
@@ -169,14 +170,15 @@ def sampling_of(settings: EvaluationSettings, draws: Sequence[int]) -> SamplingP
     A sample has the same random numbers whether the greedy completion is drawn beside it or not.
     """
     sampled = draws[-1] != GREEDY
+    mixed = sampled and draws[0] == GREEDY
     return SamplingParams(
         group_size=len(draws),
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature if sampled else 0.0,
         top_p=settings.top_p if sampled else 1.0,
         top_k=settings.top_k if sampled else 0,
-        first=draws[0],
-        greedy_first=sampled and draws[0] == GREEDY,
+        first=GREEDY if mixed else 0,
+        greedy_first=mixed,
     )
 
 
@@ -192,7 +194,7 @@ def problems_at_once(policy: Policy, settings: EvaluationSettings) -> int | None
     if policy.device.type != "cpu":
         return None
     tokens = (_PROMPT_TOKENS + settings.max_new_tokens) * len(settings.draws)
-    size = sum(weight.numel() for weight in policy.model.parameters())
+    size = sum(map(count, policy.model.parameters()))
     return max(8, int(_OPERATIONS_AT_ONCE / (2 * size * tokens)))
 
 

@@ -8,11 +8,13 @@ from rich.console import Console
 
 from gainrl.app.hardware import check_hardware, print_expectations
 from gainrl.app.identity import RunRecord
+from gainrl.rollouts.hf import HFEngine
+from gainrl.training.callbacks import Evaluation
 from gainrl.training.concentration_settings import Concentration
 from gainrl.training.upkeep.peak import Plan
 from gainrl.types import SamplingParams
 from tests.architectures import build_policy, build_prompts
-from tests.training.rig import module_of
+from tests.training.rig import module_of, sums
 
 
 def config_of(**trainer):
@@ -72,6 +74,20 @@ def test_compiling_what_never_runs_is_named(architecture, settings, named, tmp_p
     options = {"plan": Plan(shards=settings.get("shards", 1))}
     print_expectations(RunRecord(tmp_path), module, data_of(4, 9), screen, compiled=True, **options)
     assert ("trainer.compile=true has no effect" in text_of(screen)) is named
+
+
+def test_an_evaluation_of_the_run_counts_where_it_needs_most(tmp_path, screen):
+    module = module_of(micro_batch_tokens=8, engine=HFEngine())
+    data = data_of(4, 9)
+    data.held_out, data.compare_by = sums(held_out=400).held_out, "level"
+    evaluation = Evaluation(every=1, samples=3, max_new_tokens=6)
+    record = RunRecord(tmp_path)
+    print_expectations(record, module, data, screen)
+    alone = record.content["memory"]["expected_bytes"]
+    print_expectations(record, module, data, screen, [evaluation])
+    assert record.content["memory"]["expected_bytes"] > alone
+    assert text_of(screen).count("in an evaluation cache") == 1
+    assert text_of(screen).count("free between tensors") == 2
 
 
 @pytest.mark.parametrize(("architecture", "shares"), [("llama", True), ("mistral", False), ("lfm2", False)])

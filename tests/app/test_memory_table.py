@@ -47,6 +47,15 @@ def test_a_run_is_shown_here_and_on_gpus_whose_shards_shrink_with_their_number(l
 def test_a_run_on_the_cpu_is_shown_there_alone(lines):
     _, text = lines("trainer.accelerator=cpu")
     assert cells(text, "held by") == ["here"]
+    headings = [place for place, line in enumerate(text) if line.strip() == "in an evaluation"]
+    assert len(headings) == 1
+    assert text[headings[0] + 1].startswith("  cache")
+    assert "MiB" in cells(text, "free between tensors")[0]
+
+
+def test_a_part_that_nothing_needs_has_no_heading(lines):
+    _, text = lines("trainer.accelerator=cpu", "~callbacks.evaluation")
+    assert not any("in an evaluation" in line for line in text)
 
 
 def test_a_run_that_would_be_refused_is_refused_with_what_to_change(lines, monkeypatch):

@@ -43,7 +43,14 @@ def test_without_an_adapter_or_the_library_it_is_refused_before_a_weight_is_read
         HubModel(source=folder, load_in_4bit=True)
     model = HubModel(source=folder, lora_rank=2, load_in_4bit=True)
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(ValueError, match=r"pip install 'gainrl\[bitsandbytes\]', or type model\.load_in_4bit=false"):
+    with pytest.raises(ValueError, match=r"pip install 'gainrl\[bitsandbytes,lora\]', or type"):
+        model.check()
+
+
+def test_a_model_with_transposed_weights_is_refused(tmp_path):
+    pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes,lora]'")
+    model = HubModel(source=save_tiny(tmp_path, "gpt2"), lora_rank=2, load_in_4bit=True)
+    with pytest.raises(ValueError, match=r"transposed.* type model\.load_in_4bit=false"):
         model.check()
 
 
@@ -56,7 +63,7 @@ def test_linear_layers_but_the_head_are_packed_and_only_the_adapter_trains(polic
     for name, weight in held.items():
         original = whole[name.replace(".base_layer.", ".")]
         assert count(weight) == original.numel() == 2 * weight.numel()
-        # NF4 has 16 levels in [-1, 1], the farthest .28 apart, times the largest of 64 weights.
+        # NF4 has 16 levels in [-1, 1], the farthest .30 apart, times the largest of 64 weights.
         assert (unpacked(weight) - original).abs().max() <= 0.16 * original.abs().max()
     assert all("lora_" in name for name, weight in policy.model.named_parameters() if weight.requires_grad)
 
@@ -81,6 +88,11 @@ def test_an_exported_policy_is_whole_and_says_nothing_of_4_bits(policy, tmp_path
     torch.testing.assert_close(again.model(IDS).logits, before, rtol=1e-4, atol=1e-4)
     assert not any(packed(weight) for weight in again.model.parameters())
     assert "quantization" not in (tmp_path / "config.json").read_text()
+
+
+def test_an_exported_policy_says_in_which_precision_it_is(folder, tmp_path):
+    export_policy(four_bits(folder, dtype="bfloat16"), tmp_path)
+    assert hub(source=str(tmp_path), dtype="auto").model.dtype == torch.bfloat16
 
 
 def test_another_engine_gets_whole_weights_with_the_adapter_added(policy, tmp_path):

@@ -7,7 +7,8 @@ from scipy.stats import chisquare
 
 from gainrl.functional.streams import stream_key
 from gainrl.rollouts.hf import HFEngine, generation_mode
-from gainrl.rollouts.sampling import check_request
+from gainrl.rollouts.paged import PagedEngine
+from gainrl.rollouts.vllm import VLLMEngine
 from gainrl.types import FinishReason, PromptTokens, SamplingParams
 from tests.architectures import RECURRENT, SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
@@ -64,10 +65,12 @@ def test_a_greedy_completion_beside_samples_is_that_of_its_own_request_and_leave
         assert groups[4 * row + 1 : 4 * row + 4] == samples[3 * row : 3 * row + 3]
 
 
-def test_an_engine_that_decodes_a_request_alike_refuses_a_greedy_completion_beside_samples():
+@pytest.mark.parametrize("engine", [PagedEngine(), VLLMEngine(server="http://127.0.0.1:1")])
+def test_an_engine_that_decodes_a_request_alike_refuses_a_greedy_completion_beside_samples(engine):
     sampling = SamplingParams(group_size=2, max_new_tokens=2, greedy_first=True)
+    assert not getattr(engine, "decodes_mixed", False)
     with pytest.raises(ValueError, match="ask it twice"):
-        check_request(build_prompts([4]), sampling, keys_for(1))
+        engine.generate(build_policy("llama"), build_prompts([4]), sampling, keys_for(1))
 
 
 def test_sampled_first_tokens_follow_the_softmax():

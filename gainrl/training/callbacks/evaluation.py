@@ -160,12 +160,15 @@ class Evaluation(Callback):
             metrics = {"eval/accuracy": mean} | metrics
         return metrics
 
-    def decoded_at_once(self, policy: Policy, data: PromptDataModule, reward: Reward) -> dict[int, int]:
-        """Completions that an evaluation asks for at a time, by the size of their groups."""
+    def decoded_at_once(
+        self, policy: Policy, data: PromptDataModule, reward: Reward, processes: int = 1
+    ) -> dict[int, int]:
+        """Completions that each process of an evaluation asks for at a time, by the size of their groups."""
         sets = [*self.sets]
         if self.held_out and data.held_out is not None:
             sets.append(EvaluationSet("held_out", data.held_out, reward, data.compare_by))
         most = max((len(chosen_rows(evaluated, self.settings.limit)) for evaluated in sets), default=0)
+        most = math.ceil(most / processes)
         together = min(most, problems_at_once(policy, self.settings) or most)
         size = len(self.settings.draws)
         return {size: size * together}

@@ -50,7 +50,7 @@ def model_sizes(model: Any) -> ModelSizes:
         parameters=sum(map(count, model.parameters())),
         trained=sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
         linear=sum(linear.values()),
-        packed=sum(count(weight) for weight in model.parameters() if in_four_bits(weight)),
+        packed=sum(map(count, in_four_bits(model))),
         layers=config.num_hidden_layers,
         hidden_width=width,
         inner_width=getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width,
