@@ -181,7 +181,12 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--vllm-python", help="the interpreter of an environment that holds vLLM")
     parser.add_argument("--data", help="the folder with gsm8k_train.jsonl.gz, for the signal pass")
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--only", nargs="*", default=[], help="modules to run, such as grpo_step scaling")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        help="what to run: modules, such as scaling, or beginnings of titles, such as 0.",
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/RESULTS.md"))
     options = parser.parse_args(given)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +197,8 @@ def main(given: list[str] | None = None) -> int:
     # Those on two threads come last, so that the other core is wanted in the second half only.
     for place in sorted(range(len(known)), key=lambda place: "two threads" in known[place].title):
         arguments = known[place].smoke if options.smoke else known[place].full
-        if arguments is None or (options.only and known[place].module not in options.only):
+        asked = known[place].module in options.only or known[place].title.startswith(tuple(options.only))
+        if arguments is None or not (asked or not options.only):
             continue
         arguments = [argument.format(folder=options.output.parent) for argument in arguments]
         texts[place], status = run(known[place], arguments)

@@ -104,6 +104,8 @@ def main(given: list[str] | None = None) -> None:
         ratios = f"{other[0] / wall:.2f} wall, {other[1] / cpu:.2f} processor"
         rows.append([label, *other, completions / other[0], ratios])
     print_table(["side", "wall s", "processor s", "completions/s", "times slower than gainrl"], rows)
+    informative = statistics.mean(each.informative for each in times)
+    print(f"Groups with a gradient, in which TRL trains on the others too: {informative:.0%}.\n")
     floor = step_floor(settings)
     print(
         f"Arithmetic floor of a step: {floor.operations / 1e9:.0f} GFLOP of matrix products at the "

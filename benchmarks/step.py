@@ -46,7 +46,8 @@ class StepSettings:
     """The work of one step; every completion has exactly ``completion_length`` tokens.
 
     ``half_constant``: every second prompt's completions are all rewarded 0, so that their group has no gradient.
-    ``shape``: of the model, by its name in `benchmarks.workload.SHAPES`.
+    ``shape``: of the model, by its name in `benchmarks.workload.SHAPES`. ``learning_rate``: of both sides, so small that
+    the last step samples as the first does: a policy that learned would have groups without a gradient.
     """
 
     shape: str = "toy"
@@ -59,6 +60,7 @@ class StepSettings:
     inner_epochs: int = 1
     half_constant: bool = False
     micro_batch_tokens: int = 4096
+    learning_rate: float = 1e-7
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,11 +68,12 @@ class StepSettings:
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Wall and processor seconds of one step, and wall seconds by phase."""
+    """Wall and processor seconds of one step, wall seconds by phase, and the share of groups that had a gradient."""
 
     wall: float
     cpu: float
     phases: dict[str, float]
+    informative: float
 
 
 class ParityReward:
@@ -107,8 +110,8 @@ class Stopwatch(Callback):
         named = {name: value for name, value in pl_module.clock.seconds.items() if name != "other"}
         phases = {name: value - self._phases.get(name, 0.0) for name, value in named.items()}
         phases["other"] = wall - sum(phases.values())
-        self.times.append(StepTime(wall, cpu, phases))
         self.metrics.append(dict(outputs["metrics"]))
+        self.times.append(StepTime(wall, cpu, phases, self.metrics[-1]["informative_groups"]))
 
 
 def run_steps(
@@ -165,7 +168,7 @@ def build_run(settings: StepSettings, model: Any, steps: int) -> tuple[GRPOModul
             micro_batch_tokens=settings.micro_batch_tokens,
         ),
         sampling=SamplingParams(group_size=settings.group_size, max_new_tokens=settings.completion_length),
-        optimization=Optimization(optimizer=partial(torch.optim.AdamW, lr=1e-4)),
+        optimization=Optimization(optimizer=partial(torch.optim.AdamW, lr=settings.learning_rate)),
         prompts_per_step=settings.prompts,
     )
     data = PromptDataModule(

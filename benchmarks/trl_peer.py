@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         generation_kwargs={"min_new_tokens": settings["completion_length"]},
         num_iterations=inner,
         beta=settings["beta"],
-        learning_rate=1e-4,
+        learning_rate=settings["learning_rate"],
         max_steps=settings["steps"] * inner,
         shuffle_dataset=False,
         gradient_checkpointing=False,

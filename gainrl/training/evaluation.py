@@ -182,7 +182,7 @@ def sampling_of(settings: EvaluationSettings, draws: Sequence[int]) -> SamplingP
     )
 
 
-_OPERATIONS_AT_ONCE = 4e12  # some forty seconds of a processor's core
+_OPERATIONS_AT_ONCE = 8e12  # some forty seconds of a processor's core
 _PROMPT_TOKENS = 100  # as many as a prompt may have for all that this estimate matters
 
 
