@@ -46,8 +46,8 @@ class StepSettings:
     """The work of one step; every completion has exactly ``completion_length`` tokens.
 
     ``half_constant``: every second prompt's completions are all rewarded 0, so that their group has no gradient.
-    ``shape``: of the model, by its name in `benchmarks.workload.SHAPES`. ``learning_rate``: of both sides, so small that
-    the last step samples as the first does: a policy that learned would have groups without a gradient.
+    ``shape``: of the model, by its name in `benchmarks.workload.SHAPES`. ``learning_rate``: of both sides, so small
+    that the last step samples as the first does: a policy that learned would have groups without a gradient.
     """
 
     shape: str = "toy"

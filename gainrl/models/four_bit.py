@@ -54,6 +54,13 @@ def packed(weight: Tensor) -> bool:
     return hasattr(weight, "quant_state") and not weight.is_floating_point()
 
 
+def packed_names(model: nn.Module) -> set[str]:
+    """Names in a model's state of packed weights and of their scales, which no `load_state_dict` takes back."""
+    own = [name for name, weight in model.named_parameters(remove_duplicate=False) if packed(weight)]
+    behind = tuple(f"{name}." for name in own)
+    return {*own, *(name for name in model.state_dict() if own and name.startswith(behind))}
+
+
 def unpacked(weight: Any) -> Tensor:
     """The weight as it multiplies: ``[out, in]`` in the precision of products where it is packed, else itself."""
     if not packed(weight):

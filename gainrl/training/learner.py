@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gainrl.functional.aggregation import add_sums
 from gainrl.functional.policy_loss import ObjectiveResult, policy_objective, step_metrics
+from gainrl.models.four_bit import packed_names
 from gainrl.training.advantages import Mismatch, TokenAdvantages
 from gainrl.training.algorithm import Algorithm
 from gainrl.training.batching import MiniBatch, plan_minibatches, within_memory
@@ -205,10 +206,12 @@ class Learner:
         self.module.optimizers().zero_grad()  # type: ignore[union-attr]
         counters.nonfinite_updates += 1
         counters.nonfinite_in_a_row += 1
+        packed = packed_names(self.model)
+        weights = {name: value for name, value in self.model.state_dict().items() if name not in packed}
         self.guard.note(
             update.with_all_micro_batches(self.ranks),
             loss,
-            whole(self.model.state_dict(), keep=self.ranks.leads),
+            whole(weights, keep=self.ranks.leads),
             None if self.critic is None else self.critic.state_dict(),
             step=counters.step + 1,
             in_a_row=counters.nonfinite_in_a_row,

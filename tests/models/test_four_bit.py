@@ -7,7 +7,7 @@ import torch
 
 from gainrl.functional.footprint import BatchSizes, footprint
 from gainrl.models.export import export_policy
-from gainrl.models.four_bit import count, packed, unpacked
+from gainrl.models.four_bit import count, packed, packed_names, unpacked
 from gainrl.models.hub import HubModel
 from gainrl.rollouts.vllm_weights import policy_weights
 from gainrl.training.upkeep.peak import model_sizes
@@ -66,6 +66,16 @@ def test_linear_layers_but_the_head_are_packed_and_only_the_adapter_trains(polic
         # NF4 has 16 levels in [-1, 1], the farthest .30 apart, times the largest of 64 weights.
         assert (unpacked(weight) - original).abs().max() <= 0.16 * original.abs().max()
     assert all("lora_" in name for name, weight in policy.model.named_parameters() if weight.requires_grad)
+
+
+def test_the_rest_of_a_state_goes_into_another_model_of_the_same_kind(policy, folder):
+    names = packed_names(policy.model)
+    assert {name for name in policy.model.state_dict() if "base_layer.weight" in name} == names
+    rest = {name: value for name, value in policy.model.state_dict().items() if name not in names}
+    other = four_bits(folder).model
+    assert not torch.equal(other(IDS).logits, policy.model(IDS).logits)
+    assert other.load_state_dict(rest, strict=False).unexpected_keys == []
+    assert torch.equal(other(IDS).logits, policy.model(IDS).logits)
 
 
 def test_sampling_and_training_read_the_same_rounded_weights(policy):

@@ -68,7 +68,8 @@ class Bundle:
     """An update of ``step`` that was skipped, and what it was computed with.
 
     ``weights`` and ``critic`` (None without one) go into the model and the critic of a module of the same
-    configuration; its `Learner.micro_batch_loss` of the ``update``'s micro-batches then adds up to the same loss.
+    configuration (``strict=False`` for a model in 4 bits, whose frozen weights are left out); its
+    `Learner.micro_batch_loss` of the ``update``'s micro-batches then adds up to the same loss.
     """
 
     step: int

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from gainrl.models.four_bit import packed
+from gainrl.models.four_bit import packed_names
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.sharding import in_shards
 from gainrl.training.grpo import GRPOModule
@@ -115,10 +115,9 @@ def remaining_epochs(step: int, *, steps_per_epoch: int, total_steps: int) -> in
 
 
 def frozen_names(module: nn.Module) -> set[str]:
-    """Names in a state of parameters without a gradient, which checkpoints leave out; of 4 bits their scales too."""
-    frozen = {name: value for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
-    behind = tuple(f"{name}." for name, value in frozen.items() if packed(value))
-    return set(frozen) | {name for name in module.state_dict() if behind and name.startswith(behind)}
+    """Names in a state of what has no gradient and stays what it is, which checkpoints leave out."""
+    frozen = {name for name, value in module.named_parameters(remove_duplicate=False) if not value.requires_grad}
+    return frozen | packed_names(module)
 
 
 def _some(names: Sequence[str]) -> str:
