@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from rich.console import Console
 
 import gainrl.rollouts.hf
 from gainrl.app.errors import ConfigError, RunRefused
 from gainrl.app.evaluate import run_evaluation
 from gainrl.app.evaluation_record import sample_counts
+from gainrl.app.trained import with_run_settings
 from gainrl.models.tiny import TinyModel
 from tests.app.finished import finished_run
 
@@ -151,6 +153,18 @@ def test_a_checkpoint_is_evaluated_with_the_weights_of_its_step(trained, tmp_pat
     own, last, first = ((tmp_path / name / "completions.jsonl").read_text() for name in ("own", "last", "first"))
     assert last == own
     assert first != own
+
+
+@pytest.mark.parametrize(("rank", "kept"), [(0, False), (2, True)])
+def test_a_checkpoint_of_an_adapter_needs_the_warm_started_model_below_it(rank, kept, tmp_path):
+    warm = {"_target_": "gainrl.training.warm_start.supervised.WarmStart", "steps": 2}
+    stored = {"model": {"_target_": "gainrl.models.hub.HubModel", "source": "m", "lora_rank": rank, "warm_start": warm}}
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-000003.ckpt").touch()
+    OmegaConf.save(OmegaConf.create(stored), tmp_path / "config.yaml")
+    given = [f"run={tmp_path}", "checkpoint=step-000003.ckpt"]
+    config = with_run_settings(composed("evaluate", given), given)
+    assert (config.model.warm_start is not None) is kept
 
 
 def test_a_checkpoint_that_is_torn_or_of_another_model_is_refused(trained, tmp_path):
