@@ -188,19 +188,14 @@ def test_goals_are_gathered_with_what_was_reached(capsys):
 
 def test_a_step_says_whether_it_reached_its_goals(monkeypatch, capsys):
     monkeypatch.setattr(grpo_step, "in_own_process", lambda work: (3 << 30, 2 << 30))
-    small = [
-        "--prompts",
-        "2",
-        "--prompt-length",
-        "6",
-        "--group-size",
-        "4",
-        "--completion-length",
-        "3",
-        "--repeats",
-        "1",
-    ]
-    grpo_step.main([*small, "--goal-floor", "1e9", "--goal-gib", "2.5"])
-    goals = [line for line in capsys.readouterr().out.splitlines() if line.startswith(tables.GOAL)]
+    small = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3"]
+
+    def judged(least):
+        monkeypatch.setattr(grpo_step, "LEAST_INFORMATIVE", least)
+        grpo_step.main([*small, "--repeats", "1", "--goal-floor", "1e9", "--goal-gib", "2.5"])
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith(tables.GOAL)]
+
+    assert judged(least=1.1) == []  # groups without a gradient are work that TRL alone does
+    goals = judged(least=0.0)
     assert [line.rpartition(", ")[2] for line in goals] == ["met", "missed"]
     assert goals[1].endswith("toy step, prompts of 6, 32-true, 1 thread: at most 2.5 GiB held, 3 measured, missed")
