@@ -22,9 +22,8 @@ def four_bit_settings(compute: Any) -> Any:
     Raises ValueError if a library that it needs is not installed.
     """
     try:
-        import accelerate  # noqa: F401
         import bitsandbytes  # noqa: F401
-        import peft  # noqa: F401
+        import peft  # noqa: F401  (which brings accelerate)
         from transformers import BitsAndBytesConfig
     except ImportError as fault:
         raise ValueError(

@@ -165,7 +165,7 @@ def test_patience_survives_a_resume(tmp_path):
     whole = known(resumable.run(tmp_path / "whole", curriculum="uniform", more=callbacks()))
     assert whole["counters"]["step"] == 2 * EPOCH < STEPS
     with pytest.raises(Killed):
-        resumable.run(tmp_path / "killed", curriculum="uniform", more=callbacks(), kill=KillAt("rollout", EPOCH + 8))
+        resumable.run(tmp_path / "killed", curriculum="uniform", more=callbacks(), kill=KillAt("rollout", EPOCH + 5))
     resumed = resumable.run(tmp_path / "killed", curriculum="uniform", more=callbacks())
     assert same_run(whole, known(resumed)) == []
 
