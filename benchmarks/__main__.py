@@ -198,7 +198,7 @@ def main(given: list[str] | None = None) -> int:
     for place in sorted(range(len(known)), key=lambda place: "two threads" in known[place].title):
         arguments = known[place].smoke if options.smoke else known[place].full
         asked = known[place].module in options.only or known[place].title.startswith(tuple(options.only))
-        if arguments is None or not (asked or not options.only):
+        if arguments is None or (options.only and not asked):
             continue
         arguments = [argument.format(folder=options.output.parent) for argument in arguments]
         texts[place], status = run(known[place], arguments)

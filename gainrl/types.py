@@ -144,8 +144,8 @@ class SamplingParams:
     """How completions are drawn. ``temperature=0`` means greedy decoding, ``top_k=0`` all tokens.
 
     ``first``: completions that each prompt has already; the draws go on behind theirs. ``greedy_first``: the first
-    completion of each group is decoded greedily beside the others, where an engine can (`HFEngine`); with ``first=-1``
-    the others are those of a request without it.
+    completion of each group is decoded greedily beside the others, where an engine can (`HFEngine`); the others are
+    those of a request without it.
 
     Raises ValueError for values out of range, by the names of their options.
     """

@@ -18,7 +18,7 @@ from gainrl.app.precision import PURE
 from gainrl.functional.footprint import Footprint, readable
 from gainrl.models.kernels import check_liger, compile_decoder, patch_with_liger
 from gainrl.models.shared_prompts import shared_form
-from gainrl.training.callbacks import Evaluation
+from gainrl.training.callbacks.evaluation import evaluation_of
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
 from gainrl.training.distributed.strategies import strategy_of
@@ -70,7 +70,7 @@ def print_expectations(
     """
     plan = plan or Plan()
     longest = longest_prompt(data)
-    evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
+    evaluation = evaluation_of(callbacks)
     evaluated = None
     if evaluation is not None:
         evaluated = evaluation.decoded_at_once(module.policy, data, module.reward, module.ranks.size)

@@ -38,7 +38,8 @@ from gainrl.app.trackers import close_loggers, make_loggers, repair
 from gainrl.functional.formulas import describe, ineffective_knobs
 from gainrl.models.export import export_policy
 from gainrl.report.curves import draw_curves, run_title
-from gainrl.training.callbacks import Checkpoints, Evaluation, Records
+from gainrl.training.callbacks import Checkpoints, Records
+from gainrl.training.callbacks.evaluation import evaluation_of
 from gainrl.training.collection import RewardFailures
 from gainrl.training.datamodule import PromptDataModule
 from gainrl.training.distributed.ranks import Ranks
@@ -192,7 +193,7 @@ def close_run(
     seconds: float,
 ) -> float:
     """Exports the policy, draws the curves, writes the record and prints the closing table."""
-    evaluation = next((one for one in callbacks if isinstance(one, Evaluation)), None)
+    evaluation = evaluation_of(callbacks)
     first, last = ({}, {}) if evaluation is None else (evaluation.first, evaluation.latest)
     stopped = _only(callbacks, Checkpoints).stopped_early
     objective = last.get("eval/accuracy", float("nan"))

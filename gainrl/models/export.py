@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gainrl.models.four_bit import packed, unpacked
+from gainrl.models.four_bit import packed, packed_names, unpacked
 from gainrl.models.lora import has_adapter
 from gainrl.types import Policy
 
@@ -31,12 +31,11 @@ def export_policy(policy: Policy, folder: str | Path) -> None:
 
 def _merged(model: Any) -> dict[str, Tensor]:
     """The state of a model with its adapter added to the weights, under the names of the model without one."""
-    weights = model.state_dict(keep_vars=True)
-    held = {name for name, value in weights.items() if packed(value)}
+    in_four_bits = packed_names(model)
     state = {
         name.replace(".base_layer.", "."): unpacked(value).detach()
-        for name, value in weights.items()
-        if ".lora_" not in name and not any(name.startswith(f"{other}.") for other in held)
+        for name, value in model.state_dict(keep_vars=True).items()
+        if ".lora_" not in name and (name not in in_four_bits or packed(value))  # without the scales
     }
     for name, module in model.named_modules():
         for adapter in getattr(module, "active_adapters", ()) if hasattr(module, "get_delta_weight") else ():

@@ -16,10 +16,10 @@ from transformers.pytorch_utils import Conv1D
 
 
 def four_bit_settings(compute: Any) -> Any:
-    """How transformers loads a model with its linear layers in NF4; ``compute``: the dtype of their products,
-    float32 for ``auto``.
+    """How transformers loads a model with its linear layers in NF4.
 
-    Raises ValueError if a library that it needs is not installed.
+    ``compute``: the dtype of their products, float32 for ``auto``. Raises ValueError if a library that it needs is not
+    installed.
     """
     try:
         import bitsandbytes  # noqa: F401
@@ -56,8 +56,10 @@ def packed(weight: Tensor) -> bool:
 def packed_names(model: nn.Module) -> set[str]:
     """Names in a model's state of packed weights and of their scales, which no `load_state_dict` takes back."""
     own = [name for name, weight in model.named_parameters(remove_duplicate=False) if packed(weight)]
+    if not own:
+        return set()
     behind = tuple(f"{name}." for name in own)
-    return {*own, *(name for name in model.state_dict() if own and name.startswith(behind))}
+    return {*own, *(name for name in model.state_dict() if name.startswith(behind))}
 
 
 def unpacked(weight: Any) -> Tensor:

@@ -202,7 +202,8 @@ class HubModel:
         stop_ids = find_stops(tokenizer, model, extra=self.stop_tokens)
         pad_id = choose_pad(tokenizer, stop_ids)
         model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
-        keep_kernels_equal(model)
+        if self.load_in_4bit:
+            keep_kernels_equal(model)
         if self.lora_rank:
             model = add_adapter(
                 model, rank=self.lora_rank, alpha=self.lora_alpha, targets=self.lora_targets, seed=self.lora_seed

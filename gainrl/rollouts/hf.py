@@ -68,7 +68,8 @@ class HFEngine:
         if sharing and not can_share(model, longest + sampling.max_new_tokens):
             self._warn_once(type(model).__name__)
             sharing = False
-        row_keys = completion_keys(keys.to(device), group_size, sampling.first).view(len(prompts), group_size)
+        first = sampling.first - sampling.greedy_first  # a greedy completion draws nothing
+        row_keys = completion_keys(keys.to(device), group_size, first).view(len(prompts), group_size)
         parts: list[Decoded] = []
         version = policy.version  # before the weights are swapped for others
         with generation_mode(model), weights_cast_once(model, device):

@@ -170,15 +170,13 @@ def sampling_of(settings: EvaluationSettings, draws: Sequence[int]) -> SamplingP
     A sample has the same random numbers whether the greedy completion is drawn beside it or not.
     """
     sampled = draws[-1] != GREEDY
-    mixed = sampled and draws[0] == GREEDY
     return SamplingParams(
         group_size=len(draws),
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature if sampled else 0.0,
         top_p=settings.top_p if sampled else 1.0,
         top_k=settings.top_k if sampled else 0,
-        first=GREEDY if mixed else 0,
-        greedy_first=mixed,
+        greedy_first=sampled and draws[0] == GREEDY,
     )
 
 

@@ -58,7 +58,7 @@ def test_a_greedy_completion_beside_samples_is_that_of_its_own_request_and_leave
     prompts, engine = build_prompts(LENGTHS), HFEngine(max_batch_size=8)
     settings = {"max_new_tokens": 12, "temperature": 0.8, "top_p": 0.9}
     samples = completions(engine.generate(policy, prompts, SamplingParams(group_size=3, **settings), keys_for(5)))
-    mixed = SamplingParams(group_size=4, first=-1, greedy_first=True, **settings)
+    mixed = SamplingParams(group_size=4, greedy_first=True, **settings)
     groups = completions(engine.generate(policy, prompts, mixed, keys_for(5)))
     for row, prompt in enumerate(prompts):
         assert groups[4 * row] == reference_greedy(policy, prompt, 12)

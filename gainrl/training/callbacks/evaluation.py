@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -151,10 +151,10 @@ class Evaluation(Callback):
         metrics: dict[str, float] = {}
         for evaluated in self.sets:
             metrics |= set_metrics(f"eval/{evaluated.name}", found(evaluated), over_groups=False)
-        if self.held_out and data.held_out is not None:
-            held_out = found(EvaluationSet("held_out", data.held_out, module.reward, data.compare_by))
-            self.held_out_scores = held_out
-            metrics = set_metrics("eval", held_out, over_groups=True) | metrics
+        held_out = self._held_out(data, module.reward)
+        if held_out is not None:
+            self.held_out_scores = found(held_out)
+            metrics = set_metrics("eval", self.held_out_scores, over_groups=True) | metrics
         elif self.sets:
             mean = float(np.mean([metrics[f"eval/{evaluated.name}/accuracy"] for evaluated in self.sets]))
             metrics = {"eval/accuracy": mean} | metrics
@@ -164,14 +164,18 @@ class Evaluation(Callback):
         self, policy: Policy, data: PromptDataModule, reward: Reward, processes: int = 1
     ) -> dict[int, int]:
         """Completions that each process of an evaluation asks for at a time, by the size of their groups."""
-        sets = [*self.sets]
-        if self.held_out and data.held_out is not None:
-            sets.append(EvaluationSet("held_out", data.held_out, reward, data.compare_by))
+        held_out = self._held_out(data, reward)
+        sets = [*self.sets, *([] if held_out is None else [held_out])]
         most = max((len(chosen_rows(evaluated, self.settings.limit)) for evaluated in sets), default=0)
         most = math.ceil(most / processes)
         together = min(most, problems_at_once(policy, self.settings) or most)
         size = len(self.settings.draws)
         return {size: size * together}
+
+    def _held_out(self, data: PromptDataModule, reward: Reward) -> EvaluationSet | None:
+        if not self.held_out or data.held_out is None:
+            return None
+        return EvaluationSet("held_out", data.held_out, reward, data.compare_by)
 
     def _solutions(self, module: GRPOModule, data: PromptDataModule, evaluated: EvaluationSet) -> Sequence[float]:
         problems = [evaluated.problems[row] for row in chosen_rows(evaluated, self.settings.limit).tolist()]
@@ -181,10 +185,15 @@ class Evaluation(Callback):
             )
 
 
+def evaluation_of(callbacks: Iterable[Callback]) -> Evaluation | None:
+    """The evaluation of a run, None if it has none."""
+    return next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
+
+
 def fresh_evaluation(trainer: lightning.Trainer, step: int) -> dict[str, float]:
     """The metrics of a run's evaluation after ``step``; empty if there was none."""
-    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((callback.fresh(step) for callback in callbacks if isinstance(callback, Evaluation)), {})
+    evaluation = evaluation_of(trainer.callbacks)  # type: ignore[attr-defined]
+    return {} if evaluation is None else evaluation.fresh(step)
 
 
 def fresh_problems(trainer: lightning.Trainer, step: int) -> dict[str, Any]:
@@ -193,8 +202,7 @@ def fresh_problems(trainer: lightning.Trainer, step: int) -> dict[str, Any]:
     ``verdicts``: a 1 where greedy decoding was right, else 0, as a text. ``solution_logprobs``: nats per token, None
     where a problem has no worked solution; left out where all have none.
     """
-    callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    found = next((callback for callback in callbacks if isinstance(callback, Evaluation)), None)
+    found = evaluation_of(trainer.callbacks)  # type: ignore[attr-defined]
     if found is None or found.measured_at != step or found.held_out_scores is None:
         return {}
     values = found.held_out_scores.values
