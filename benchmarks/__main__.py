@@ -126,6 +126,7 @@ def with_data(data: str) -> list[Benchmark]:
             None,
         ),
         Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", [], None),
+        Benchmark("Log-probabilities of SmolLM2-135M in bfloat16", "precision", [], None),
     ]
 
 

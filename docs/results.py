@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gainrl.functional.statistics import Interval
+from gainrl.report.blocked import make_sweeps
 from gainrl.report.blocks import number, p_value, ranged
-from gainrl.report.comparisons import Comparison
-from gainrl.report.conclusions import compare
+from gainrl.report.comparisons import Comparison, measure
+from gainrl.report.conclusions import compare, conclude_all
 from gainrl.report.difference_tables import concluded_text
 from gainrl.report.reader import Run
 from gainrl.report.rows import read_rows
@@ -304,6 +306,53 @@ def methods() -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Sweeping:
+    """Rows of a sweep over several bases, and how they are compared: see ``Settings``."""
+
+    name: str
+    reference: str
+    within: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """Final scores, and intervals of the differences in area under the curve over optimizer steps and rollouts."""
+        runs = [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{self.name}")]
+        sweeps, _ = make_sweeps(runs, Settings(reference=self.reference, axis="rollouts", within=self.within))
+        judged = conclude_all(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
+        arms = [sweep.chosen(label) for sweep in sweeps for label in sweep.labels]
+        sizes = dict.fromkeys(f"{len(own)} runs on {len({run.base for run in own})} bases" for own in arms)
+        spent = len({run.columns["rollouts"][-1] for own in arms for run in own}) > 1
+        heads = [" or ".join(sizes), *["rollouts"] * spent, "final", "difference", "area, steps", "area, rollouts"]
+        lines = [" | ".join(["", *heads, "p (Holm)", "conclusion", ""]).strip(), "|---" * (len(heads) + 2) + "|"]
+        for sweep, rows in zip(sweeps, judged, strict=True):
+            lines.append(" | ".join(["", *of_arm(sweep, sweep.reference, spent), *[""] * 5, ""]).strip())
+            for row in (row for row in rows if row.primary):
+                areas = {other.score: other.interval for other in rows if other.label == row.label}
+                cells = [
+                    *of_arm(sweep, row.label, spent),
+                    ranged(row.interval, sign=True),
+                    interval(areas["area over optimizer steps"]),
+                    interval(areas["area over rollouts"]),
+                    p_value(row.p_holm) if row.p_holm is not None else "–",
+                    concluded_text(row, sweep),
+                ]
+                lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def of_arm(sweep: Sweep, label: str, spent: bool) -> list[str]:
+    """What an arm is called, the rollouts of each of its runs, and the mean final score."""
+    block = ", ".join(part.partition("=")[2] for part in sweep.block.split(", ") if part)
+    name = ", ".join(part for part in (block, label.rpartition("=")[2]) if part)
+    rollouts = float(np.mean([run.columns["rollouts"][-1] for run in sweep.chosen(label)]))
+    mean = mean_of(sweep, label, sweep.final_score)
+    return [f"`{name}`", *[f"{rollouts:,.0f}"] * spent, number(mean.estimate if mean else None)]
+
+
+def interval(given: Interval) -> str:
+    return ranged(given, sign=True).partition(" ")[2]
+
+
 def claims() -> str:
     """What the page's first questions come to, each in the family of its own table."""
     whole = [run for run in runs_of("testbed_equal_length") if run.arm in {f"baseline={arm}" for arm in ORDERS}]
@@ -351,6 +400,10 @@ TABLES = {
     "data_fraction": data_fraction,
     "ablations": ablations,
     "methods": methods,
+    "allocation": Sweeping("allocation", "fixed", ("baseline",)).table,
+    "allocation_angle": Sweeping("allocation", "vanilla_grpo", ("allocation",)).table,
+    "which_end": Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction")).table,
+    "learned_or_angle": Sweeping("learned_or_angle", "gain_rl").table,
 }
 
 

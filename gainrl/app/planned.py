@@ -19,7 +19,9 @@ from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.errors import ConfigError
 from gainrl.app.identity import RunRecord, fingerprint, has_computed, plain_config
 from gainrl.app.precision import keep_precision
+from gainrl.report.arms import NOT_THE_ARM, labels_of
 from gainrl.report.plan import expand_jobs, job_folder
+from gainrl.report.reader import BASE_KEYS
 
 _COMPARED_SECONDS = 15.0  # spent on composing arms and comparing directories; later arms count as equal to the first
 
@@ -77,7 +79,7 @@ def list_jobs(
                 config = composer.compose([*overrides, *hydra_own])
                 sizes.setdefault(key, _sizes(config))
             jobs.append(_job(overrides, folder, record, config, sizes.get(key) or next(iter(sizes.values()))))
-        return jobs
+        return _named(jobs, naming["exclude_keys"])
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault
     finally:
@@ -111,6 +113,18 @@ def composed(job: Job, *, primary: str = "config", extra: str | None = None) -> 
         raise ConfigError(composition_fault(fault)) from fault
     finally:
         GlobalHydra.instance().clear()
+
+
+def _named(jobs: Sequence[Job], excluded: Sequence[str]) -> list[Job]:
+    """The jobs, their arms called as in a report: by the settings in which they differ, without the base."""
+    made = []
+    for job in jobs:
+        pairs = [text.lstrip("+~").partition("=") for text in job.overrides]
+        kept = {key: value for key, _, value in pairs if key not in (*excluded, *BASE_KEYS)}
+        made.append(
+            {key: value for key, value in kept.items() if key.split(".")[0] not in NOT_THE_ARM - {"experiment"}}
+        )
+    return [replace(job, arm=label or job.arm) for job, label in zip(jobs, labels_of(made), strict=True)]
 
 
 def _sweeps(text: str) -> bool:

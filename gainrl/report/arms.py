@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gainrl.report.reader import BASE_KEYS, Run
 
-_NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and settings that do not decide a run's numbers
+NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and settings that do not decide a run's numbers
 _KEY = re.compile(r"[a-z_][a-z0-9_./]*")
 _USUAL_REFERENCES = ("vanilla_grpo", "uniform", "baseline=vanilla_grpo", "curriculum=uniform")
 
@@ -34,20 +34,25 @@ def group_arms(runs: Sequence[Run], *, without: Sequence[str] = (), by_experimen
     the experiment is a setting like the others.
     """
     settings = [arm_settings(run, without=without, by_experiment=by_experiment) for run in runs]
+    arms: dict[str, Arm] = {}
+    for run, given, named in zip(runs, settings, labels_of(settings), strict=True):
+        label = named or given.get("baseline") or ", ".join(given.values()) or run.arm
+        arms.setdefault(label, Arm(label)).runs.append(run)
+    return sorted(arms.values(), key=lambda arm: arm.label)
+
+
+def labels_of(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What each of these arms is called: the settings in which they differ; nothing where they differ in none."""
     keys = sorted({key for given in settings for key in given})
     varying = [key for key in keys if len({given.get(key) for given in settings}) > 1]
     short = short_names(varying)
-    arms: dict[str, Arm] = {}
-    for run, given in zip(runs, settings, strict=True):
+    labels = []
+    for given in settings:
         parts = [
             _part(key, given[key], short[key], alone=len(varying) == 1) for key in _ordered(varying) if key in given
         ]
-        if varying:
-            label = ", ".join(parts) or "default"
-        else:
-            label = given.get("baseline") or ", ".join(given.values()) or run.arm
-        arms.setdefault(label, Arm(label)).runs.append(run)
-    return sorted(arms.values(), key=lambda arm: arm.label)
+        labels.append((", ".join(parts) or "default") if varying else "")
+    return labels
 
 
 def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool = False) -> dict[str, str]:
@@ -62,7 +67,7 @@ def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool =
     chosen = {
         key: value
         for key, _, value in pairs
-        if key.split(".")[0] not in _NOT_THE_ARM and key not in BASE_KEYS and run.decides_numbers(key)
+        if key.split(".")[0] not in NOT_THE_ARM and key not in BASE_KEYS and run.decides_numbers(key)
     }
     return {key: value for key, value in {**made, **chosen}.items() if key not in without}
 
