@@ -151,8 +151,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     - backward: the gradients of one layer's activations, while they pass through it;
     - gathered: under autocast the casts of all linear layers (of one with checkpointing), and of weights in 4 bits
       those of one layer, in full; in shards two layers, and embeddings and head with their gradients in float32;
-    - logits: three float32 blocks (logits, probabilities, their gradient) of ``chunk_entries``, or of a micro-batch
-      where that has fewer, or of one row where that has more, and the head's gradient ``4 V h`` while it is summed;
+    - logits: three float32 blocks (logits, probabilities, and what a soft cap or a lower precision has beside them) of
+      ``chunk_entries``, or of a micro-batch where that has fewer, and the head's gradient ``4 V h`` while it is summed;
     - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
       vLLM what it takes;
     - cache, evaluation: keys and values of every layer, for the prompts of the completions that are decoded at once,
@@ -206,7 +206,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         cache = evaluation = copy = 0
     if batch.engine == "vllm":
         always, copy = (0, batch.engine_bytes) if batch.engine_sleeps else (batch.engine_bytes, 0)
-    rows = max(min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary), model.vocabulary)
+    chunk = min(batch.chunk_entries, batch.micro_batch_tokens * model.vocabulary)
     trained = model.trained * size // batch.shards
     running = 0
     if batch.pure and batch.shards == 1:  # the model in bfloat16 beside its masters, and its gradient of one backward
@@ -218,7 +218,7 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
         activations=batch.micro_batch_tokens * (kept + round(scale * _OUTER * model.hidden_width)),
         backward=batch.micro_batch_tokens * per_token,
         gathered=gathered,
-        logits=3 * _FLOAT * rows + (_FLOAT * head if model.trained > model.linear else 0),
+        logits=3 * _FLOAT * chunk + (_FLOAT * head if model.trained > model.linear else 0),
         step=trained if batch.foreach else 0,
         copy=copy,
         cache=cache,

@@ -24,15 +24,22 @@ from gainrl.functional.logprobs import chunked_logprobs
 from gainrl.models.shared_prompts import SharedForm, run_completions, run_prompts, shared_form
 from gainrl.types import Policy, PromptTokens
 
-# Floats of logits that may exist at a time if the caller names no chunk size: 32 MiB on a CPU, whose caches they should
-# fit, and 512 MiB on a GPU, which products of a few rows leave idle (55 rows of a vocabulary of 151,936 are 32 MiB).
-_CHUNK_ENTRIES = {"cpu": 1 << 23}
-_CHUNK_ENTRIES_ON_GPU = 1 << 27
+# Floats of logits that may exist at a time if the caller names no chunk, and tokens of the vocabulary in them: 4 MiB on
+# a CPU, whose caches they should fit, and 512 MiB on a GPU, which small products leave idle.
+_ON_CPU = (1 << 20, 1 << 10)
+_ON_GPU = (1 << 27, 1 << 14)
 
 
 def chunk_entries(device: torch.device) -> int:
     """Floats of logits that exist at a time on ``device``."""
-    return _CHUNK_ENTRIES.get(device.type, _CHUNK_ENTRIES_ON_GPU)
+    return (_ON_CPU if device.type == "cpu" else _ON_GPU)[0]
+
+
+def usual_chunk(device: torch.device, vocabulary: int) -> tuple[int, int]:
+    """Positions and tokens of the vocabulary whose logits exist at a time on ``device``."""
+    entries, columns = _ON_CPU if device.type == "cpu" else _ON_GPU
+    columns = min(columns, vocabulary)
+    return entries // columns, columns
 
 
 def runs_in_full(form: SharedForm | None, device: torch.device, prompt_tokens: int, completion_tokens: int) -> bool:
@@ -89,7 +96,7 @@ def completion_scores(
     with_entropy: bool = False,
     value_head: Callable[[Tensor], Tensor] | None = None,
     hidden_observer: HiddenObserver | None = None,
-    chunk_size: int | None = None,
+    chunk: tuple[int, int] | None = None,
     share_prompts: bool = True,
     scored_BT: Tensor | None = None,
 ) -> Scored:
@@ -98,8 +105,8 @@ def completion_scores(
     ``completion_ids_BT``: ``[B, T]`` int64, right-padded, prompt-major; ``lengths_B``: ``[B]``. ``group_sizes``:
     completions of each prompt, one number where all have as many. ``rows``: indices ``[R]`` of the completions to
     score, all of them if None; the others cost nothing.
-    All results are in the order of ``rows``, differentiable, and do not depend on the padding. ``chunk_size``: rows of
-    logits that exist at a time (None: `chunk_entries`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
+    All results are in the order of ``rows``, differentiable, and do not depend on the padding. ``chunk``: see
+    `chunked_logprobs` (None: `usual_chunk`). ``scored_BT``: ``[B, T]`` bool, the tokens to score where not
     all of a completion are wanted; the others are zero and spare the head.
 
     The log-probability of a token is taken under ``softmax(logits / temperature)`` after all tokens before it. Its
@@ -156,7 +163,7 @@ def completion_scores(
                 batch.ids[real],
                 bias=head.bias,
                 temperature=temperature / head.scale,
-                chunk_size=chunk_size or max(16, chunk_entries(device) // head.weight.shape[0]),
+                chunk=chunk or usual_chunk(device, len(head.weight)),
                 softcap=head.softcap,
             )
         )

@@ -77,7 +77,7 @@ def draw_tokens(
         logits = logits / temperature
     # A plain softmax without the subtraction of its logarithm: one exponential per entry serves draw and log-prob.
     peak = logits.amax(-1, keepdim=True)
-    weights = torch.exp(logits - peak)
+    weights = (logits - peak).exp_()
     drawable = _truncate(weights, top_k, top_p) if top_k or top_p < 1 else weights
     cumulative = drawable.cumsum(-1)
     total = cumulative[:, -1:]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gainrl.functional import logprobs
 from gainrl.functional.logprobs import chunked_logprobs, entropies, selective_logprobs, tensor_cores
@@ -34,13 +35,13 @@ def test_bfloat16_logits_are_summed_in_float32():
 @settings(max_examples=30, deadline=None)
 @given(
     count=st.integers(0, 7),
-    chunk_size=st.integers(1, 9),
+    chunk=st.tuples(st.integers(1, 9), st.integers(1, 13)),
     softcap=st.sampled_from([None, 2.0]),
     with_bias=st.booleans(),
     temperature=st.sampled_from([1.0, 0.6]),
     seed=st.integers(0, 5),
 )
-def test_chunks_give_the_values_and_gradients_of_full_logits(count, chunk_size, softcap, with_bias, temperature, seed):
+def test_chunks_give_the_values_and_gradients_of_full_logits(count, chunk, softcap, with_bias, temperature, seed):
     source = torch.Generator().manual_seed(seed)
     hidden, weight, bias = (torch.randn(*shape, generator=source) for shape in [(count, 6), (11, 6), (11,)])
     leaves = [leaf.requires_grad_() for leaf in ([hidden, weight, bias] if with_bias else [hidden, weight])]
@@ -61,7 +62,7 @@ def test_chunks_give_the_values_and_gradients_of_full_logits(count, chunk_size, 
         ids,
         bias=bias if with_bias else None,
         temperature=temperature,
-        chunk_size=chunk_size,
+        chunk=chunk,
         softcap=softcap,
     )
     got_grads = torch.autograd.grad((up[0] * got[0] + up[1] * got[1]).sum(), leaves)
@@ -69,9 +70,34 @@ def test_chunks_give_the_values_and_gradients_of_full_logits(count, chunk_size, 
         assert (found - wanted).norm() <= 1e-5 * wanted.norm() + 3e-6
 
 
+def test_large_logits_in_a_later_chunk_neither_overflow_nor_cancel():
+    logits = torch.tensor([[0.0, -900.0, 3e4, 3e4 - 1.0], [3e4, 0.0, 1.0, 2.0]])
+    ids = torch.tensor([3, 0])
+    got = chunked_logprobs(logits, torch.eye(4), ids, chunk=(1, 2))
+    log_p = logits.double().log_softmax(-1)
+    torch.testing.assert_close(got[0].double(), log_p.gather(1, ids[:, None]).squeeze(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(got[1].double(), -(log_p.exp() * log_p).sum(-1), rtol=0, atol=1e-6)
+
+
+def test_no_more_logits_exist_than_a_chunk_has():
+    hidden, weight = torch.randn(60, 2, requires_grad=True), torch.randn(70, 2, requires_grad=True)
+    sizes = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            sizes.append(made.numel() if isinstance(made, torch.Tensor) else 0)
+            return made
+
+    with Sizes():
+        logprobs, entropy = chunked_logprobs(hidden, weight, torch.zeros(60, dtype=torch.int64), chunk=(20, 10))
+        (logprobs.sum() + entropy.sum()).backward()
+    assert max(sizes) == 2 * 20 * 10  # logits and probabilities
+
+
 def test_gradients_reach_only_what_wants_them():
     hidden, weight = torch.randn(3, 4), torch.randn(5, 4, requires_grad=True)
-    logprobs, _ = chunked_logprobs(hidden, weight, torch.tensor([0, 1, 2]), chunk_size=2)
+    logprobs, _ = chunked_logprobs(hidden, weight, torch.tensor([0, 1, 2]), chunk=(2, 3))
     logprobs.sum().backward()
     assert hidden.grad is None
     assert weight.grad is not None
@@ -79,10 +105,10 @@ def test_gradients_reach_only_what_wants_them():
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"temperature": 0.0}, "temperature"), ({"chunk_size": 0}, "chunk_size"), ({"softcap": -1.0}, "softcap")],
+    [({"temperature": 0.0}, "temperature"), ({"chunk": (2, 0)}, "chunk"), ({"softcap": -1.0}, "softcap")],
 )
 def test_settings_out_of_range_are_refused(change, said):
-    arguments = {"chunk_size": 2} | change
+    arguments = {"chunk": (2, 2)} | change
     with pytest.raises(ValueError, match=said):
         chunked_logprobs(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([0]), **arguments)
 
@@ -104,6 +130,6 @@ def test_both_passes_of_the_head_use_the_tensor_cores_of_mixed_precision(monkeyp
     )
     hidden, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        found, _ = chunked_logprobs(hidden, weight, torch.tensor([0, 1, 2]), chunk_size=2)
+        found, _ = chunked_logprobs(hidden, weight, torch.tensor([0, 1, 2]), chunk=(2, 3))
     found.sum().backward()
     assert asked == [("cpu", mixed)] * 2

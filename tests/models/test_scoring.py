@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gainrl.models import scoring
-from gainrl.models.scoring import chunk_entries, completion_scores, runs_in_full
+from gainrl.models.scoring import chunk_entries, completion_scores, runs_in_full, usual_chunk
 from gainrl.models.shared_prompts import shared_form
 from tests.architectures import RECURRENT, SHARING, VOCABULARY, WINDOWED, build_policy, build_prompts
 
@@ -219,7 +219,7 @@ def test_chunks_of_the_head_do_not_change_the_result():
     policy, prompts = build_policy("qwen2"), build_prompts(LENGTHS)
     ids, lengths = build_completions()
     whole = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True)
-    chunked = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True, chunk_size=3)
+    chunked = logprobs_of(policy, prompts, ids, lengths, GROUP, with_entropy=True, chunk=(3, 5))
     torch.testing.assert_close(chunked, whole, rtol=1e-6, atol=1e-6)
 
 
@@ -255,8 +255,12 @@ def test_rows_run_in_full_on_a_gpu_unless_prompts_are_longer_than_completions(fo
 
 
 def test_a_gpu_takes_the_head_in_larger_chunks():
-    assert chunk_entries(torch.device("cpu")) == 2**23
-    assert chunk_entries(torch.device("cuda")) == 2**27
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert usual_chunk(cpu, 151_936) == (2**10, 2**10)
+    assert usual_chunk(cpu, 320) == (3276, 320)
+    assert usual_chunk(gpu, 151_936) == (2**13, 2**14)
+    assert chunk_entries(cpu) == 2**20
+    assert chunk_entries(gpu) == 2**27
 
 
 def test_plain_rows_reach_the_attention_kernel_without_a_mask(monkeypatch):
