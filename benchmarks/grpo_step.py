@@ -28,7 +28,7 @@ from benchmarks.workload import SHAPES
 # What a step has unless something else is asked for, by the shape of its model.
 SIZES = {
     "toy": {"prompts": 32, "prompt_length": 50, "completion_length": 64, "micro_batch_tokens": 4096},
-    "smollm2": {"prompts": 8, "prompt_length": 64, "completion_length": 24, "micro_batch_tokens": 1024},
+    "smollm2": {"prompts": 8, "prompt_length": 64, "completion_length": 24, "micro_batch_tokens": 768},
 }
 
 

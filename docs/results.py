@@ -173,10 +173,10 @@ def cells() -> str:
     settings = []
     for name, what in CELLS.items():
         if name == "math_0.5b_embedded":
-            settings.append(Setting(f"`{name}`: {what}", "testbed", usual))
+            settings.append(Setting(f"{what} (`{name}`)", "testbed", usual))
         else:
-            settings.append(Setting(f"`{name}`: {what}", "cells", usual, name))
-    return settings_table("file, and what it runs", settings, arms)
+            settings.append(Setting(f"{what} (`{name}`)", "cells", usual, name))
+    return settings_table("what it runs, and its file", settings, arms)
 
 
 def signals() -> str:
@@ -233,7 +233,7 @@ def adarft() -> str:
         settings.append(Setting(f"`testbed`, `dataset.skew={skew}`", "adarft", typed, "testbed"))
     for cell in dict.fromkeys(run.experiment for run in runs_of("adarft")):
         if cell != "testbed":
-            settings.append(Setting(f"`{cell}`: {CELLS[cell]}", "adarft", usual, cell))
+            settings.append(Setting(f"{CELLS[cell]} (`{cell}`)", "adarft", usual, cell))
     return settings_table("file", settings, ["adarft"])
 
 

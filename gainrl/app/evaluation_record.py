@@ -142,11 +142,13 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     if any("solution_logprob" in found["scores"] for found in sets.values()):
         names.append("solution_logprob")
         title += "; log-probability of the worked solutions in nats per token"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("set", no_wrap=True)
-    table.add_column("N", justify="right")
+    table.add_column("N", justify="right", no_wrap=True)
     for name in names:
-        table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
+        # On a narrow terminal an interval has a line of its own.
+        width = 13 if name == "solution_logprob" else 8
+        table.add_column(_HEADINGS.get(name, name), justify="right", min_width=width)
     for set_name, found in sets.items():
         table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names))
         kind = "sources" if "sources" in found else "levels"
@@ -181,8 +183,8 @@ def _shares(title: str, facts: dict[str, dict[str, Any]], kind: str) -> Table:
 def _cells(found: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
     def cell(name: str, mean: float, low: float, high: float) -> str:
         if name == "solution_logprob":
-            return f"{mean:.2f} [dim]\\[{low:.2f}, {high:.2f}][/dim]"
-        return f"{100 * mean:.1f} [dim]\\[{100 * low:.0f}, {100 * high:.0f}][/dim]"
+            return f"{mean:.2f} [dim]\\[{low:.2f},{high:.2f}][/dim]"
+        return f"{100 * mean:.1f} [dim]\\[{100 * low:.0f},{100 * high:.0f}][/dim]"
 
     return [cell(name, **found[name]) if name in found else "" for name in names]
 
