@@ -26,6 +26,7 @@ from gainrl.training.evaluation import (
 from gainrl.types import Judgement
 
 _HEADINGS = {"accuracy": "greedy", "solution_logprob": "solution"}
+_WIDE = 104  # columns of the table with each interval beside its mean
 _FIELDS = ("row", "draw", "text", "value", "answer", "tokens", "truncated", "detail", "outcome")
 
 
@@ -146,16 +147,17 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     table.add_column("set", no_wrap=True)
     table.add_column("N", justify="right", no_wrap=True)
     for name in names:
-        # On a narrow terminal an interval has a line of its own.
-        width = 13 if name == "solution_logprob" else 8
-        table.add_column(_HEADINGS.get(name, name), justify="right", min_width=width)
+        table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
+    between = " " if console.width >= _WIDE else "\n"  # on a narrow terminal an interval has a line of its own
     for set_name, found in sets.items():
-        table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names))
+        table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names, between))
         kind = "sources" if "sources" in found else "levels"
         if len(found[kind]) > 1:
             for group, part in found[kind].items():
                 label = group if kind == "sources" else f"level {group}"
-                table.add_row(f"  {label}", f"{part['problems']:,}", *_cells(part["scores"], names), style="dim")
+                table.add_row(
+                    f"  {label}", f"{part['problems']:,}", *_cells(part["scores"], names, between), style="dim"
+                )
             table.add_row(f"  mean of {kind}", "", *_means(found[f"mean_over_{kind}"], names))
     if len(sets) > 1:
         table.add_section()
@@ -180,11 +182,13 @@ def _shares(title: str, facts: dict[str, dict[str, Any]], kind: str) -> Table:
     return table
 
 
-def _cells(found: dict[str, dict[str, float]], names: Sequence[str]) -> list[str]:
+def _cells(found: dict[str, dict[str, float]], names: Sequence[str], between: str) -> list[str]:
+    """Each mean, ``between``, and its interval."""
+
     def cell(name: str, mean: float, low: float, high: float) -> str:
         if name == "solution_logprob":
-            return f"{mean:.2f} [dim]\\[{low:.2f},{high:.2f}][/dim]"
-        return f"{100 * mean:.1f} [dim]\\[{100 * low:.0f},{100 * high:.0f}][/dim]"
+            return f"{mean:.2f}{between}[dim]\\[{low:.2f},{high:.2f}][/dim]"
+        return f"{100 * mean:.1f}{between}[dim]\\[{100 * low:.0f},{100 * high:.0f}][/dim]"
 
     return [cell(name, **found[name]) if name in found else "" for name in names]
 
