@@ -101,4 +101,12 @@ def test_a_second_sweep_gets_a_folder_of_its_own():
 def test_arms_with_data_of_ones_own_are_named_by_what_differs():
     fixed = ("dataset=jsonl", "dataset.train=mine.jsonl", "dataset.level=grade", "template.system=Solve it.")
     jobs = list_jobs(settings_of(["-m", *fixed, "baseline=gain_rl,vanilla_grpo"]))
-    assert [job.arm for job in jobs] == ["baseline-gain_rl", "baseline-vanilla_grpo"]
+    assert [job.folder.parent.name for job in jobs] == ["baseline-gain_rl", "baseline-vanilla_grpo"]
+    assert [job.arm for job in jobs] == ["gain_rl", "vanilla_grpo"]
+
+
+def test_runs_from_several_bases_are_one_arm_in_a_preview():
+    settings = ["-m", "experiment=testbed", "model.seed=0,1", "seed=0,1", "baseline=gain_rl,vanilla_grpo"]
+    jobs = list_jobs(settings_of(settings))
+    assert len(jobs) == 8
+    assert {job.arm for job in jobs} == {"gain_rl", "vanilla_grpo"}

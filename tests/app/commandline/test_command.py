@@ -400,11 +400,14 @@ def test_a_sweep_file_names_its_folder_and_keeps_its_cells_apart_by_arm():
 def test_what_a_sweep_file_fixes_is_in_the_name_of_no_arm():
     typed = ["-m", "sweep=blocks", "signal@signal.base=angle,length", "experiment=testbed", "seed=0"]
     settings = [text for text in answer(COMMANDS["gainrl-train"], typed) if text != "--multirun"]
-    arms = [job.arm for job in list_jobs(settings)]
-    assert arms == [
+    jobs = list_jobs(settings)
+    assert [job.folder.parent.name for job in jobs] == [
         f"curriculum.keep-{end},experiment-testbed,signal@signal.base-{base}"
         for base in ("angle", "length")
         for end in ("easiest", "hardest")
+    ]
+    assert [job.arm for job in jobs] == [
+        f"keep={end}, base={base}" for base in ("angle", "length") for end in ("easiest", "hardest")
     ]
 
 
