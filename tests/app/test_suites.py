@@ -76,7 +76,7 @@ def test_the_mathematics_suite_judges_every_set_by_its_reference_answers(model, 
     assert len(levels) > 1
     assert sum(part["problems"] for part in levels.values()) == 6
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "math500 6 100.0 [100, 100] 100.0 [100, 100] 100.0 [100, 100] 100.0 [100, 100]" in lines
+    assert "math500 6 100.0 [100,100] 100.0 [100,100] 100.0 [100,100] 100.0 [100,100]" in lines
     assert sum(line.startswith("level ") for line in lines) == len(levels)
     assert any(line.startswith("mean of sets") for line in lines)
     assert any(line.startswith("olympiadbench, samples 100.0") for line in lines)
