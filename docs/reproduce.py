@@ -27,7 +27,8 @@ A cell is a comparison of arms on the same seeds, and `gainrl-report` reads the 
 {commands}
 ```
 
-Add `--dry-run` to see what it costs. Each cell has a folder of its own:
+Add `--dry-run` to see what it costs. The four comparisons on GSM8K share a folder, and their report corrects over all of
+their arms; every other cell has its own:
 
 ```
 gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline --targets 0.95 1.0
@@ -35,15 +36,16 @@ gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline --targets 0.95 1.0
 
 AdaRFT needs a difficulty per problem, the share of failed attempts in percent. The DeepScaleR file of a data folder
 has one for 29,724 of 35,107 problems; the others never train unless `curriculum.unlabelled=100` counts them as
-hardest. MATH has levels, AMC and AIME have grades, GSM8K has neither: there `baseline=adarft` measures the model's own
-pass rates before training, with eight completions for each problem.
+hardest. The levels of MATH and the grades of AMC and AIME are in another unit, and GSM8K has neither. On all of these
+`baseline=adarft` measures the model's own pass rates before training, with eight completions for each problem.
 
 The paper's "speed-up" is the ratio in the report's table of budgets to a target: epochs are counted as prompts
 there, and it gives the same ratio in generated tokens and in wall time, which need not agree.
 
 `<name>_embedded` runs the same arms on the embedded model: no data to fetch, minutes per run on a CPU. It stands
-beside the paper's cell and does not reproduce it: the model has 0.1 million parameters, and the problems are
-generated sums whatever the name says. [The results](results.md) of those runs are from one base.
+beside the paper's cell and does not reproduce it: the models have 0.1 to 0.3 million parameters, and the problems are
+generated sums (for `deepcoder_3b_embedded`, small programs) whatever the name says. [The results](results.md) of most
+of these runs are from one base.
 
 The ablations' arms as experiments of their own (`experiment=ablation_full,ablation_intra` with `-m`) are compared
 by `gainrl-report runs/sweeps/experiment --arms experiment --reference ablation_full`. Ablations over many seeds:
@@ -61,8 +63,8 @@ difference)², rounded up:
 |---|---|---|---|---|
 {spreads}
 
-So the ten seeds of the commands above cannot see one point at 0.5B; they can see the 4.72 points claimed for GSM8K
-[s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B. `gainrl-report DIR --power` gives the
+So ten seeds, as in the commands above, are too few to detect a difference of one point at 0.5B. They are enough for
+the 4.72 points claimed for GSM8K [s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B. `gainrl-report DIR --power` gives the
 number for your own pilot's spread.
 """
 SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv`
@@ -85,10 +87,10 @@ FIGURES_OPENING = (
 
 # Artefact, its arms, and the experiments that make it.
 TABLES = (
-    ("main table, mathematics", "vanilla_grpo,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
-    ("single-task table", "vanilla_grpo,gain_rl", ("gsm8k_0.5b",)),
+    ("main table, mathematics", "vanilla_grpo,adarft,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
+    ("single-task table", "vanilla_grpo,adarft,gain_rl", ("gsm8k_0.5b",)),
     ("single-task table", "vanilla_grpo,adarft,gain_rl", ("math_0.5b",)),
-    ("single-task table", "vanilla_grpo,gain_rl_ranks", ("amc_0.5b",)),
+    ("single-task table", "vanilla_grpo,adarft,gain_rl_ranks", ("amc_0.5b",)),
     ("code table", "vanilla_grpo,gain_rl_ranks", ("deepcoder_3b",)),
     ("half-data table", "vanilla_grpo,half_data_angle,half_data_random", ("half_data",)),
     ("PPO table", "ppo,gain_rl_ppo", ("ppo",)),

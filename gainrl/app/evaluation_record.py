@@ -26,7 +26,7 @@ from gainrl.training.evaluation import (
 from gainrl.types import Judgement
 
 _HEADINGS = {"accuracy": "greedy", "solution_logprob": "solution"}
-_WIDE = 104  # columns of the table with each interval beside its mean
+_WIDE = 16  # characters of a mean beside its interval
 _FIELDS = ("row", "draw", "text", "value", "answer", "tokens", "truncated", "detail", "outcome")
 
 
@@ -148,7 +148,9 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     table.add_column("N", justify="right", no_wrap=True)
     for name in names:
         table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
-    between = " " if console.width >= _WIDE else "\n"  # on a narrow terminal an interval has a line of its own
+    between = (
+        " " if console.width >= 24 + _WIDE * len(names) else "\n"
+    )  # on a narrow terminal an interval has a line of its own
     for set_name, found in sets.items():
         table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names, between))
         kind = "sources" if "sources" in found else "levels"

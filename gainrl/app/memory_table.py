@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gainrl.app.components import Components, build_components, close_parts
@@ -124,7 +125,7 @@ def columns_of(
 
 def table_of(columns: list[tuple[str, Footprint]], arm: str) -> Table:
     """One row per purpose; the peak is what is there always, and the largest of the parts that take turns."""
-    title = f"memory of each device{f', {arm}' if arm else ''}"
+    title = f"memory of each device{f', {escape(arm)}' if arm else ''}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("held by")
     for name, _ in columns:

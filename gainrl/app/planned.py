@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def list_jobs(
                 config = composer.compose([*overrides, *hydra_own])
                 sizes.setdefault(key, _sizes(config))
             jobs.append(_job(overrides, folder, record, config, sizes.get(key) or next(iter(sizes.values()))))
-        return _named(jobs, naming["exclude_keys"])
+        return _named(jobs, {*naming["exclude_keys"], *BASE_KEYS, *whole.identity_excludes})
     except (HydraException, OmegaConfBaseException) as fault:
         raise ConfigError(composition_fault(fault)) from fault
     finally:
@@ -115,16 +115,20 @@ def composed(job: Job, *, primary: str = "config", extra: str | None = None) -> 
         GlobalHydra.instance().clear()
 
 
-def _named(jobs: Sequence[Job], excluded: Sequence[str]) -> list[Job]:
-    """The jobs, their arms called as in a report: by the settings in which they differ, without the base."""
+def _named(jobs: Sequence[Job], excluded: Collection[str]) -> list[Job]:
+    """The jobs, their arms called by the settings in which they differ, without the base: as in a report."""
+    without = {*excluded, *NOT_THE_ARM} - {"experiment"}
     made = []
     for job in jobs:
         pairs = [text.lstrip("+~").partition("=") for text in job.overrides]
-        kept = {key: value for key, _, value in pairs if key not in (*excluded, *BASE_KEYS)}
-        made.append(
-            {key: value for key, value in kept.items() if key.split(".")[0] not in NOT_THE_ARM - {"experiment"}}
-        )
+        made.append({key: value for key, _, value in pairs if not _within(key, without)})
     return [replace(job, arm=label or job.arm) for job, label in zip(jobs, labels_of(made), strict=True)]
+
+
+def _within(key: str, paths: Collection[str]) -> bool:
+    """Whether a setting is one of ``paths`` or below one."""
+    parts = key.split(".")
+    return any(".".join(parts[: place + 1]) in paths for place in range(len(parts)))
 
 
 def _sweeps(text: str) -> bool:

@@ -5,12 +5,10 @@ Hours come from finished runs of the same arm, or from a short timed run if ther
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -118,7 +116,7 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
         cells = ("?", "?") if one is None else (duration(one), duration(left * one))
         total, unknown = total + left * (one or 0.0), unknown + (left if one is None else 0)
         counts = (str(len(mine)), str(len(mine) - left), str(left))
-        table.add_row(arm, *counts, *cells, escape(sources[source]))
+        table.add_row(escape(arm), *counts, *cells, escape(sources[source]))
     console.print(table)
     for source, mark in sources.items():
         console.print(f"{mark} {source}", style="dim", highlight=False, markup=False)
@@ -131,8 +129,10 @@ def print_jobs(jobs: Sequence[Job], seconds: Mapping[str, tuple[float | None, st
     if unknown:
         summary += f"; there is no estimate for {unknown} of them"
     console.print(summary, highlight=False)
-    root = Path(os.path.commonpath([str(job.folder.parent.parent) for job in jobs])) if jobs else Path()
-    console.print(f"directories: {root}/<arm>/s<seed>", highlight=False)
+    if jobs:
+        console.print(
+            f"directories: {jobs[0].folder}{' and so on' if len(jobs) > 1 else ''}", highlight=False, markup=False
+        )
     for job in jobs:
         if job.status == "another run":
             console.print(f"[yellow]{job.folder} holds another run and will be refused[/yellow]", highlight=False)

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from gainrl.app.identity import RunRecord
 from gainrl.app.planned import Job
@@ -60,7 +61,7 @@ def estimate(
         if timed is not None and not every_arm:
             known[job.arm] = (timed[0], "the arm timed above" if timed[0] is not None else timed[1])
             continue
-        console.print(f"[dim]timing {job.arm}, for {each:.0f} s at most ...[/dim]", highlight=False)
+        console.print(f"[dim]timing {escape(job.arm)}, for {each:.0f} s at most ...[/dim]", highlight=False)
         try:
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 place = Path(folder) / "run"

@@ -151,8 +151,8 @@ def footprint(model: ModelSizes, batch: BatchSizes) -> Footprint:
     - backward: the gradients of one layer's activations, while they pass through it;
     - gathered: under autocast the casts of all linear layers (of one with checkpointing), and of weights in 4 bits
       those of one layer, in full; in shards two layers, and embeddings and head with their gradients in float32;
-    - logits: three float32 blocks (logits, probabilities, and what a soft cap or a lower precision has beside them) of
-      ``chunk_entries``, or of a micro-batch where that has fewer, and the head's gradient ``4 V h`` while it is summed;
+    - logits: three float32 blocks (logits, probabilities, and products of a lower precision) of ``chunk_entries``, or
+      of a micro-batch where that has fewer, and the head's gradient ``4 V h`` while it is summed;
     - copy: in shards ``low L + 4 (P - L)`` for rollouts by the policy, else the casts of linear layers and head; for
       vLLM what it takes;
     - cache, evaluation: keys and values of every layer, for the prompts of the completions that are decoded at once,

@@ -47,11 +47,12 @@ def chunked_logprobs(
     """Log-probabilities ``[N]`` of ``ids_N`` and entropies ``[N]`` (nats), both float32, without the full logits.
 
     ``chunk``: positions and tokens of the vocabulary whose logits exist at a time, in the forward and in the backward
-    pass, which computes them again; both results are differentiable in ``hidden_ND``, ``weight_VD`` and ``bias``. With
+    pass, which computes them again, beside their probabilities (and, with a soft cap, two more blocks of that size).
+    Both results are differentiable in ``hidden_ND``, ``weight_VD`` and ``bias``. With
     ``c(x) = softcap * tanh(x / softcap)`` (the identity if ``softcap`` is None) and
     ``z = c(hidden @ weight.T + bias) / temperature``: log-probability ``z[id] - lse(z)``, entropy ``lse(z) - E_p[z]``.
     Sums over the vocabulary grow from chunk to chunk around the largest logit so far (Milakov and Gimelshein, arXiv
-    1805.02867).
+    1805.02867). A bias of minus infinity takes a token out. An id outside the vocabulary has the log-probability NaN.
 
     Raises ValueError for a temperature, chunk or softcap that is not positive.
     """
@@ -92,9 +93,6 @@ class _Form:
     columns: int
     softcap: float | None
 
-    def parts(self, count: int, size: int) -> list[slice]:
-        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, space: Tensor) -> Tensor:
         """``[n, m]`` float32 logits, in the first places of ``space``."""
         logits = space[: len(hidden) * len(weight)].view(len(hidden), len(weight))
@@ -103,12 +101,19 @@ class _Form:
         else:
             logits.copy_(hidden @ weight.T)
         if bias is not None:
-            logits += bias.float()
+            logits += bias.float().clamp(min=_LEAST)  # a chunk of minus infinities has no largest logit
         if self.softcap is not None:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         if self.temperature != 1.0:
             logits.div_(self.temperature)
         return logits
+
+
+_LEAST = -1e30
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 @dataclass(slots=True)
@@ -125,7 +130,8 @@ class _Sums:
         most = logits.amax(1)
         shifted = logits.sub_(most[:, None])
         powers = torch.exp(shifted, out=space[: shifted.numel()].view_as(shifted))
-        return cls(most, powers.sum(1), torch.linalg.vecdot(powers, shifted))
+        total = powers.sum(1)
+        return cls(most, total, powers.mul_(shifted).sum(1))
 
     def with_more(self, more: _Sums) -> _Sums:
         most = torch.maximum(self.most, more.most)
@@ -160,28 +166,28 @@ class _ChunkedLogprobs(torch.autograd.Function):
         # Autocast would run the products of this pass, but not those of the backward pass, in another precision.
         with torch.autocast(hidden.device.type, enabled=False), tensor_cores(hidden.device, mixed):
             used = weight.to(hidden.dtype)
-            for rows in form.parts(count, form.rows):
-                sums, chosen = None, torch.zeros_like(logprobs[rows])
-                for columns in form.parts(tokens, form.columns):
+            for rows in _parts(count, form.rows):
+                sums, chosen = None, torch.full_like(logprobs[rows], torch.nan)
+                for columns in _parts(tokens, form.columns):
                     logits = form.logits(
                         hidden[rows], used[columns], None if bias is None else bias[columns], spaces[0]
                     )
                     inside, places = _chosen(ids[rows], columns)
-                    chosen += torch.where(inside, logits.gather(1, places).squeeze(1), 0.0)
+                    chosen = torch.where(inside, logits.gather(1, places).squeeze(1), chosen)
                     found = _Sums.of(logits, spaces[1])
                     sums = found if sums is None else sums.with_more(found)
                 assert sums is not None
                 lse[rows], entropy[rows] = sums.lse, sums.entropy
                 logprobs[rows] = chosen - sums.most - sums.total.log()
         ctx.save_for_backward(hidden, weight, ids, bias, lse, entropy)
-        ctx.form, ctx.mixed = form, mixed
+        ctx.form, ctx.mixed, ctx.device = form, mixed, hidden.device
         ctx.set_materialize_grads(False)
         return logprobs, entropy
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None) -> tuple[Any, ...]:
-        with tensor_cores(ctx.saved_tensors[0].device, ctx.mixed):
+        with tensor_cores(ctx.device, ctx.mixed):
             return _ChunkedLogprobs._gradients(ctx, grad_logprobs, grad_entropy)
 
     @staticmethod
@@ -198,11 +204,13 @@ class _ChunkedLogprobs(torch.autograd.Function):
             grad_logprobs = torch.zeros_like(lse)
         used = weight.to(hidden.dtype)
         spaces = torch.empty(2, form.rows * form.columns, dtype=torch.float32, device=hidden.device)
-        for rows in form.parts(len(hidden), form.rows):
-            for columns in form.parts(len(weight), form.columns):
+        for rows in _parts(len(hidden), form.rows):
+            for columns in _parts(len(weight), form.columns):
                 logits = form.logits(hidden[rows], used[columns], None if bias is None else bias[columns], spaces[0])
                 # d tanh(x) = 1 - tanh(x)^2, and logits * temperature / softcap is tanh(x)
-                slope = None if form.softcap is None else 1 - (logits * (form.temperature / form.softcap)).square_()
+                slope = None
+                if form.softcap is not None:
+                    slope = (logits * (form.temperature / form.softcap)).square_().neg_().add_(1)
                 grad = _grad_scaled_logits(
                     logits.sub_(lse[rows, None]),
                     _chosen(ids[rows], columns),
@@ -220,6 +228,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 _add_product(grad_weight, columns, low.T, hidden[rows])
                 if grad_bias is not None:
                     grad_bias[columns] += grad.sum(0)
+                del slope, low
         return (
             None if grad_hidden is None else grad_hidden.to(hidden.dtype),
             None if grad_weight is None else grad_weight.to(weight.dtype),

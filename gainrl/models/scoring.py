@@ -24,22 +24,26 @@ from gainrl.functional.logprobs import chunked_logprobs
 from gainrl.models.shared_prompts import SharedForm, run_completions, run_prompts, shared_form
 from gainrl.types import Policy, PromptTokens
 
-# Floats of logits that may exist at a time if the caller names no chunk, and tokens of the vocabulary in them: 4 MiB on
-# a CPU, whose caches they should fit, and 512 MiB on a GPU, which small products leave idle.
+# Floats of logits at most if the caller names no chunk, and tokens of the vocabulary in them: 4 MiB on a CPU, whose
+# caches should hold them and their probabilities, and 512 MiB on a GPU, which small products leave idle.
 _ON_CPU = (1 << 20, 1 << 10)
 _ON_GPU = (1 << 27, 1 << 14)
 
 
 def chunk_entries(device: torch.device) -> int:
-    """Floats of logits that exist at a time on ``device``."""
+    """Floats of logits in a chunk on ``device``, at most."""
     return (_ON_CPU if device.type == "cpu" else _ON_GPU)[0]
 
 
-def usual_chunk(device: torch.device, vocabulary: int) -> tuple[int, int]:
-    """Positions and tokens of the vocabulary whose logits exist at a time on ``device``."""
+def usual_chunk(device: torch.device, vocabulary: int, positions: int) -> tuple[int, int]:
+    """Positions and tokens of the vocabulary in a chunk on ``device``, where there are ``positions`` in all.
+
+    Few positions leave room for more tokens on a GPU, which would otherwise wait for the launches of many small
+    chunks.
+    """
     entries, columns = _ON_CPU if device.type == "cpu" else _ON_GPU
-    columns = min(columns, vocabulary)
-    return entries // columns, columns
+    rows = max(1, min(positions, entries // min(columns, vocabulary)))
+    return rows, min(vocabulary, columns if device.type == "cpu" else entries // rows)
 
 
 def runs_in_full(form: SharedForm | None, device: torch.device, prompt_tokens: int, completion_tokens: int) -> bool:
@@ -163,7 +167,7 @@ def completion_scores(
                 batch.ids[real],
                 bias=head.bias,
                 temperature=temperature / head.scale,
-                chunk=chunk or usual_chunk(device, len(head.weight)),
+                chunk=chunk or usual_chunk(device, len(head.weight), len(hidden_ND)),
                 softcap=head.softcap,
             )
         )

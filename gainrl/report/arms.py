@@ -35,14 +35,17 @@ def group_arms(runs: Sequence[Run], *, without: Sequence[str] = (), by_experimen
     """
     settings = [arm_settings(run, without=without, by_experiment=by_experiment) for run in runs]
     arms: dict[str, Arm] = {}
-    for run, given, named in zip(runs, settings, labels_of(settings), strict=True):
-        label = named or given.get("baseline") or ", ".join(given.values()) or run.arm
+    for run, named in zip(runs, labels_of(settings), strict=True):
+        label = named or run.arm
         arms.setdefault(label, Arm(label)).runs.append(run)
     return sorted(arms.values(), key=lambda arm: arm.label)
 
 
 def labels_of(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """What each of these arms is called: the settings in which they differ; nothing where they differ in none."""
+    """What each of these arms is called: by the settings in which they differ.
+
+    Where they differ in none, by their baseline or by all settings; an arm without any has no name.
+    """
     keys = sorted({key for given in settings for key in given})
     varying = [key for key in keys if len({given.get(key) for given in settings}) > 1]
     short = short_names(varying)
@@ -51,7 +54,8 @@ def labels_of(settings: Sequence[Mapping[str, str]]) -> list[str]:
         parts = [
             _part(key, given[key], short[key], alone=len(varying) == 1) for key in _ordered(varying) if key in given
         ]
-        labels.append((", ".join(parts) or "default") if varying else "")
+        alike = given.get("baseline") or ", ".join(given.values())
+        labels.append((", ".join(parts) or "default") if varying else alike)
     return labels
 
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from gainrl.app.planned import Job, list_jobs
-from gainrl.app.preview import preview
+from gainrl.app.preview import preview, print_jobs
 from gainrl.app.timing import NotTimed, estimate, run_shortly, scale
 from gainrl.app.train import COMMAND
 from gainrl.report.plan import expand_jobs, read_plan
@@ -206,6 +206,15 @@ def test_data_that_take_too_long_to_read_leave_out_the_table_of_memory_and_not_t
     out = capsys.readouterr().out
     assert "1 of 1 jobs to run" in out
     assert "memory: not computed, because the data could not be read in 1 s" in out
+
+
+def test_arms_with_brackets_in_their_names_are_printed_as_they_are(capsys):
+    arms = ["train=[/tmp/a.jsonl]", "train=[a]"]
+    jobs = [Job((), Path(f"runs/{place}/s0"), arm, "new", None, 4, 2) for place, arm in enumerate(arms)]
+    print_jobs(jobs, dict.fromkeys(arms, (None, "not timed")), Console(width=80))
+    out = capsys.readouterr().out
+    assert all(f" {arm} " in out for arm in arms)
+    assert "directories: runs/0/s0 and so on" in out
 
 
 def test_a_preview_leaves_a_timed_run_what_is_left_of_a_minute(tmp_path, monkeypatch, capsys):

@@ -79,6 +79,51 @@ def test_large_logits_in_a_later_chunk_neither_overflow_nor_cancel():
     torch.testing.assert_close(got[1].double(), -(log_p.exp() * log_p).sum(-1), rtol=0, atol=1e-6)
 
 
+def test_a_bias_of_minus_infinity_takes_a_chunk_of_tokens_out():
+    hidden, weight = torch.randn(5, 4, requires_grad=True), torch.randn(12, 4, requires_grad=True)
+    bias = torch.cat([torch.zeros(8), torch.full((4,), -torch.inf)])
+    ids = torch.tensor([0, 7, 3, 3, 1])
+    got = chunked_logprobs(hidden, weight, ids, bias=bias, chunk=(2, 4))
+    kept = chunked_logprobs(hidden, weight[:8], ids, chunk=(2, 4))
+    torch.testing.assert_close(got, kept)
+    (grad,) = torch.autograd.grad(got[0].sum(), weight)
+    torch.testing.assert_close(grad, torch.autograd.grad(kept[0].sum(), weight)[0])
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_one_output_alone_has_the_gradients_that_it_has_beside_the_other(output):
+    hidden, weight = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4, requires_grad=True)
+    found = chunked_logprobs(hidden, weight, torch.tensor([0, 6, 3, 3, 1]), chunk=(2, 3))
+    alone = torch.autograd.grad(found[output].sum(), (hidden, weight), retain_graph=True)
+    both = torch.autograd.grad(found[output].sum() + 0 * found[1 - output].sum(), (hidden, weight))
+    torch.testing.assert_close(alone, both)
+
+
+def test_an_id_outside_the_vocabulary_is_not_a_number():
+    found, _ = chunked_logprobs(torch.randn(3, 4), torch.randn(12, 4), torch.tensor([0, 12, -1]), chunk=(3, 5))
+    assert found.isnan().tolist() == [False, True, True]
+
+
+def test_bfloat16_in_many_chunks_is_as_near_as_in_one():
+    hidden, weight = torch.randn(40, 16), torch.randn(90, 16)
+    ids, up = torch.randint(0, 90, (40,)), torch.randn(40)
+
+    def gradients(dtype, chunk):
+        leaves = [leaf.to(dtype).requires_grad_() for leaf in (hidden, weight)]
+        found, _ = chunked_logprobs(*leaves, ids, chunk=chunk)
+        return [grad.float() for grad in torch.autograd.grad((found * up).sum(), leaves)]
+
+    exact = gradients(torch.float32, (40, 90))
+    errors = [
+        max(
+            float((low - full).norm() / full.norm())
+            for low, full in zip(gradients(torch.bfloat16, chunk), exact, strict=True)
+        )
+        for chunk in ((40, 90), (7, 8))
+    ]
+    assert errors[1] < 1.5 * errors[0] < 0.03
+
+
 def test_no_more_logits_exist_than_a_chunk_has():
     hidden, weight = torch.randn(60, 2, requires_grad=True), torch.randn(70, 2, requires_grad=True)
     sizes = []

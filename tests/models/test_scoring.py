@@ -256,9 +256,12 @@ def test_rows_run_in_full_on_a_gpu_unless_prompts_are_longer_than_completions(fo
 
 def test_a_gpu_takes_the_head_in_larger_chunks():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert usual_chunk(cpu, 151_936) == (2**10, 2**10)
-    assert usual_chunk(cpu, 320) == (3276, 320)
-    assert usual_chunk(gpu, 151_936) == (2**13, 2**14)
+    assert usual_chunk(cpu, 151_936, 16_384) == (2**10, 2**10)
+    assert usual_chunk(cpu, 151_936, 100) == (100, 2**10)
+    assert usual_chunk(cpu, 320, 16_384) == (3276, 320)
+    assert usual_chunk(gpu, 151_936, 16_384) == (2**13, 2**14)
+    assert usual_chunk(gpu, 151_936, 256) == (256, 151_936)
+    assert usual_chunk(gpu, 151_936, 0) == (1, 151_936)
     assert chunk_entries(cpu) == 2**20
     assert chunk_entries(gpu) == 2**27
 

@@ -3,8 +3,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gainrl.functional.footprint import BatchSizes, footprint
+from gainrl.models.scoring import chunk_entries
 from gainrl.rollouts.hf import HFEngine
 from gainrl.training.upkeep.peak import PeakMemory, Plan, engine_sizes, expected_footprint, model_sizes
 from tests.functional.test_footprint import MODEL, changed
@@ -27,7 +29,7 @@ def test_a_run_is_expected_to_need_what_its_step_holds():
     module = module_of(prompts_per_step=4)  # groups of 4, completions of 6 tokens
     sizes = BatchSizes(
         micro_batch_tokens=4 * (10 + 4 * 6),
-        chunk_entries=1 << 23,
+        chunk_entries=chunk_entries(torch.device("cpu")),
         decoding=16,
         prompt_tokens=10,
         completion_tokens=6,
