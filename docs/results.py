@@ -325,7 +325,7 @@ class Sweeping:
         heads = [" or ".join(sizes), *["rollouts"] * spent, "final", "difference", "area, steps", "area, rollouts"]
         lines = [" | ".join(["", *heads, "p (Holm)", "conclusion", ""]).strip(), "|---" * (len(heads) + 2) + "|"]
         for sweep, rows in zip(sweeps, judged, strict=True):
-            lines.append(" | ".join(["", *of_arm(sweep, sweep.reference, spent), *[""] * 5, ""]).strip())
+            lines.append(f"| {' | '.join(of_arm(sweep, sweep.reference, spent))} |{' |' * 5}")
             for row in (row for row in rows if row.primary):
                 areas = {other.score: other.interval for other in rows if other.label == row.label}
                 cells = [
@@ -341,9 +341,9 @@ class Sweeping:
 
 
 def of_arm(sweep: Sweep, label: str, spent: bool) -> list[str]:
-    """What an arm is called, the rollouts of each of its runs, and the mean final score."""
-    block = ", ".join(part.partition("=")[2] for part in sweep.block.split(", ") if part)
-    name = ", ".join(part for part in (block, label.rpartition("=")[2]) if part)
+    """What an arm is called (a reference with what its block shares), its rollouts a run, and its mean final score."""
+    shared = [part.partition("=")[2] for part in sweep.block.split(", ") if part and label == sweep.reference]
+    name = ", ".join([*shared, label.rpartition("=")[2]])
     rollouts = float(np.mean([run.columns["rollouts"][-1] for run in sweep.chosen(label)]))
     mean = mean_of(sweep, label, sweep.final_score)
     return [f"`{name}`", *[f"{rollouts:,.0f}"] * spent, number(mean.estimate if mean else None)]
@@ -402,8 +402,6 @@ TABLES = {
     "methods": methods,
     "allocation": Sweeping("allocation", "fixed", ("baseline",)).table,
     "allocation_angle": Sweeping("allocation", "vanilla_grpo", ("allocation",)).table,
-    "which_end": Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction")).table,
-    "learned_or_angle": Sweeping("learned_or_angle", "gain_rl").table,
 }
 
 
