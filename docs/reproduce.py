@@ -27,8 +27,8 @@ A cell is a comparison of arms on the same seeds, and `gainrl-report` reads the 
 {commands}
 ```
 
-Add `--dry-run` to see what it costs. The four comparisons on GSM8K share a folder, and their report corrects over all of
-their arms; every other cell has its own:
+Add `--dry-run` to see what it costs. The four comparisons on GSM8K share a folder, and their report corrects over all
+of their arms; every other cell has its own:
 
 ```
 gainrl-report runs/sweeps/experiment-gsm8k_0.5b,baseline --targets 0.95 1.0
@@ -64,8 +64,8 @@ difference)², rounded up:
 {spreads}
 
 So ten seeds, as in the commands above, are too few to detect a difference of one point at 0.5B. They are enough for
-the 4.72 points claimed for GSM8K [s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B. `gainrl-report DIR --power` gives the
-number for your own pilot's spread.
+the 4.72 points claimed for GSM8K [s2]. In that study all eight methods ended below GRPO on GSM8K at 0.5B.
+`gainrl-report DIR --power` gives the number for your own pilot's spread.
 """
 SUITES = """Runs of the main table score these sets, each as `eval/<set>/accuracy` of `metrics.csv`
 (`gainrl-report --metric eval/math500/accuracy`): {math}.
@@ -87,7 +87,11 @@ FIGURES_OPENING = (
 
 # Artefact, its arms, and the experiments that make it.
 TABLES = (
-    ("main table, mathematics", "vanilla_grpo,adarft,gain_rl_ranks", ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b")),
+    (
+        "main table, mathematics",
+        "vanilla_grpo,adarft,gain_rl_ranks",
+        ("deepscaler_1.5b", "deepscaler_3b", "deepscaler_7b"),
+    ),
     ("single-task table", "vanilla_grpo,adarft,gain_rl", ("gsm8k_0.5b",)),
     ("single-task table", "vanilla_grpo,adarft,gain_rl", ("math_0.5b",)),
     ("single-task table", "vanilla_grpo,adarft,gain_rl_ranks", ("amc_0.5b",)),
