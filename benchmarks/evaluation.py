@@ -18,7 +18,7 @@ import time
 import torch
 from hydra.utils import instantiate
 
-from benchmarks.bases import composed
+from benchmarks.run_parts import RunParts, add_run_arguments
 from benchmarks.tables import print_goal, print_table
 from gainrl.functional.streams import stream_key
 from gainrl.rollouts.caches import shared_prefix
@@ -33,16 +33,11 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--problems", type=int, default=200)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5, help="rollouts before the evaluation, and as many after it")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("overrides", nargs="*", default=["experiment=smollm2"], help="settings of a run")
+    add_run_arguments(parser)
     options = parser.parse_args(given)
-    torch.set_num_threads(options.threads)
-    config = composed(options.overrides)
-    policy = instantiate(config.model, _convert_="all").load()
-    splits = instantiate(config.dataset, _convert_="all")
-    engine = instantiate(config.rollout.engine, _convert_="all")
+    parts = RunParts.of(options.overrides, options.threads)
+    config, policy, splits, engine, template = parts.config, parts.policy, parts.splits, parts.engine, parts.template
     reward = instantiate(config.reward, _convert_="all")
-    template = instantiate(config.template, _convert_="all").bind(policy.tokenizer)
     tokens = config.rollout.max_new_tokens
     held_out = splits.held_out.select(range(min(options.problems, len(splits.held_out))))
     train = [splits.train[row] for row in range(_PROMPTS * (2 * options.repeats + 1))]

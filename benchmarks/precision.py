@@ -13,10 +13,9 @@ import argparse
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 
-from benchmarks.bases import composed
+from benchmarks.run_parts import RunParts, add_run_arguments
 from benchmarks.tables import print_goal, print_table
 from gainrl.functional.streams import stream_key
 from gainrl.models.scoring import completion_scores
@@ -28,17 +27,12 @@ _GROUP_SIZE = 8
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("overrides", nargs="*", default=["experiment=smollm2"], help="settings of a run")
+    add_run_arguments(parser)
     options = parser.parse_args(given)
-    torch.set_num_threads(options.threads)
-    config = composed(options.overrides)
-    policy = instantiate(config.model, _convert_="all").load()
-    splits = instantiate(config.dataset, _convert_="all")
-    engine = instantiate(config.rollout.engine, _convert_="all")
-    template = instantiate(config.template, _convert_="all").bind(policy.tokenizer)
-    problems = [splits.train[row] for row in range(options.prompts)]
-    prompts = template.encode_problems(problems)
+    parts = RunParts.of(options.overrides, options.threads)
+    config, policy = parts.config, parts.policy
+    problems = [parts.splits.train[row] for row in range(options.prompts)]
+    prompts = parts.template.encode_problems(problems)
     keys = torch.tensor([stream_key(0, "rollout", problem.id) for problem in problems])
     sampling = SamplingParams(group_size=_GROUP_SIZE, max_new_tokens=config.rollout.max_new_tokens)
 
@@ -47,7 +41,7 @@ def main(given: list[str] | None = None) -> None:
 
     def drawn(*, mixed: bool) -> Rollout:
         with precision(mixed):
-            return engine.generate(policy, prompts, sampling, keys)
+            return parts.engine.generate(policy, prompts, sampling, keys)
 
     def scored(rollout: Rollout, *, mixed: bool) -> Tensor:
         with torch.no_grad(), precision(mixed):

@@ -148,9 +148,8 @@ def print_result(console: Console, result: dict[str, Any], samples: int) -> None
     table.add_column("N", justify="right", no_wrap=True)
     for name in names:
         table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
-    between = (
-        " " if console.width >= 24 + _WIDE * len(names) else "\n"
-    )  # on a narrow terminal an interval has a line of its own
+    # On a narrow terminal an interval has a line of its own.
+    between = " " if console.width >= 24 + _WIDE * len(names) else "\n"
     for set_name, found in sets.items():
         table.add_row(f"[bold]{set_name}", f"{found['problems']:,}", *_cells(found["scores"], names, between))
         kind = "sources" if "sources" in found else "levels"

@@ -21,7 +21,7 @@ from gainrl.app.identity import RunRecord, fingerprint, has_computed, plain_conf
 from gainrl.app.precision import keep_precision
 from gainrl.report.arms import NOT_THE_ARM, labels_of
 from gainrl.report.plan import expand_jobs, job_folder
-from gainrl.report.reader import BASE_KEYS
+from gainrl.report.reader import BASE_KEYS, is_below
 
 _COMPARED_SECONDS = 15.0  # spent on composing arms and comparing directories; later arms count as equal to the first
 
@@ -121,14 +121,8 @@ def _named(jobs: Sequence[Job], excluded: Collection[str]) -> list[Job]:
     made = []
     for job in jobs:
         pairs = [text.lstrip("+~").partition("=") for text in job.overrides]
-        made.append({key: value for key, _, value in pairs if not _within(key, without)})
+        made.append({key: value for key, _, value in pairs if not is_below(key, without)})
     return [replace(job, arm=label or job.arm) for job, label in zip(jobs, labels_of(made), strict=True)]
-
-
-def _within(key: str, paths: Collection[str]) -> bool:
-    """Whether a setting is one of ``paths`` or below one."""
-    parts = key.split(".")
-    return any(".".join(parts[: place + 1]) in paths for place in range(len(parts)))
 
 
 def _sweeps(text: str) -> bool:

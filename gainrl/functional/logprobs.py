@@ -93,15 +93,16 @@ class _Form:
     columns: int
     softcap: float | None
 
-    def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, space: Tensor) -> Tensor:
-        """``[n, m]`` float32 logits, in the first places of ``space``."""
+    def logits(self, hidden: Tensor, weight_VD: Tensor, bias_V: Tensor | None, columns: slice, space: Tensor) -> Tensor:
+        """``[n, m]`` float32 logits of the tokens in ``columns``, in the first places of ``space``."""
+        weight = weight_VD[columns]
         logits = space[: len(hidden) * len(weight)].view(len(hidden), len(weight))
         if hidden.dtype == torch.float32:
             torch.mm(hidden, weight.T, out=logits)
         else:
             logits.copy_(hidden @ weight.T)
-        if bias is not None:
-            logits += bias.float().clamp(min=_LEAST)  # a chunk of minus infinities has no largest logit
+        if bias_V is not None:
+            logits += bias_V[columns].float().clamp(min=_LEAST)  # a chunk of minus infinities has no largest logit
         if self.softcap is not None:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         if self.temperature != 1.0:
@@ -169,9 +170,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
             for rows in _parts(count, form.rows):
                 sums, chosen = None, torch.full_like(logprobs[rows], torch.nan)
                 for columns in _parts(tokens, form.columns):
-                    logits = form.logits(
-                        hidden[rows], used[columns], None if bias is None else bias[columns], spaces[0]
-                    )
+                    logits = form.logits(hidden[rows], used, bias, columns, spaces[0])
                     inside, places = _chosen(ids[rows], columns)
                     chosen = torch.where(inside, logits.gather(1, places).squeeze(1), chosen)
                     found = _Sums.of(logits, spaces[1])
@@ -206,7 +205,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         spaces = torch.empty(2, form.rows * form.columns, dtype=torch.float32, device=hidden.device)
         for rows in _parts(len(hidden), form.rows):
             for columns in _parts(len(weight), form.columns):
-                logits = form.logits(hidden[rows], used[columns], None if bias is None else bias[columns], spaces[0])
+                logits = form.logits(hidden[rows], used, bias, columns, spaces[0])
                 # d tanh(x) = 1 - tanh(x)^2, and logits * temperature / softcap is tanh(x)
                 slope = None
                 if form.softcap is not None:

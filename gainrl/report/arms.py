@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gainrl.report.reader import BASE_KEYS, Run
+from gainrl.report.reader import BASE_KEYS, Run, is_below
 
 NOT_THE_ARM = {"seed", "experiment", "debug", "hydra", "sweep"}  # and settings that do not decide a run's numbers
 _KEY = re.compile(r"[a-z_][a-z0-9_./]*")
@@ -71,7 +71,7 @@ def arm_settings(run: Run, *, without: Sequence[str] = (), by_experiment: bool =
     chosen = {
         key: value
         for key, _, value in pairs
-        if key.split(".")[0] not in NOT_THE_ARM and key not in BASE_KEYS and run.decides_numbers(key)
+        if not is_below(key, NOT_THE_ARM) and key not in BASE_KEYS and run.decides_numbers(key)
     }
     return {key: value for key, value in {**made, **chosen}.items() if key not in without}
 

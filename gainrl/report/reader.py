@@ -34,6 +34,11 @@ _SKIPPED = {"checkpoints", "policy", "signals", "wandb", ".git"}
 _loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml was built in
 
 
+def is_below(setting: str, paths: Iterable[str]) -> bool:
+    """Whether a setting, as a dotted key, is one of ``paths`` or below one."""
+    return any(setting == path or setting.startswith(f"{path}.") for path in paths)
+
+
 @dataclass(slots=True)
 class Run:
     """One job. ``columns``: name to float array ``[rows]``, NaN where a row has no value.
@@ -70,7 +75,7 @@ class Run:
     def decides_numbers(self, setting: str) -> bool:
         """Whether a setting, as a dotted key, is part of what the run is: not below any of its `identity_excludes`."""
         free = self.config.get("identity_excludes") or _FREE
-        return not any(setting == path or setting.startswith(f"{path}.") for path in [*free, "identity_excludes"])
+        return not is_below(setting, [*free, "identity_excludes"])
 
     @property
     def step(self) -> int:
