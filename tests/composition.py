@@ -41,6 +41,17 @@ SMALL = (
     "reward.path=tests.composition:coin",
 )
 
+# Two data sets in one run, in place of the problems above.
+MIXTURE = (
+    "dataset=mixture",
+    "+dataset@dataset.sources.short=arithmetic",
+    "+dataset@dataset.sources.long=arithmetic",
+    "dataset.sources.short.terms=[2]",
+    "dataset.sources.long.terms=[3]",
+    *(f"dataset.sources.{name}.train_per_level=12" for name in ("short", "long")),
+    *(f"dataset.sources.{name}.held_out_per_level=4" for name in ("short", "long")),
+)
+
 
 def coin(completion: str, problem: Problem) -> float:
     """1 or 0, always the same for the same completion: a policy of noise has mixed groups to learn from."""

@@ -84,6 +84,7 @@ def build_components(config: DictConfig) -> Components:
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         check_four_bit(model_source, config.trainer)
+        check_optimizer(optimization, config.trainer)
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
         evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
@@ -159,6 +160,22 @@ def check_four_bit(model_source: Any, trainer: DictConfig) -> None:
         raise ConfigError(
             f"trainer.precision={PURE} rounds all weights to bfloat16, and those in 4 bits multiply in the precision "
             "of model.dtype; type trainer.precision=bf16-mixed, or model.load_in_4bit=false"
+        )
+
+
+def check_optimizer(optimization: Optimization, trainer: DictConfig) -> None:
+    """Raises ConfigError where a trainer's shards do not suit an optimizer."""
+    if trainer.strategy != "fsdp":
+        return
+    if optimization.needs_whole_matrices:
+        raise ConfigError(
+            "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, or "
+            "optimizer=adamw"
+        )
+    if optimization.needs_plain_tensors:
+        raise ConfigError(
+            "optimizer=adamw_8bit needs bitsandbytes, which steps no tensor that is divided among processes, as with "
+            "trainer=fsdp; type trainer=ddp, or optimizer=adamw"
         )
 
 

@@ -12,8 +12,9 @@ theirs (`curricula.anchors`), counts as ``implicit * G`` completions of every ot
 
     a <- memory a + (1 - memory) + implicit G q        b <- memory b + (1 - memory) + implicit G (1 - q)
 
-The equations of BOTS were read in its released code. Departure: at ``implicit=0`` the other prompts keep their belief,
-as in MoPPS, and do not fade towards the prior.
+The equations of BOTS were read in its released code; its target of 0.5 is known at second hand. That code chooses by a
+draw or by the belief's mean; here it is always the draw. Departure: at ``implicit=0`` the other prompts keep their
+belief, as in MoPPS, and do not fade towards the prior.
 """
 
 from __future__ import annotations
@@ -142,6 +143,8 @@ class MoPPSCurriculum(CurriculumDefaults):
             "judged": self._judged,
             "pending": [list(one) for one in self._pending],
             "capability": None if self._capability is None else self._capability.value,
+            # The run's own signal is measured again at every refresh, and a resumed run is started with the last one.
+            "weak": None if self._capability is None else torch.from_numpy(np.array(self._capability.weak_N)),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -151,6 +154,7 @@ class MoPPSCurriculum(CurriculumDefaults):
         self._pending = [(int(row), int(correct), int(wrong)) for row, correct, wrong in state["pending"]]
         if self._capability is not None:
             self._capability.value = float(state["capability"])
+            self._capability.weak_N = state["weak"].numpy()
 
     def _close_step(self) -> None:
         """What the groups so far say: of their own prompts, and with anchors of all others."""

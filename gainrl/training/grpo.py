@@ -37,7 +37,7 @@ from gainrl.training.distributed.sharding import WholeCopy, shard
 from gainrl.training.learner import Learner
 from gainrl.training.masters import Masters
 from gainrl.training.metrics import admission_metrics, allocation_metrics, experience_metrics, source_shares
-from gainrl.training.muon import MuonWithAdamW
+from gainrl.training.muon import hidden_matrices
 from gainrl.training.replay import ReplayBuffer
 from gainrl.training.runtime import Runtime
 from gainrl.training.schedules import Optimization
@@ -287,12 +287,10 @@ class GRPOModule(lightning.LightningModule):
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
             groups = [{"params": policy}, {"params": list(self.critic.trained_parameters()), "lr": rate}]
-        optimizer, schedule = self.optimization.build(groups, self.trained.model)
-        if self.whole is not None and isinstance(optimizer, MuonWithAdamW):
-            raise ValueError(
-                "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, "
-                "or optimizer=adamw"
-            )
+        hidden = hidden_matrices(self.trained.model)
+        if self.masters is not None:
+            hidden = self.masters.of(hidden)
+        optimizer, schedule = self.optimization.build(groups, hidden)
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def trained_parameters(self) -> list[torch.nn.Parameter]:

@@ -10,7 +10,7 @@ In shards nothing of this is needed: the shards are the masters, and what is gat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,10 @@ class Masters:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return (master for _, master in self.pairs)
+
+    def of(self, weights: Set[int]) -> set[int]:
+        """The ids of the masters behind the weights of the model with these ids."""
+        return {id(master) for low, master in self.pairs if id(low) in weights}
 
     def named(self, model: nn.Module) -> dict[str, Tensor]:
         """The masters under the names that the model's state has for them, tied ones under each of theirs."""

@@ -51,6 +51,11 @@ class MuonWithAdamW(Optimizer):
                     part.append({"params": weights, **rest})
         self._parts: list[Optimizer] = []
         if muon:
+            if not hasattr(torch.optim, "Muon"):
+                raise ValueError(
+                    f"optimizer=muon needs torch.optim.Muon, which torch {torch.__version__} does not have; "
+                    "pip install 'torch>=2.9', or type optimizer=adamw"
+                )
             self._parts.append(
                 torch.optim.Muon(
                     muon, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from gainrl.training.muon import MuonWithAdamW, hidden_matrices
+from gainrl.training.adamw_8bit import adamw_8bit
+from gainrl.training.muon import MuonWithAdamW
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +33,23 @@ class Optimization:
                 f"optimizer.max_grad_norm={self.max_grad_norm} must be positive; type optimizer.max_grad_norm=1.0, or "
                 "1e9 for no clipping"
             )
-        self.build([torch.nn.Parameter(torch.zeros(1))])
+        matrix = torch.nn.Parameter(torch.zeros(1, 1))
+        self.build([matrix], hidden={id(matrix)})
 
-    def build(self, parameters: Iterable[Any], model: torch.nn.Module | None = None) -> tuple[Optimizer, Any]:
+    @property
+    def needs_whole_matrices(self) -> bool:
+        return getattr(self.optimizer, "func", self.optimizer) is MuonWithAdamW
+
+    @property
+    def needs_plain_tensors(self) -> bool:
+        return getattr(self.optimizer, "func", self.optimizer) is adamw_8bit
+
+    def build(self, parameters: Iterable[Any], hidden: Set[int] = frozenset()) -> tuple[Optimizer, Any]:
         """The optimizer of some parameters, or groups of them, and its schedule or None.
 
-        ``model``: whose parameters they are, for an optimizer that treats its inner matrices apart.
+        ``hidden``: ids of those that are matrices inside the model (`muon.hidden_matrices`), which Muon treats apart.
         """
-        made = getattr(self.optimizer, "func", self.optimizer)
-        more = {"hidden": hidden_matrices(model)} if made is MuonWithAdamW and model is not None else {}
+        more = {"hidden": hidden} if self.needs_whole_matrices else {}
         optimizer = self.optimizer(parameters, **more)
         return optimizer, None if self.schedule is None else self.schedule(optimizer)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from gainrl.allocation.coba import CoBAAllocation
 from gainrl.allocation.fixed import FixedAllocation
@@ -39,6 +40,20 @@ def test_no_plan_is_worth_more_than_that_of_the_knapsack(rates):
     assert found.sum() == 12
     worth = [sum(map(value, plan, rates)) for plan in plans(3, 12, 2, 8)]
     assert sum(map(value, found, rates)) == pytest.approx(max(worth), abs=1e-12)
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.1, 0.9), (0.02, 0.5, 0.5), (0.99, 0.9, 0.7)])
+def test_no_plan_is_worth_more_than_that_of_coba(rates):
+    failure = 1 - np.mean(rates)
+    a = 1 + 9 * (failure if failure > 0.5 else 1 / (1 + np.exp(-10 * (failure - 0.5))))
+    a = min(a, 10)
+
+    def worth(plan) -> float:
+        return sum((1 - p**n - (1 - p) ** n) * beta.pdf(p, a, 11 - a) for n, p in zip(plan, rates, strict=True))
+
+    found = CoBAAllocation(least=2, most=8).plan(prospects(*rates))
+    assert found.sum() == 12
+    assert worth(found) == pytest.approx(max(map(worth, plans(3, 12, 2, 8))), abs=1e-12)
 
 
 def test_a_hard_prompt_gets_more_than_an_easy_one_of_equal_variance():

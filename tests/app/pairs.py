@@ -126,6 +126,11 @@ def differences(one: Path, other: Path, *, close: float = 1e-4) -> list[str]:
     return found
 
 
+def table(folder: Path) -> list[dict[str, float]]:
+    """metrics.csv without times and sizes; NaN where a row has no number."""
+    return _rows(folder / "metrics.csv")
+
+
 def _rows(path: Path) -> list[dict]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text().splitlines()]

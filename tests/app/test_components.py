@@ -3,6 +3,7 @@
 import pytest
 
 from gainrl.app.components import build_components, close_parts
+from gainrl.app.errors import ConfigError
 from tests.composition import composed
 
 
@@ -25,3 +26,13 @@ def test_an_allocation_that_plans_by_earlier_visits_is_named_where_there_are_har
         close_parts(components.engine, components.reward)
     assert len(remarks) == named
     assert all("type data_limit=256, or more" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw_8bit"])
+def test_an_optimizer_of_whole_tensors_is_refused_in_shards(optimizer):
+    if optimizer == "adamw_8bit":
+        pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
+    with pytest.raises(ConfigError, match=f"optimizer={optimizer} .* type trainer=ddp, or optimizer=adamw"):
+        build_components(composed("experiment=testbed", f"optimizer={optimizer}", "trainer=fsdp"))
+    components = build_components(composed("experiment=testbed", f"optimizer={optimizer}", "trainer=ddp"))
+    close_parts(components.engine, components.reward)

@@ -13,8 +13,10 @@ import torch
 from rich.console import Console
 
 from gainrl.app.train import run_job
+from gainrl.datasets.arithmetic import arithmetic
 from gainrl.training.grpo import GRPOModule
-from tests.composition import SMALL, composed, options
+from tests.composition import MIXTURE, SMALL, composed, options
+from tests.curricula.simulated import strong_model
 from tests.training.resumable import rollouts, same_run, table
 
 STEPS = 4
@@ -30,6 +32,17 @@ SHORT = (
     "evaluation.limit=1",
     "checkpoint.every_steps=1",
 )
+JUDGED_APART = [
+    "dataset.weights={short:2,long:1}",
+    "template=by_source",
+    "+template@template.templates.short=arithmetic",
+    "+template@template.templates.long=question_only",
+    "reward=by_source",
+    "+reward@reward.rewards.short=custom",
+    "reward.rewards.short.path=tests.composition:coin",
+    "+reward@reward.other=custom",
+    "reward.other.path=tests.composition:coin",
+]
 NEEDS = {
     "signal=pass_rate": ["signal.samples=2"],
     "curriculum=adarft": ["curriculum.difficulty=rank"],
@@ -40,6 +53,21 @@ NEEDS = {
     "curriculum=pcl": ["curriculum.live=false"],
     "algorithm=cispo": ["algorithm.replay={share:0.5,max_age:2}"],
     "allocation=speed": ["allocation.screen=2"],
+}
+BOTS = ["baseline=bots", "curriculum.implicit=0.2", "signal.samples=2"]
+BY_NAME = {
+    "mopps": ["curriculum=mopps"],
+    "bots, with its implicit evidence": [*BOTS, "curriculum.strong=STRONG"],
+    "vcrl, from its bank": ["baseline=vcrl"],
+    "dots, with rollouts again": ["baseline=dots", "signal.samples=2"],
+    "spo, one completion a prompt": ["baseline=spo", "signal.samples=2", "algorithm.group_size=1"],
+    "pcl, on the states of the policy": ["baseline=pcl"],
+    "knapsack, of prompts seen before": ["baseline=vanilla_grpo", "allocation=knapsack", "data_limit=6"],
+    "coba, of prompts seen before": ["baseline=vanilla_grpo", "allocation=coba", "data_limit=6"],
+    "a bandit over the sources of a mixture": ["baseline=source_bandit", *MIXTURE, *JUDGED_APART],
+    "muon": ["optimizer=muon"],
+    "muon, on float32 masters": ["optimizer=muon", "trainer.precision=bf16-master"],
+    "8-bit adamw": ["optimizer=adamw_8bit", "optimizer.optimizer.smallest=64"],
 }
 ELSEWHERE = "signal=published"  # reads a file, for the rows of data sets that a test cannot have
 
@@ -66,7 +94,13 @@ def run(folder, overrides, monkeypatch=None, *, until: int = STEPS) -> None:
             raise RuntimeError("the power went")
         return honest(module, batch, index)
 
-    config = composed(*SHORT, *overrides, folder=folder)
+    # A mixture has data sets, and judges, of its own.
+    short = [
+        text
+        for text in SHORT
+        if "dataset=mixture" not in overrides or not text.startswith(("dataset", "model.warm", "reward"))
+    ]
+    config = composed(*short, *overrides, folder=folder)
     console = Console(file=io.StringIO(), width=200)
     if until == STEPS:
         run_job(config, console)
@@ -107,6 +141,26 @@ def lives(tmp_path, monkeypatch, overrides):
 @pytest.mark.parametrize("arm", arms(), ids=" ".join)
 def test_every_curriculum_algorithm_signal_and_allocation_resumes_exactly(tmp_path, monkeypatch, arm):
     check(*lives(tmp_path, monkeypatch, [*arm, *(text for part in arm for text in NEEDS.get(part, []))]))
+
+
+@pytest.mark.parametrize("arm", BY_NAME)
+def test_methods_resume_exactly_with_all_that_is_theirs(tmp_path, monkeypatch, arm):
+    if arm == "8-bit adamw":
+        pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
+    strong = strong_model(tmp_path, arithmetic(terms=(2, 3), train_per_level=12, held_out_per_level=4))
+    whole, stopped = lives(tmp_path, monkeypatch, [text.replace("STRONG", str(strong)) for text in BY_NAME[arm]])
+    check(whole, stopped)
+    with open(whole / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if "seen before" in arm:
+        sizes = [[float(row[f"allocation/{size}_group"]) for size in ("smallest", "largest")] for row in rows[1:]]
+        assert any(largest > smallest for smallest, largest in sizes)
+    if "mixture" in arm:
+        assert {"selection/source_short", "eval/accuracy/source_long"} <= set(rows[-1])
+        assert {record["source"] for record in rollouts(whole)} == {
+            "reasoning_gym/running_totals/short",
+            "reasoning_gym/running_totals/long",
+        }
 
 
 def test_a_run_in_bf16_mixed_precision_is_finite_and_resumes_exactly(tmp_path, monkeypatch):

@@ -6,8 +6,11 @@ import signal
 
 import pytest
 
+from gainrl.datasets.arithmetic import arithmetic
 from gainrl.models.tiny import TinyModel
-from tests.app.pairs import SMALL, STEPS, alone, differences, log, record, started, together, wait_for
+from tests.app.pairs import SMALL, STEPS, alone, differences, log, record, started, table, together, wait_for
+from tests.composition import MIXTURE
+from tests.curricula.simulated import strong_model
 
 ARMS = {
     "gain and grpo, refreshed every epoch": ["baseline=gain_rl", "schedule.refresh_every_epochs=1"],
@@ -17,7 +20,12 @@ ARMS = {
         "allocation=speed",
         "allocation.screen=2",
     ],
-    "uniform, knapsack and reinforce_pp": ["baseline=vanilla_grpo", "algorithm=reinforce_pp", "allocation=knapsack"],
+    "uniform, knapsack and reinforce_pp": [
+        "baseline=vanilla_grpo",
+        "algorithm=reinforce_pp",
+        "allocation=knapsack",
+        "data_limit=10",  # so that prompts come back, and their groups differ in size
+    ],
     "sec and gspo, twice over two mini-batches": [
         "baseline=sec",
         "algorithm=gspo",
@@ -28,16 +36,19 @@ ARMS = {
     "ppo with a critic": ["baseline=ppo", "curriculum=uniform"],
 }
 
+ARMS["a bandit over the sources of a mixture, by muon"] = ["baseline=source_bandit", "optimizer=muon", *MIXTURE]
+
 # Other methods, each with a state of its own that the processes have to share.
 MORE_ARMS = {
     "adarft and dr_grpo": ["baseline=adarft", "algorithm=dr_grpo"],
-    "goldilocks and coba": ["baseline=goldilocks", "allocation=coba"],
+    "goldilocks and coba": ["baseline=goldilocks", "allocation=coba", "data_limit=10"],
+    "mopps by 8-bit adamw": ["baseline=mopps", "optimizer=adamw_8bit", "optimizer.optimizer.smallest=64"],
+    "bots": ["baseline=bots", "curriculum.implicit=0.2", "signal.samples=2", "curriculum.strong=STRONG"],
     "dots with rollouts again": ["baseline=dots", "signal.samples=2"],
     "pcl": ["baseline=pcl"],
     "spo, one completion a prompt": ["baseline=spo", "algorithm.group_size=1"],
     "vcrl": ["baseline=vcrl"],
     "a bandit over levels": ["baseline=source_bandit", "curriculum.over=level"],
-    "bots, of outcomes alone": ["baseline=bots", "curriculum.implicit=0.0"],
     "the hardest half by pass rate": ["baseline=hardest_fraction", "curriculum.keep_fraction=0.5", "signal.samples=2"],
     "a matched block": ["baseline=matched_block", "curriculum.keep_fraction=0.5", "signal.by.pass_rate.samples=2"],
 }
@@ -46,12 +57,19 @@ MORE_ARMS = {
 @pytest.mark.parametrize("arm", [*ARMS, *(pytest.param(arm, marks=pytest.mark.slow) for arm in MORE_ARMS)])
 def test_two_processes_compute_what_one_computes(tmp_path, arm):
     one, two = tmp_path / "one", tmp_path / "two"
-    overrides = (ARMS | MORE_ARMS)[arm]
-    lives = [alone(one, overrides, tmp_path / "cache of one")]
-    lives += together(two, [*overrides, "trainer=ddp"], tmp_path / "cache of two")
+    if "8-bit" in arm:
+        pytest.importorskip("bitsandbytes", reason="needs pip install 'gainrl[bitsandbytes]'")
+    strong = strong_model(tmp_path, arithmetic(terms=range(2, 9), train_per_level=8, held_out_per_level=4))
+    overrides = [text.replace("STRONG", str(strong)) for text in (ARMS | MORE_ARMS)[arm]]
+    small = [text for text in SMALL if "dataset=mixture" not in overrides or not text.startswith("dataset.")]
+    lives = [alone(one, overrides, tmp_path / "cache of one", small=small)]
+    lives += together(two, [*overrides, "trainer=ddp"], tmp_path / "cache of two", small=small)
     assert [life.end() for life in lives] == [0, 0, 0], log(one) + log(two)
     assert record(two)["metrics"]["updates"] >= STEPS // 2  # else equal weights would say little
     assert differences(one, two) == []
+    if "data_limit=10" in overrides:
+        sizes = [(row["allocation/smallest_group"], row["allocation/largest_group"]) for row in table(two)]
+        assert any(smallest < largest for smallest, largest in sizes)
 
 
 def test_shards_take_up_a_run_of_one_process_and_compute_what_it_would(tmp_path):

@@ -18,11 +18,15 @@ def test_one_logger_of_each_name_in_the_order_typed(tmp_path):
     assert [type(logger).__name__ for logger in several] == ["Tracker", "CSVLogger"]
 
 
-def test_what_is_logged_is_in_the_table_of_lightning(tmp_path):
-    loggers = make_loggers(composed("logger=csv", folder=tmp_path), tmp_path)
+def log_two_steps(loggers):
     for step in (1, 2):
         loggers[0].log_metrics({"reward": 0.5 * step, "eval/accuracy": 0.25}, step=step)
     close_loggers(loggers, failed=False)
+
+
+def test_what_is_logged_is_in_the_table_of_lightning(tmp_path):
+    loggers = make_loggers(composed("logger=csv", folder=tmp_path), tmp_path)
+    log_two_steps(loggers)
     with open(tmp_path / "csv" / "version_0" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["reward"]) for row in rows] == [("1", "0.5"), ("2", "1.0")]
@@ -43,3 +47,24 @@ def test_a_logger_that_fails_is_left_alone_and_one_that_cannot_be_closed_ends_no
     assert not repair(broken)
     close_loggers([broken], failed=True)
     assert "could not be closed (the disk is full)" in str(recwarn[0].message)
+
+
+def test_a_curve_is_in_tensorboard_at_its_steps(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log_two_steps(make_loggers(composed("logger=tensorboard", folder=tmp_path), tmp_path))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("reward")] == [(1, 0.5), (2, 1.0)]
+
+
+def test_a_curve_is_in_mlflow_at_its_steps(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="needs pip install mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    loggers = make_loggers(composed("logger=mlflow", folder=tmp_path), tmp_path)
+    log_two_steps(loggers)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    history = client.get_metric_history(loggers[0].run_id, "reward")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 1.0)]
+    assert client.get_run(loggers[0].run_id).info.status == "FINISHED"

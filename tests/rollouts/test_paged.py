@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,6 +43,17 @@ def test_the_same_call_repeats_its_completions_and_leaves_other_draws_alone():
     other = engine().generate(policy, prompts, sampling, keys_for(2) + 1)
     assert completions(other) != completions(first)
     assert len({tuple(ids) for ids in completions(first)}) > 3
+
+
+def test_a_second_round_is_not_a_copy_of_the_first():
+    policy, prompts = build_policy("llama"), build_prompts([6, 4])
+    sampling = SamplingParams(group_size=3, max_new_tokens=8)
+    begun, more, again = (
+        completions(engine().generate(policy, prompts, replace(sampling, first=first), keys_for(2)))
+        for first in (0, 3, 3)
+    )
+    assert more == again
+    assert more != begun
 
 
 def test_logprobs_are_those_of_the_tempered_model_and_none_where_it_is_cut():

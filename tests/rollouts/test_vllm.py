@@ -63,6 +63,15 @@ def test_without_vllm_the_extra_is_named(monkeypatch):
         VLLMEngine()
 
 
+def test_a_second_round_goes_on_behind_the_seeds_of_the_first(started):
+    engine, policy, prompts = VLLMEngine(), build_policy("llama"), build_prompts([4, 6])
+    roll_out(engine, policy, prompts, group_size=5)
+    roll_out(engine, policy, prompts, group_size=2)
+    roll_out(engine, policy, prompts, group_size=3, first=2)
+    whole, begun, more = started[0][0].seeds
+    assert [*begun[:2], *more[:3], *begun[2:], *more[3:]] == whole
+
+
 def test_nothing_starts_before_the_first_rollout(started):
     engine = VLLMEngine()
     assert started == []

@@ -1,6 +1,7 @@
 import copy
 from functools import partial
 
+import pytest
 import torch
 
 from gainrl.training.muon import MuonWithAdamW, hidden_matrices
@@ -48,7 +49,7 @@ def test_a_schedule_reaches_both_parts():
         optimizer=partial(MuonWithAdamW, lr=0.01), schedule=partial(warmup_then_constant, warmup_updates=3)
     )
     policy = tiny_policy()
-    optimizer, schedule = optimization.build(policy.model.parameters(), policy.model)
+    optimizer, schedule = optimization.build(policy.model.parameters(), hidden_matrices(policy.model))
     assert [group["lr"] for part in optimizer._parts for group in part.param_groups] == [0.0025, 0.0025]
     optimizer.step()
     schedule.step()
@@ -69,9 +70,23 @@ def test_a_stored_state_goes_on_in_every_bit():
     assert [group["lr"] for group in other.param_groups] == [0.01, 0.01]
 
 
-def test_a_run_trains_with_it():
-    module = module_of(optimizer=partial(MuonWithAdamW, lr=0.01))
+@pytest.mark.parametrize("masters", [False, True])
+def test_a_run_trains_the_same_matrices_with_it_also_where_they_have_float32_masters(masters):
+    module = module_of(optimizer=partial(MuonWithAdamW, lr=0.01), pure_bfloat16=masters)
     before = weights(module)
+    names = {id(weight): name for name, weight in module.model.named_parameters()}
+    wanted = {names[one] for one in hidden_matrices(module.model)}
     fit(module, data_of(module, steps=2))
     assert module.counters.updates == 2
     assert any(not torch.equal(before[name], value) for name, value in weights(module).items())
+    optimizer = module.optimizers().optimizer
+    muon = next(part for part in optimizer._parts if isinstance(part, torch.optim.Muon))
+    if module.masters is not None:
+        names = {id(master): names[id(low)] for low, master in module.masters.pairs}
+    assert {names[id(weight)] for group in muon.param_groups for weight in group["params"]} == wanted
+
+
+def test_without_muon_in_torch_it_is_refused_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ValueError, match=r"pip install 'torch>=2.9', or type optimizer=adamw"):
+        Optimization(optimizer=partial(MuonWithAdamW, lr=0.01))

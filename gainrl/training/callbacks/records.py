@@ -250,6 +250,7 @@ class Records(Callback):
                         "step": module.counters.step,
                         "row": group.row,
                         "id": problem.id,
+                        "source": problem.source,
                         "level": problem.level,
                         "prompt": text,
                         "completion": experience.texts[row],

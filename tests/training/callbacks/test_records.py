@@ -77,6 +77,7 @@ def test_every_step_has_one_row_and_every_completion_one_line(tmp_path):
         "step": 3,
         "row": group.row,
         "id": problem.id,
+        "source": problem.source,
         "level": problem.level,
         "prompt": f"<system>Add.<end><user>1+1<end><assistant>2<end><user>{problem.question}<end><assistant>",
         "completion": module.experience.texts[-1],
