@@ -402,6 +402,8 @@ TABLES = {
     "methods": methods,
     "allocation": Sweeping("allocation", "fixed", ("baseline",)).table,
     "allocation_angle": Sweeping("allocation", "vanilla_grpo", ("allocation",)).table,
+    "learned_or_angle": Sweeping("learned_or_angle", "gain_rl").table,
+    "which_end": Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction")).table,
 }
 
 

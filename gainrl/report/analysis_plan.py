@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from gainrl.functional.contrasts import Over
-from gainrl.report.blocks import Block, Bullets, Heading, Paragraph, Table
+from gainrl.report.blocks import Block, Bullets, Heading, Paragraph, Table, ranged
 from gainrl.report.comparisons import FINAL, Comparison, difference, pairs_runs, primary_score, scores_of
 from gainrl.report.conclusions import conclude, sentence
 from gainrl.report.difference_tables import conclusion_badge, judged_table
@@ -28,7 +28,8 @@ class AnalysisPlan:
 
     ``families``: comparisons by the name of a family, each ``ARM > REFERENCE``; a family is corrected as one.
     ``endpoint``: ``final`` or ``area``, of ``metric`` and over ``axis`` up to ``budget``. ``gate``: the positive
-    control, or ``null``. ``margin``: in units of the metric, or a share of the gate's gain such as
+    control, an arm that must beat ``reference``, or two as ``ARM <> ARM`` that must differ in either direction; or
+    ``null``. ``null_controls``: comparisons ``ARM = ARM`` that must show no difference. ``margin``: in units of the metric, or a share of the gate's gain such as
     ``50%``. ``stopping``: when the runs end, in words. ``exclusions``: runs that are left out, each a mapping with
     ``why`` and any of ``arm``, ``base`` and ``seed``. ``over``: ``bases``, or ``seeds`` for a question about these
     bases alone.
@@ -51,6 +52,7 @@ class AnalysisPlan:
     pairing: Pairing = "auto"
     over: Over = "bases"
     exclusions: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    null_controls: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
         for family, lines in self.families.items():
@@ -68,10 +70,16 @@ class AnalysisPlan:
             raise ValueError(
                 f"margin: {self.margin} is neither a number nor a share; type 0.01, or 50% of the gate's gain"
             )
-        if isinstance(self.margin, str) and self.gate is None:
+        if isinstance(self.margin, str) and (self.gate is None or "<>" in self.gate):
             raise ValueError(
-                f"margin: {self.margin} is a share of the gate's gain, and gate is null; type gate: oracle"
+                f"margin: {self.margin} is a share of the gate's gain, and gate is "
+                f"{'null' if self.gate is None else 'two arms'}; type gate: oracle, or a margin such as 0.01"
             )
+        for line in self.null_controls:
+            if line.count(" = ") != 1:
+                raise ValueError(f"the null control {line!r} has no ARM = ARM; type null_controls: [one = other]")
+        if self.gate is not None and "<>" in self.gate and self.gate.count("<>") != 1:
+            raise ValueError(f"gate: {self.gate} has no two arms; type gate: one <> other")
 
     def comparisons(self) -> list[tuple[str, str, str]]:
         """(family, arm, reference) of every comparison."""
@@ -80,6 +88,22 @@ class AnalysisPlan:
             for family, lines in self.families.items()
             for line in lines
         ]
+
+    def gate_arms(self) -> tuple[str, str] | None:
+        """The two arms of the gate, the second of which is the reference unless the plan says otherwise."""
+        if self.gate is None:
+            return None
+        one, _, other = (part.strip() for part in self.gate.partition("<>"))
+        return one, other or self.reference
+
+    def controls(self) -> list[tuple[str, str]]:
+        """The two arms of every null control."""
+        return [(one.strip(), other.strip()) for one, other in (line.split(" = ") for line in self.null_controls)]
+
+    def named(self) -> set[str]:
+        """All arms that the plan names."""
+        pairs = [*((arm, other) for _, arm, other in self.comparisons()), *self.controls(), self.gate_arms() or ()]
+        return {self.reference, *(label for pair in pairs for label in pair)}
 
     def settings(self, given: Settings) -> Settings:
         """What the plan decides, over the choices that it leaves open (targets, a task)."""
@@ -91,7 +115,7 @@ class AnalysisPlan:
             axis=self.axis,
             margin=given.margin if isinstance(self.margin, str) else float(self.margin),
             margin_share=share,
-            gate=self.gate,
+            gate=None if self.gate is None or "<>" in self.gate else self.gate,
             pairing=self.pairing,
             over=self.over,
             last=self.last,
@@ -138,6 +162,7 @@ class Planned:
     sweep: Sweep
     families: Mapping[str, list[Comparison]]
     gate: Comparison | None
+    controls: list[Comparison]
     deviations: list[str]
 
 
@@ -161,35 +186,56 @@ def keep_planned(plan: AnalysisPlan, sweep: Sweep) -> list[str]:
 
 def follow(plan: AnalysisPlan, name: str, digest: str, sweep: Sweep, left_out: Sequence[str]) -> Planned:
     """Makes the planned comparisons and lists every deviation. Raises ValueError for an arm that no run has."""
-    named = {label for _, arm, reference in plan.comparisons() for label in (arm, reference)}
-    if unknown := (named | {plan.reference, *([plan.gate] if plan.gate else [])}) - set(sweep.labels):
+    named = plan.named()
+    if unknown := named - set(sweep.labels):
         raise ValueError(f"the plan names {', '.join(sorted(unknown))}, and the arms are {', '.join(sweep.labels)}")
     axes = axes_of(sweep)
     score_name = primary_score(sweep, axes) if axes else FINAL
     score = scores_of(sweep, axes)[score_name]
     paired = pairs_runs(sweep, score)
+
+    def compared(arm: str, reference: str) -> Comparison | None:
+        return difference(sweep, arm, reference, score_name, score, primary=True, paired=paired)
+
     rows: dict[str, list[Comparison]] = {family: [] for family in plan.families}
-    deviations = [*left_out, *_missing(plan, sweep, named)]
+    deviations = [*left_out, *_missing(plan, sweep, named), *_unplanned(sweep, named)]
+    made: set[tuple[str, str]] = set()
     for family, arm, reference in plan.comparisons():
-        row = difference(sweep, arm, reference, score_name, score, primary=True, paired=paired)
-        if row is None:
+        # Arms that are the same trajectories make one comparison, whatever they are called.
+        pair = (sweep.same.get(arm, arm), sweep.same.get(reference, reference))
+        row = None if pair in made or pair[0] == pair[1] else compared(arm, reference)
+        if pair[0] == pair[1]:
+            deviations.append(f"{arm} > {reference} is no comparison: the two are the same trajectories.")
+        elif pair in made:
+            deviations.append(f"{arm} > {reference} repeats {pair[0]} > {pair[1]} and is counted once.")
+        elif row is None:
             deviations.append(f"{arm} > {reference} cannot be made: they share no base with a score.")
         else:
             rows[family].append(row)
-    gate = None
-    if plan.gate is not None:
-        drafts = [difference(sweep, plan.gate, plan.reference, score_name, score, primary=True, paired=paired)]
-        gate = next(iter(conclude([row for row in drafts if row is not None], plan.alpha)), None)
-    shut = plan.gate is not None and (gate is None or gate.conclusion != "better")
+        made.add(pair)
+    gate, arms = None, plan.gate_arms()
+    if arms is not None:
+        draft = compared(*arms)
+        gate = None if draft is None else next(iter(conclude([draft], plan.alpha)))
+    passing = {"better", "worse"} if plan.gate is not None and "<>" in plan.gate else {"better"}
+    shut = arms is not None and (gate is None or gate.conclusion not in passing)
     if shut:
-        deviations.append(f"The gate is shut: {plan.gate} does not beat {plan.reference}, so nothing is concluded.")
+        assert arms is not None
+        fails = "does not differ from" if "worse" in passing else "does not beat"
+        deviations.append(f"The gate is shut: {arms[0]} {fails} {arms[1]}, so nothing is concluded.")
+    controls = [row for pair in plan.controls() if (row := compared(*pair)) is not None]
+    deviations += [
+        f"The null control fails: {row.label} and {row.reference} differ by {ranged(row.interval, sign=True)}."
+        for row in controls
+        if row.interval.excludes_zero()
+    ]
     concluded = {family: found if shut else conclude(found, plan.alpha) for family, found in rows.items()}
-    return Planned(plan, name, digest, sweep, concluded, gate, deviations)
+    return Planned(plan, name, digest, sweep, concluded, gate, controls, deviations)
 
 
 def _missing(plan: AnalysisPlan, sweep: Sweep, named: set[str]) -> Iterator[str]:
     wanted = {(str(base), seed) for base in plan.bases for seed in plan.seeds}
-    for label in sorted(named | {plan.reference, *([plan.gate] if plan.gate else [])}):
+    for label in sorted(named):
         lacks = sorted(wanted - {(run.base, run.seed) for run in sweep.chosen(label)})
         if lacks:
             yield (
@@ -203,15 +249,23 @@ def _missing(plan: AnalysisPlan, sweep: Sweep, named: set[str]) -> Iterator[str]
         yield f"{len(sweep.repeated)} runs repeat another and are counted once."
 
 
+def _unplanned(sweep: Sweep, named: set[str]) -> Iterator[str]:
+    others = [label for label in sweep.labels if label not in named]
+    if others:
+        yield f"The plan does not name {_some(others)}: nothing is concluded on these arms."
+
+
 def plan_blocks(planned: Planned) -> Iterator[Block]:
     """The plan, its deviations, and a table of conclusions per family."""
     plan = planned.plan
     yield Heading("Planned analysis")
     yield Paragraph(f"{plan.question} Plan {planned.name}, SHA-256 {planned.digest}.")
     margin = f"{plan.margin} of the gain of {plan.gate}" if isinstance(plan.margin, str) else f"{plan.margin:g}"
+    nulls = "; ".join(plan.null_controls) or "none"
     end = "" if plan.endpoint == "final" else f" over {plan.axis}" + (f" up to {plan.budget:g}" if plan.budget else "")
     yield Paragraph(
-        f"Endpoint: {plan.endpoint}{end} of {plan.metric}. Margin: {margin}. Gate: {plan.gate or 'none'}. Bases: "
+        f"Endpoint: {plan.endpoint}{end} of {plan.metric}. Margin: {margin}. Gate: {plan.gate or 'none'}. Null controls: "
+        f"{nulls}. Bases: "
         f"{', '.join(map(str, plan.bases))}. Seeds: {', '.join(map(str, plan.seeds))}. Unit: {plan.over}. Stopping: "
         f"{plan.stopping}. Exclusions: {'; '.join(str(entry['why']) for entry in plan.exclusions) or 'none'}."
     )
@@ -226,7 +280,19 @@ def plan_blocks(planned: Planned) -> Iterator[Block]:
         "finding",
         [conclusion_badge(row) for row in rows],
     )
+    if planned.controls:
+        yield Bullets("Null controls", [_control(row) for row in planned.controls], "finding")
     yield from _family_tables(planned)
+
+
+def _control(row: Comparison) -> str:
+    """Whether two arms that must not differ do: their interval against zero, and against the margin either way."""
+    found = f"{row.label} and {row.reference}: {ranged(row.interval, sign=True)}, "
+    if row.interval.excludes_zero():
+        return found + "they differ"
+    if row.margin is not None and max(-row.interval.low, row.interval.high) < row.margin:
+        return found + f"equal within {row.margin:g}"
+    return found + "no difference shown, and one of the margin not excluded"
 
 
 def _family_tables(planned: Planned) -> Iterator[Table]:

@@ -93,8 +93,8 @@ def difference(
     weights = (1.0, -1.0)
     estimate = _contrast(cells, weights, tasks, sweep, paired=paired)
     if name == FINAL and settings.metric == "eval/accuracy":
-        estimate = estimate.with_variance(*_problems(sweep, strata, (label, reference)))
-    shift, margin = _against_margin(sweep, label, reference, score, estimate, paired=paired)
+        estimate = estimate.with_variance(*_problems(sweep, strata, (label, reference), weights))
+    shift, margin = _against_margin(sweep, label, reference, name, score, estimate, paired=paired)
     ours, theirs = cells
     return Comparison(
         label=label,
@@ -167,8 +167,10 @@ def seed_correlation(sweep: Sweep, score: Score) -> tuple[float, int]:
     return correlation(ours, theirs) if ours else (0.0, 0)
 
 
-def _problems(sweep: Sweep, strata: Sequence[Stratum], labels: Sequence[str]) -> tuple[float, float]:
-    """What the choice of the held-out problems adds to a difference of final scores; 0 where no run recorded them."""
+def _problems(
+    sweep: Sweep, strata: Sequence[Stratum], labels: Sequence[str], weights: Sequence[float]
+) -> tuple[float, float]:
+    """What the choice of the held-out problems adds to a contrast of final scores; 0 where no run recorded them."""
     if len({task for task, _ in strata}) > 1:
         return 0.0, 1.0
     arms = []
@@ -179,7 +181,7 @@ def _problems(sweep: Sweep, strata: Sequence[Stratum], labels: Sequence[str]) ->
     sizes = {np.size(row) for cells in arms for cell in cells for row in cell}
     if len(sizes) != 1 or 0 in sizes:
         return 0.0, 1.0
-    return problem_variance([[np.stack(list(cell)).astype(float) for cell in cells] for cells in arms], (1.0, -1.0))
+    return problem_variance([[np.stack(list(cell)).astype(float) for cell in cells] for cells in arms], weights)
 
 
 def _solved(sweep: Sweep, run: Run) -> np.ndarray:
@@ -190,7 +192,7 @@ def _solved(sweep: Sweep, run: Run) -> np.ndarray:
 
 
 def _against_margin(
-    sweep: Sweep, label: str, reference: str, score: Score, estimate: Estimate, *, paired: bool
+    sweep: Sweep, label: str, reference: str, name: str, score: Score, estimate: Estimate, *, paired: bool
 ) -> tuple[Estimate | None, float | None]:
     """The difference less the margin, with the error of the margin in it where that is a share of the gate's gain."""
     share = sweep.settings.margin_share
@@ -208,7 +210,10 @@ def _against_margin(
     tasks = [task for task, _ in strata]
     ends = [cells[list(parts).index(arm)] for arm in (sweep.gate, sweep.reference)]
     gain = contrast(ends, (1.0, -1.0), tasks=tasks).value
-    return _contrast(cells, weights, tasks, sweep, paired=paired), share * gain
+    shift = _contrast(cells, weights, tasks, sweep, paired=paired)
+    if name == FINAL and sweep.settings.metric == "eval/accuracy":
+        shift = shift.with_variance(*_problems(sweep, strata, tuple(parts), weights))
+    return shift, share * gain
 
 
 def unscored(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:

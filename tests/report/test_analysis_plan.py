@@ -43,9 +43,11 @@ def report(tmp_path, **changes):
 
 
 def test_only_what_the_plan_names_is_concluded_on(tmp_path):
-    page = planned(tmp_path)
-    assert hashlib.sha256((tmp_path / "analysis_plan.yaml").read_bytes()).hexdigest() in page
+    page = planned(tmp_path, gains={arm: gain for arm, gain in GAINS.items() if arm != "dapo"})
     assert "Deviations from the plan: none." in page
+    page = planned(tmp_path, gains={"dapo": GAINS["dapo"]})
+    assert hashlib.sha256((tmp_path / "analysis_plan.yaml").read_bytes()).hexdigest() in page
+    assert "The plan does not name dapo: nothing is concluded on these arms." in page
     table = (tmp_path / "page" / "tables" / "family_order.csv").read_text().splitlines()
     assert len(table) == 3
     assert table[2].startswith("gain_rl,length_order,final score")
@@ -68,6 +70,27 @@ def test_a_shut_gate_leaves_nothing_to_conclude(tmp_path):
     assert "worse than" not in page.partition("## Learning curves")[0]
 
 
+def test_arms_that_are_the_same_trajectories_make_one_comparison(tmp_path):
+    families = {"order": ["gain_rl > vanilla_grpo", "twin > vanilla_grpo", "twin > gain_rl"]}
+    planned(tmp_path, gains=GAINS | {"twin": 0.3})
+    for path in (tmp_path / "runs").glob("baseline-twin*/s*/metrics.csv"):
+        path.write_text(Path(str(path).replace("baseline-twin", "baseline-gain_rl")).read_text())
+    page = report(tmp_path, families=families)
+    assert "twin > vanilla_grpo repeats gain_rl > vanilla_grpo and is counted once." in page
+    assert "twin > gain_rl is no comparison: the two are the same trajectories." in page
+    assert len((tmp_path / "page" / "tables" / "family_order.csv").read_text().splitlines()) == 2
+
+
+def test_two_arms_that_must_differ_are_a_gate_and_two_that_must_not_a_null_control(tmp_path):
+    changes = {"margin": 0.2, "gate": "gain_rl <> length_order", "null_controls": ["gain_rl = vanilla_grpo"]}
+    page = planned(tmp_path, **changes)
+    assert "The gate is shut" not in page
+    assert "equal within 0.2" in page
+    page = report(tmp_path, **(changes | {"gate": "vanilla_grpo <> gain_rl", "null_controls": ["gain_rl = oracle"]}))
+    assert "The gate is shut: vanilla_grpo does not differ from gain_rl, so nothing is concluded." in page
+    assert "The null control fails: gain_rl and oracle differ by" in page
+
+
 def test_exclusions_are_those_of_the_plan_and_say_why(tmp_path):
     page = planned(tmp_path, exclusions=[{"arm": "gain_rl", "seed": 12, "why": "the disk was full"}])
     assert "4 runs left out as the plan has it (the disk was full): gain_rl base 0 seed 12" in page
@@ -80,6 +103,8 @@ def test_exclusions_are_those_of_the_plan_and_say_why(tmp_path):
         ({"families": {}}, "names no comparison"),
         ({"margin": "half"}, "neither a number nor a share"),
         ({"gate": None}, "share of the gate's gain"),
+        ({"gate": "oracle <> gain_rl"}, "and gate is two arms"),
+        ({"null_controls": ["oracle, gain_rl"]}, "has no ARM = ARM"),
         ({"exclusions": [{"arm": "dapo"}]}, "needs `why`"),
         ({"sedes": [1]}, "has sedes; the keys are question"),
         ({"families": {"order": ["gian_rl > vanilla_grpo"]}}, "names gian_rl, and the arms are"),
