@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.tables import GOAL, processor
+from gainrl.files import cache_dir
 from gainrl.training.precision_choice import has_bfloat16
 
 _PACKAGES = ("torch", "transformers", "lightning", "numpy")
@@ -38,13 +39,14 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
     engines = ["--paged"] + (["--vllm-python", vllm] if vllm else [])
     step = ["--prompts", "2", "--prompt-length", "6", "--group-size", "4", "--completion-length", "3", "--repeats", "1"]
     real = ["--shape", "smollm2", "--repeats", "3"]
+    small = [*step, "--shape", "smollm2", "--prompts", "1", "--group-size", "2", "--completion-length", "2"]
     large = ["--goal-peer", "4.2", "--goal-floor", "1.6", "--goal-gib", "4"]
     return [
-        Benchmark("0. A GRPO step on the shape of SmolLM2-135M", "grpo_step", [*faster, *real, *large], None),
+        Benchmark("0. A GRPO step on the shape of SmolLM2-135M", "grpo_step", [*beside, *real, *large], small),
         Benchmark(
             "0. The same in bf16-mixed",
             "grpo_step",
-            [*faster, *real, "--precision", "bf16-mixed", "--goal-peer", "5.5"] if has_bfloat16(cuda=False) else None,
+            [*beside, *real, "--precision", "bf16-mixed", "--goal-peer", "5.5"] if has_bfloat16(cuda=False) else None,
             None,
         ),
         Benchmark(
@@ -106,9 +108,24 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
         ),
         Benchmark("6. Scaling", "scaling", [], ["--small", "--repeats", "1", "--folder", "{folder}"]),
         Benchmark("7. Everything else", "overhead", [], ["--steps", "3", "debug=fast"]),
+        Benchmark("8. Waiting", "startup", [], ["--repeats", "1", "--runs", "4"]),
         Benchmark("A million rows", "million_rows", ["build/bench"], None),
         Benchmark("Reading the concentration off the update", "concentration_cost", [], None),
         *(with_data(data) if data else []),
+        *(with_smollm2() if fetched() else []),
+    ]
+
+
+def fetched() -> bool:
+    """Whether ``make lm`` has put SmolLM2-135M into the cache."""
+    return any((cache_dir() / "models").glob("SmolLM2-135M-Instruct.Q4_1-*"))
+
+
+def with_smollm2() -> list[Benchmark]:
+    """Those that run the pretrained weights."""
+    return [
+        Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", [], None),
+        Benchmark("Log-probabilities of SmolLM2-135M in bfloat16", "precision", [], None),
     ]
 
 
@@ -125,8 +142,6 @@ def with_data(data: str) -> list[Benchmark]:
             [*_signal(data, 1, 100), "--model", "smollm2"],
             None,
         ),
-        Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", [], None),
-        Benchmark("Log-probabilities of SmolLM2-135M in bfloat16", "precision", [], None),
     ]
 
 

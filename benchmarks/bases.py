@@ -1,13 +1,15 @@
 """Makes the warm-started weights that come with the package.
 
-    python -m benchmarks.bases [--experiment default testbed] [--seeds 0 1 2 3 4] [--output DIR]
+    python -m benchmarks.bases --experiment default --seeds 2
+    python -m benchmarks.bases --experiment testbed --seeds 0 1 3 4 5      [--output DIR]
 
 Runs the recipe of each experiment for each ``model.seed`` on this machine (another processor arrives at other weights)
 and looks at the model every 20 steps: from the first look at which solutions had a mean probability of at least
 ``stop_at`` - 0.05 over ten steps, to the last one before it is ``stop_at`` + 0.05. A look counts if the easiest level
 is nearly solved (8 of 10 samples right); of those the one whose levels are most graded is kept: the largest mean over
-levels of p (1 - p), with p the share of correct samples on training problems. A seed without such a look gives no
-base. The weights are rounded to bfloat16 and written with `bases.json` into ``gainrl/models/weights``, or DIR.
+levels of p (1 - p), with p the share of correct samples on training problems. A seed without such a look, or whose best
+has fewer than three levels of greedy accuracy between .1 and .9, gives no base. The weights are rounded to bfloat16 and
+written with `bases.json` into ``gainrl/models/weights``, or DIR.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from gainrl.types import Policy
 
 EVERY, MARGIN = 20, 0.05  # steps between looks; how far around stop_at
 EASIEST = 0.8  # share of right samples of the easiest level
+GRADED, LOWEST, HIGHEST = 3, 0.1, 0.9  # levels of a base that greedy accuracy must leave between
 PER_LEVEL, SAMPLES = 40, 4
 _MEASURES = {"greedy": "accuracy", "sampled": f"avg@{SAMPLES}"}
 
@@ -113,9 +116,12 @@ def make(experiment: str, seed: int, folder: Path) -> list[str | float] | None:
         _, step, weights = looks.best
         policy.model.load_state_dict(weights, strict=False)
         recipe = (settings, source.identity(), template, splits.warm_start)
-        base = write_shipped(f"{experiment}-{seed}", policy, *recipe, levels=[], folder=folder)
-        load_shipped(base, policy, folder)
+        base = write_shipped(f"{experiment}-{seed}", policy, *recipe, levels=[], folder=Path(cache))
+        load_shipped(base, policy, Path(cache))  # rounded, as it would be shipped
         rates = grades(policy)
+        if sum(LOWEST <= rate <= HIGHEST for rate in rates["greedy"]) < GRADED:
+            print(f"{base.name}: fewer than {GRADED} levels between {LOWEST} and {HIGHEST}; no base", flush=True)
+            return None
         write_shipped(base.name, policy, *recipe, levels=[round(rate, 3) for rate in rates["greedy"]], folder=folder)
     row = [base.name, str(step), _text(rates["greedy"]), _text(rates["sampled"]), float(np.mean(rates["greedy"]))]
     print(*row, flush=True)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from gainrl.functional.budgets import budget_ratio
+from gainrl.functional.contrasts import Over
 from gainrl.functional.streams import generator
 
 KINDS = ("normal", "skewed", "tied", "collapsing")
@@ -35,25 +36,25 @@ def draw(kind: str, shape: tuple[int, ...], *, spread: float, arm: bool, name: s
     return noise + (rng.normal(0, spread, (*shape[:-1], 1)) if arm else 0.0)
 
 
-def estimates(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def estimates(ours: np.ndarray, theirs: np.ndarray, over: Over = "bases") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Value, error and degrees of freedom of many differences at once, as `contrast` gives them one by one (a test)."""
     bases, seeds = ours.shape[-2:]
     each = ours.mean(-1) - theirs.mean(-1)
-    if bases > 1:
+    if bases > 1 and over == "bases":
         return each.mean(-1), each.std(-1, ddof=1) / math.sqrt(bases), np.full(each.shape[:-1], bases - 1.0)
-    parts = [side.var(-1, ddof=1)[..., 0] / seeds for side in (ours, theirs)]
+    parts = [side.var(-1, ddof=1).mean(-1) / seeds / bases for side in (ours, theirs)]
     variance = parts[0] + parts[1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = np.where(variance > 0, variance**2 * (seeds - 1) / (parts[0] ** 2 + parts[1] ** 2), 1.0)
+        freedom = variance**2 * bases * (seeds - 1) / (parts[0] ** 2 + parts[1] ** 2)
     error = np.where(variance > 0, np.sqrt(variance), np.inf)
-    return each[..., 0], error, freedom
+    return each.mean(-1), error, np.where(variance > 0, freedom, 1.0)
 
 
-def coverage(kind: str, bases: int, seeds: int, *, spread: float = 0.0, trials: int) -> float:
+def coverage(kind: str, bases: int, seeds: int, *, spread: float = 0.0, over: Over = "bases", trials: int) -> float:
     """Share of 95% intervals that hold the true difference, 0."""
     shape = (trials, bases, seeds)
     arm = draw(kind, shape, spread=spread, arm=True, name="cover")
-    value, error, freedom = estimates(arm, draw(kind, shape, spread=0.0, arm=False, name="cover"))
+    value, error, freedom = estimates(arm, draw(kind, shape, spread=0.0, arm=False, name="cover"), over)
     return float((np.abs(value) <= stats.t.ppf(0.975, freedom) * error).mean())
 
 
@@ -117,10 +118,13 @@ def tables(trials: int) -> str:
     shapes = [(1, seeds, 0.0) for seeds in ONE_BASE]
     shapes += [(bases, seeds, spread) for bases, seeds in SEVERAL for spread in (0.0, SPREAD)]
     lines = ["Coverage of 95% intervals of a difference:", ""]
-    lines += ["| bases x seeds, spread | normal | skewed | tied | collapsing | percentile bootstrap, normal |"]
-    lines += ["|---|---|---|---|---|---|"]
+    lines += [
+        "| bases x seeds, spread | normal | skewed | tied | collapsing | normal, over seeds | percentile bootstrap |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
     for bases, seeds, spread in shapes:
         cells = [coverage(kind, bases, seeds, spread=spread, trials=trials) for kind in KINDS]
+        cells.append(coverage("normal", bases, seeds, spread=spread, over="seeds", trials=trials))
         cells.append(percentile_coverage(bases, seeds, spread=spread, trials=max(trials // 20, 1)))
         lines.append(f"| {_shape(bases, seeds, spread)} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
     lines += [
@@ -130,7 +134,7 @@ def tables(trials: int) -> str:
     ]
     lines += ["| bases x seeds, spread | arms | different, one arm | any | not better at the margin, one arm | any |"]
     lines += ["|---|---|---|---|---|---|"]
-    for bases, seeds, spread in ((1, 5, 0.0), (1, 10, 0.0), (1, 16, 0.0), (4, 4, 0.0), (4, 4, SPREAD)):
+    for bases, seeds, spread in (*((1, runs, 0.0) for runs in ONE_BASE), (4, 4, 0.0), (4, 4, SPREAD)):
         for kind in KINDS:
             rates = error_rates(kind, bases, seeds, spread=spread, trials=trials)
             cells = [f"{100 * rate:.1f}" for rate in rates]

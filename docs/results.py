@@ -6,7 +6,7 @@ The page marks each table with the name that it has here; what stands between th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -68,7 +68,8 @@ ABLATIONS = {
 # What is typed beside experiment=testbed, and whose rule it is.
 METHODS = {
     "baseline=hardest_fraction": "the hardest tenth",
-    "baseline=bots curriculum.implicit=0.0": "BOTS, without its implicit evidence",
+    "baseline=bots curriculum.strong=strong/signals.csv": "BOTS",
+    "baseline=bots curriculum.implicit=0.0": "the same without its implicit evidence",
     "baseline=spo": "SPO, one completion a prompt",
     "baseline=vanilla_grpo allocation=knapsack data_limit=256": "knapsack allocation",
     "baseline=vanilla_grpo allocation=coba data_limit=256": "CoBA's allocation",
@@ -79,7 +80,11 @@ METHODS = {
     "baseline=dots": "DOTS with replay of rollouts",
     "baseline=source_bandit curriculum.over=level": "SEC's rule, over levels",
     "baseline=gain_rl_knapsack": "GAIN-RL with knapsack",
+    "baseline=source_bandit dataset=mixture +dataset@dataset.sources.short=arithmetic "
+    "+dataset@dataset.sources.long=arithmetic 'dataset.sources.short.terms=[2,3,4]' "
+    "'dataset.sources.long.terms=[5,6,7,8]'": "SEC's rule, over two sources",
 }
+SHORT = "baseline=source_bandit dataset=mixture ..."  # a command that is too long for the table stands below it
 
 
 @cache
@@ -299,10 +304,9 @@ def methods() -> str:
         (run,) = (run for run in runs_of("bases/methods") if set(run.arm.split()) == set(typed.split()))
         first, last = (run.columns["eval/accuracy"][place] for place in (0, -1))
         screening = float(np.nan_to_num(run.columns.get("screening_rollouts", np.zeros(1))[-1]))
-        lines.append(
-            f"| {what} | `{typed}` | {number(first)} -> {number(last)} | {run.columns['rollouts'][-1]:,.0f} | "
-            f"{screening:,.0f} |"
-        )
+        shown = typed if len(typed) < 80 else SHORT
+        rollouts = f"{run.columns['rollouts'][-1]:,.0f}"
+        lines.append(f"| {what} | `{shown}` | {number(first)} -> {number(last)} | {rollouts} | {screening:,.0f} |")
     return "\n".join(lines)
 
 
@@ -314,11 +318,15 @@ class Sweeping:
     reference: str
     within: tuple[str, ...] = ()
 
-    def table(self) -> str:
-        """Final scores, and intervals of the differences in area under the curve over optimizer steps and rollouts."""
+    def judged(self) -> tuple[list[Sweep], list[list[Comparison]]]:
+        """A sweep for each value of ``within``, and its comparisons, all of one family."""
         runs = [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{self.name}")]
         sweeps, _ = make_sweeps(runs, Settings(reference=self.reference, axis="rollouts", within=self.within))
-        judged = conclude_all(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
+        return sweeps, conclude_all(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
+
+    def table(self) -> str:
+        """Final scores, and intervals of the differences in area under the curve over optimizer steps and rollouts."""
+        sweeps, judged = self.judged()
         arms = [sweep.chosen(label) for sweep in sweeps for label in sweep.labels]
         sizes = dict.fromkeys(f"{len(own)} runs on {len({run.base for run in own})} bases" for own in arms)
         spent = len({run.columns["rollouts"][-1] for own in arms for run in own}) > 1
@@ -340,6 +348,11 @@ class Sweeping:
         return "\n".join(lines)
 
 
+ALLOCATION_ANGLE = Sweeping("allocation", "vanilla_grpo", ("allocation",))
+LEARNED_OR_ANGLE = Sweeping("learned_or_angle", "gain_rl")
+WHICH_END = Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction"))
+
+
 def of_arm(sweep: Sweep, label: str, spent: bool) -> list[str]:
     """What an arm is called (a reference with what its block shares), its rollouts a run, and its mean final score."""
     shared = [part.partition("=")[2] for part in sweep.block.split(", ") if part and label == sweep.reference]
@@ -354,31 +367,47 @@ def interval(given: Interval) -> str:
 
 
 def claims() -> str:
-    """What the page's first questions come to, each in the family of its own table."""
-    whole = [run for run in runs_of("testbed_equal_length") if run.arm in {f"baseline={arm}" for arm in ORDERS}]
-    families = {
-        "curricula": sweep_of([run for arm in CURRICULA for run in arm_of_testbed(arm)], "vanilla_grpo"),
-        "length": sweep_of([run for arm in ORDERS for run in arm_of_testbed(arm)], "length_order"),
-        "random": sweep_of([run for arm in ORDERS for run in arm_of_testbed(arm)], "random_order"),
-        "equal": sweep_of(whole, "vanilla_grpo"),
-    }
-    asked = [
-        ("an oracle beats uniform draws: the gate", "curricula", "oracle"),
-        ("GAIN-RL's order by angle beats uniform draws", "curricula", "gain_rl"),
-        ("it beats the same schedule over question length", "length", "gain_rl"),
-        ("it beats the same schedule over a random order", "random", "gain_rl"),
-        ("with equal question lengths, it beats uniform draws", "equal", "gain_rl"),
-    ]
-    lines = ["| claim | runs | bases | difference | p (Holm) | conclusion |", "|---|---|---|---|---|---|"]
-    for claim, family, arm in asked:
-        sweep = families[family]
-        row = next(row for row in primary(sweep) if row.label == arm)
+    """What the page's questions come to, each in the family of its own table."""
+    lines = ["| claim | runs | bases | family | difference | p (Holm) | conclusion |", "|---|---|---|---|---|---|---|"]
+    for claim, family, sweeps, judged, block, label in asked():
+        rows = [row for found in judged for row in found if row.primary]
+        place = next(index for index, sweep in enumerate(sweeps) if block in sweep.block)
+        row = next(row for row in judged[place] if row.primary and row.label.rpartition("=")[2] == label)
+        size = len([row for row in rows if row.p_holm is not None])
         corrected = p_value(row.p_holm) if row.p_holm is not None else "–"
         lines.append(
-            f"| {claim} | {row.runs[0]} | {row.bases} | {ranged(row.interval, sign=True)} | {corrected} | "
-            f"{concluded_text(row, sweep)} |"
+            f"| {claim} | {row.runs[0]} | {row.bases} | {family}, {size} | {ranged(row.interval, sign=True)} | "
+            f"{corrected} | {concluded_text(row, sweeps[place])} |"
         )
     return "\n".join(lines)
+
+
+def asked() -> Iterator[tuple[str, str, list[Sweep], list[list[Comparison]], str, str]]:
+    """Claim, table, the table's sweeps with their comparisons, and which block and arm the claim is about."""
+    curricula = sweep_of([run for arm in CURRICULA for run in arm_of_testbed(arm)], "vanilla_grpo")
+    length, random = (
+        sweep_of([run for arm in ORDERS for run in arm_of_testbed(arm)], f"{name}_order")
+        for name in ("length", "random")
+    )
+    equal = [run for run in runs_of("testbed_equal_length") if run.arm in {f"baseline={arm}" for arm in ORDERS}]
+    one_base = [
+        ("an oracle beats uniform draws: the gate", "curricula", curricula, "oracle"),
+        ("GAIN-RL's order by angle beats uniform draws", "curricula", curricula, "gain_rl"),
+        ("it beats the same schedule over question length", "length", length, "gain_rl"),
+        ("it beats the same schedule over a random order", "random", random, "gain_rl"),
+        ("with equal question lengths, it beats uniform draws", "equal", sweep_of(equal, "vanilla_grpo"), "gain_rl"),
+    ]
+    for claim, family, sweep, label in one_base:
+        yield claim, family, [sweep], [compare(sweep, axes_of(sweep))], "", label
+    several = [
+        ("over bases, GAIN-RL beats uniform draws", ALLOCATION_ANGLE, "fixed", "gain_rl"),
+        ("it does so where knapsack shares rollouts", ALLOCATION_ANGLE, "knapsack", "gain_rl"),
+        ("a head on its states wins (PCL)", LEARNED_OR_ANGLE, "", "pcl_once"),
+        ("a head on its states wins (Goldilocks)", LEARNED_OR_ANGLE, "", "goldilocks_once"),
+        ("the half of low angles beats that of high ones", WHICH_END, "signal=angle, keep_fraction=0.5", "hardest"),
+    ]
+    for claim, sweeping, block, label in several:
+        yield claim, sweeping.name, *sweeping.judged(), block, label
 
 
 TABLES = {
@@ -401,9 +430,9 @@ TABLES = {
     "ablations": ablations,
     "methods": methods,
     "allocation": Sweeping("allocation", "fixed", ("baseline",)).table,
-    "allocation_angle": Sweeping("allocation", "vanilla_grpo", ("allocation",)).table,
-    "learned_or_angle": Sweeping("learned_or_angle", "gain_rl").table,
-    "which_end": Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction")).table,
+    "allocation_angle": ALLOCATION_ANGLE.table,
+    "learned_or_angle": LEARNED_OR_ANGLE.table,
+    "which_end": WHICH_END.table,
 }
 
 

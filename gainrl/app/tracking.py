@@ -59,6 +59,7 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
 
     plain = plain_config(config)
     arm, sweep = str(config.run.arm), config.run.sweep
+    place = _sweep_folder() or folder  # of all runs of a sweep, so that a client without a server compares them
     create = partial(
         Tracker,
         rollouts=folder / "rollouts.jsonl",
@@ -71,7 +72,7 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
         group=(f"{sweep}/{arm}" if sweep else arm)[-128:],
         id=fingerprint(plain),
         tags=list(dict.fromkeys(str(tag)[:64] for tag in (*settings.tags, config.run.experiment, sweep) if tag)),
-        save_dir=str(_sweep_folder() or folder),
+        save_dir=str(place),
         resume="allow",
         config=plain,
         settings=wandb.Settings(silent=True, console="off"),
@@ -82,7 +83,7 @@ def make_logger(config: DictConfig, folder: Path) -> Any:
             assert logger.experiment is not None  # connects, or raises the reason
         except Exception as fault:
             warnings.warn(
-                f"W&B cannot be reached ({type(fault).__name__}: {fault}); the run is stored in {folder / 'wandb'} and "
+                f"W&B cannot be reached ({type(fault).__name__}: {fault}); the run is stored in {place / 'wandb'} and "
                 "`wandb sync` sends it later",
                 stacklevel=2,
             )

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from gainrl.files import cache_dir
-from gainrl.models.packaged import sha256
+from gainrl.models.packaged import sha256, waiting
 
 _FORMAT = 1  # raise it when the conversion changes, so that old folders are not served
 
@@ -48,7 +48,8 @@ def as_folder(file: Path, announce: Callable[[str], None] = tell) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
     try:
-        _convert(file, draft)
+        with waiting(f"reading {file.name}", announce):
+            _convert(file, draft)
         os.replace(draft, folder)
     except OSError as fault:
         if not folder.is_dir():  # else another process was faster, and its folder is the same

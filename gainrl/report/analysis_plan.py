@@ -29,10 +29,10 @@ class AnalysisPlan:
     ``families``: comparisons by the name of a family, each ``ARM > REFERENCE``; a family is corrected as one.
     ``endpoint``: ``final`` or ``area``, of ``metric`` and over ``axis`` up to ``budget``. ``gate``: the positive
     control, an arm that must beat ``reference``, or two as ``ARM <> ARM`` that must differ in either direction; or
-    ``null``. ``null_controls``: comparisons ``ARM = ARM`` that must show no difference. ``margin``: in units of the metric, or a share of the gate's gain such as
-    ``50%``. ``stopping``: when the runs end, in words. ``exclusions``: runs that are left out, each a mapping with
-    ``why`` and any of ``arm``, ``base`` and ``seed``. ``over``: ``bases``, or ``seeds`` for a question about these
-    bases alone.
+    ``null``. ``null_controls``: comparisons ``ARM = ARM`` that must show no difference. ``margin``: in units of the
+    metric, or a share of the gate's gain such as ``50%``. ``stopping``: when the runs end, in words. ``exclusions``:
+    runs that are left out, each a mapping with ``why`` and any of ``arm``, ``base`` and ``seed``. ``over``: ``bases``,
+    or ``seeds`` for a question about these bases alone.
     """
 
     question: str
@@ -264,8 +264,8 @@ def plan_blocks(planned: Planned) -> Iterator[Block]:
     nulls = "; ".join(plan.null_controls) or "none"
     end = "" if plan.endpoint == "final" else f" over {plan.axis}" + (f" up to {plan.budget:g}" if plan.budget else "")
     yield Paragraph(
-        f"Endpoint: {plan.endpoint}{end} of {plan.metric}. Margin: {margin}. Gate: {plan.gate or 'none'}. Null controls: "
-        f"{nulls}. Bases: "
+        f"Endpoint: {plan.endpoint}{end} of {plan.metric}. Margin: {margin}. Gate: {plan.gate or 'none'}. "
+        f"Null controls: {nulls}. Bases: "
         f"{', '.join(map(str, plan.bases))}. Seeds: {', '.join(map(str, plan.seeds))}. Unit: {plan.over}. Stopping: "
         f"{plan.stopping}. Exclusions: {'; '.join(str(entry['why']) for entry in plan.exclusions) or 'none'}."
     )

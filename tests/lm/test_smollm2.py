@@ -83,6 +83,18 @@ def test_a_killed_run_goes_on_and_its_policy_is_evaluated_as_a_folder(environmen
     assert means["accuracy"] == pytest.approx(record["metrics"]["accuracy_final"])
 
 
+def test_its_prompts_are_ranked_and_its_run_is_observed(environment, tmp_path):
+    where = f"hydra.run.dir={tmp_path / 'ranks'}"
+    chosen = ["model=smollm2_135m_q4", "dataset=short_tasks", "limit=40"]
+    said = finished(
+        "rank", *chosen, "signal@others.layer_0=angle", "others.layer_0.layer=0", where, environment=environment
+    )
+    assert (tmp_path / "ranks" / "report.md").is_file(), said
+    where = f"hydra.run.dir={tmp_path / 'observed'}"
+    finished("observe", *chosen[:2], "problems=12", where, environment=environment)
+    assert {path.stem for path in (tmp_path / "observed").glob("*.png")} == {"maps", "gradients"}
+
+
 def test_the_model_answers_a_question(environment, monkeypatch):
     monkeypatch.setenv("GAINRL_CACHE", environment["GAINRL_CACHE"])
     policy = HubModel(source=content("model", "smollm2_135m_q4")["source"]).load()

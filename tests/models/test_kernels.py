@@ -43,3 +43,20 @@ def test_completions_run_through_the_compiled_decoder(monkeypatch):
     compile_decoder(policy)
     assert completion_scores(policy, prompts, ids, lengths, 2).logprobs.equal(plain)
     assert compiled == [4]  # the completions; their prompts run before, where hooks read hidden states
+
+
+@pytest.mark.slow
+def test_log_probs_and_gradients_of_the_compiled_decoder_are_those_of_the_plain_one(monkeypatch):
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **settings: real(module, backend="aot_eager", **settings))
+    prompts, ids, lengths = build_prompts([4, 6]), torch.randint(6, 20, (4, 5)), torch.tensor([5, 3, 2, 5])
+    found = []
+    for compiled in (False, True):
+        policy = build_policy("llama")
+        if compiled:
+            compile_decoder(policy)
+        scores = completion_scores(policy, prompts, ids, lengths, 2).logprobs
+        scores.sum().backward()
+        found.append([scores.detach(), *(weight.grad for weight in policy.model.parameters())])
+    for plain, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)

