@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from gainrl.functional.statistics import Interval
+from gainrl.report import style
 from gainrl.report.blocked import make_sweeps
 from gainrl.report.blocks import number, p_value, ranged
 from gainrl.report.comparisons import Comparison, measure
 from gainrl.report.conclusions import compare, conclude_all
 from gainrl.report.difference_tables import concluded_text
+from gainrl.report.figures import new_figure
 from gainrl.report.reader import Run
 from gainrl.report.rows import read_rows
 from gainrl.report.summaries import axes_of, mean_of
@@ -436,6 +438,32 @@ TABLES = {
 }
 
 
+def draw(path: Path) -> None:
+    """Final scores less those of uniform draws: the first round on one base, and the sweep of heads on five."""
+    one = sweep_of([run for arm in CURRICULA for run in arm_of_testbed(arm)], "vanilla_grpo")
+    (five,), _ = Sweeping("learned_or_angle", "vanilla_grpo").judged()
+    with style.figure_style():
+        figure, axes = new_figure(1, 2, 3.9)
+        for axis, sweep, title in zip(
+            axes[0], (one, five), ("one base, ten seeds", "five bases, two seeds"), strict=True
+        ):
+            rows = sorted(primary(sweep), key=lambda row: -row.estimate.value)
+            looks = style.looks(sweep.labels, sweep.reference)
+            axis.axvline(0, color=style.MUTED, linewidth=0.8)
+            for place, row in enumerate(rows):
+                name, ends = row.label.rpartition("=")[2], (row.interval.low, row.interval.high)
+                color = style.INK if name in ("gain_rl", "oracle") else looks[row.label].color
+                axis.plot(ends, [place, place], color=color, linewidth=1.8, solid_capstyle="round")
+                axis.plot([row.interval.estimate], [place], "o", color=color, markersize=5)
+            names = [row.label.rpartition("=")[2] for row in rows]
+            axis.set_yticks(range(len(rows)), names, fontsize=8, color=style.INK)
+            axis.set_ylim(len(rows) - 0.5, -0.5)
+            axis.set_title(title)
+            axis.set_xlabel("final accuracy less that of vanilla_grpo")
+            axis.grid(axis="y", visible=False)
+        figure.savefig(path, metadata={"Date": None})
+
+
 def page(text: str) -> str:
     """The page with its tables made anew. Raises KeyError for a mark that names no table."""
     return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
@@ -443,3 +471,4 @@ def page(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw(ROOT / "docs" / "images" / "testbed_differences.svg")
