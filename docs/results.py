@@ -5,6 +5,7 @@ The page marks each table with the name that it has here; what stands between th
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gainrl.functional.association import spearman
 from gainrl.functional.statistics import Interval
 from gainrl.report import style
 from gainrl.report.blocked import make_sweeps
@@ -350,6 +352,29 @@ class Sweeping:
         return "\n".join(lines)
 
 
+def premise() -> str:
+    """Does the angle go with the gradient norm, on the whole pool of each shipped base?"""
+    with open(ROOT / "docs" / "results" / "bases" / "angle_and_gradient.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "| base | problems | angle and length | angle and gradient norm | the same within levels | gate |",
+        "|---|---|---|---|---|---|",
+    ]
+    for base in dict.fromkeys(row["base"] for row in rows):
+        own = [row for row in rows if row["base"] == base]
+        level, length, angle, gradient = (
+            np.array([float(row[name]) for row in own]) for name in ("level", "question_tokens", "angle", "grad_norm")
+        )
+        found = [
+            spearman(angle, length, generator=np.random.default_rng(0)),
+            spearman(angle, gradient, generator=np.random.default_rng(0)),
+            spearman(angle, gradient, groups=level, generator=np.random.default_rng(0)),
+        ]
+        cells = [f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]".replace("-", "−") for one in found]
+        lines.append(f"| {base} | {len(own):,} | {' | '.join(cells)} | {'open' if found[2].low > 0 else 'shut'} |")
+    return "\n".join(lines)
+
+
 ALLOCATION_ANGLE = Sweeping("allocation", "vanilla_grpo", ("allocation",))
 LEARNED_OR_ANGLE = Sweeping("learned_or_angle", "gain_rl")
 WHICH_END = Sweeping("which_end", "easiest", ("signal", "curriculum.keep_fraction"))
@@ -435,6 +460,7 @@ TABLES = {
     "allocation_angle": ALLOCATION_ANGLE.table,
     "learned_or_angle": LEARNED_OR_ANGLE.table,
     "which_end": WHICH_END.table,
+    "premise": premise,
 }
 
 

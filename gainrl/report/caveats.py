@@ -17,6 +17,12 @@ from gainrl.report.reader import BASE_KEYS, Run
 from gainrl.report.sweep import Sweep
 
 
+NO_CONTROL = (
+    "No arm is a positive control, such as baseline=oracle (--gate ARM names one): whether these runs could show a "
+    "difference at all was not tested."
+)
+
+
 def warnings(sweeps: Sequence[Sweep], axes: Sequence[tuple[str, ...]]) -> list[str]:
     """One sentence each, the gravest first; a sentence about some blocks only begins with their names."""
     blocks: dict[str, list[str]] = {}
@@ -77,6 +83,8 @@ def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
     found += [f"{arm} is {other} under another name: the same trajectories." for arm, other in sweep.same.items()]
     found += [f"{text}: a difference between them is no new evidence." for text in shared_runs(sweep.arms)]
     found += _unit(sweep)
+    if sweep.others and sweep.gate is None:
+        found.append(NO_CONTROL)
     found += _sensitivity(sweep, axes)
     return found
 

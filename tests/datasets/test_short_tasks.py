@@ -84,3 +84,11 @@ def test_the_problems_are_a_function_of_the_settings_and_the_seed(tmp_path):
 def test_what_cannot_be_built_is_refused_with_what_to_type(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         made(tmp_path, **options)
+
+
+def test_a_harder_level_of_sums_is_the_shorter_question(shipped):
+    lengths = {level: [] for level in (1, 2, 3)}
+    for problem in shipped.train:
+        if problem.source.endswith("chain_sum"):
+            lengths[int(problem.level)].append(len(problem.question))
+    assert sum(lengths[3]) < sum(lengths[2])  # two numbers of two digits, after three of one

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from gainrl.report import caveats
+from gainrl.report.caveats import NO_CONTROL
 from gainrl.report.jobs import open_jobs
 from gainrl.report.summaries import axes_of
 from tests.report.synthetic import write_plan, write_run
@@ -23,8 +24,9 @@ def complete(tmp_path, arms=("vanilla_grpo", "gain_rl"), seeds=8, **options):
 
 
 def test_a_complete_sweep_warns_of_nothing(tmp_path, sweep_of):
-    complete(tmp_path)
+    complete(tmp_path, arms=("vanilla_grpo", "gain_rl", "oracle"))
     assert warnings(sweep_of()) == []
+    assert warnings(sweep_of(gate="gain_rl")) == []
     assert open_jobs([sweep_of()], [tmp_path]) == []
 
 
@@ -151,7 +153,7 @@ def change(root, runs, group, key, value):
 def test_how_often_is_evaluated_and_by_how_many_workers_makes_no_other_evaluation_set(tmp_path, sweep_of):
     complete(tmp_path)
     change(tmp_path, "baseline-gain_rl/s*", "reward", "workers", 8)
-    assert warnings(sweep_of()) == []
+    assert warnings(sweep_of()) == [NO_CONTROL]
 
 
 def test_other_settings_are_found_in_every_task(tmp_path, sweep_of):
@@ -165,10 +167,11 @@ def test_a_reference_that_nobody_named_is_named_with_how_to_choose_another(tmp_p
     complete(tmp_path, arms=("b", "a"))
     for path in tmp_path.glob("*/s*/config.yaml"):
         path.write_text(path.read_text().replace("UniformCurriculum", "GainCurriculum"))
-    (text,) = warnings(sweep_of())
+    text, *others = warnings(sweep_of())
+    assert others == [NO_CONTROL]
     assert text.startswith("Nobody named the reference arm: a was taken (no arm is vanilla GRPO or uniform draws")
     assert "--reference ARM, one of a, b" in text
-    assert warnings(sweep_of(reference="b")) == []
+    assert warnings(sweep_of(reference="b")) == [NO_CONTROL]
 
 
 def test_experiments_that_may_be_arms_are_pointed_out(tmp_path, sweep_of):
