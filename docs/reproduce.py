@@ -14,9 +14,10 @@ OPENING = """# Reproducing the paper
 
 Every table and figure of GAIN-RL ([arXiv 2506.02281](https://arxiv.org/abs/2506.02281)): the command, the paper's
 value, and ours. **[a]** is the paper's abstract. **[s1]** and **[s2]** are known at second hand only, a claim about
-a claim: [s1] from the newsletter The Batch of deeplearning.ai, [s2] from a survey note on GitHub (neither the issue nor the
-note's address was kept). *Not known* means that no source gives it. *Ours* is filled from runs only. This page is written by `python docs/reproduce.py` from
-[the table of experiments](../experiments/README.md), and a test keeps the two together.
+a claim: [s1] from the newsletter The Batch of deeplearning.ai, [s2] from a survey note on GitHub (neither the issue
+nor the note's address was kept). *Not known* means that no source gives it. *Ours* is filled from runs only. This
+page is written by `python docs/reproduce.py` from [the table of experiments](../experiments/README.md), and a test
+keeps the two together.
 """
 CELLS = """
 ## Commands
@@ -55,9 +56,9 @@ cell.
 ## How many seeds
 
 The paper gives no number of seeds and no error bars that we know of. Another study published its scores seed by
-seed (DataFlex-RL, [arXiv 2609.06107](https://arxiv.org/abs/2609.06107), 171 of its runs), and from them the standard
-deviation of a method's difference to GRPO on the same seed can be had. With it, the pairs that show a difference with 80% power at 5%, uncorrected, are 7.85 (deviation /
-difference)², rounded up:
+seed (DataFlex-RL, [arXiv 2609.06107](https://arxiv.org/abs/2609.06107), 171 of its runs), and from them the
+standard deviation of a method's difference to GRPO on the same seed can be had. With it, the pairs that show a
+difference with 80% power at 5%, uncorrected, are 7.85 (deviation / difference)², rounded up:
 
 | model, test set | deviation, points | pairs for 1 point | pairs for 2 points | ten pairs show |
 |---|---|---|---|---|
