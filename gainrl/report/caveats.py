@@ -16,7 +16,6 @@ from gainrl.report.plan import leaves
 from gainrl.report.reader import BASE_KEYS, Run
 from gainrl.report.sweep import Sweep
 
-
 NO_CONTROL = (
     "No arm is a positive control, such as baseline=oracle (--gate ARM names one): whether these runs could show a "
     "difference at all was not tested."
