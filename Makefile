@@ -61,15 +61,16 @@ test-oracle: .venv-oracle/.ready ## compare the objective with TRL's own, in an 
 test-vllm: .venv-vllm/.ready ## run the vLLM engine on this CPU, in an environment of its own
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest tests/vllm -m vllm $(ARGS)
 
-bench: setup lm .venv-oracle/.ready ## measure speed and memory beside TRL; writes benchmarks/RESULTS.md
+bench: setup .venv-oracle/.ready ## measure speed and memory beside TRL; writes benchmarks/RESULTS.md
+	-$(MAKE) lm
 	$(BIN)/python -m benchmarks --peer-python .venv-oracle/bin/python $(if $(wildcard .venv-vllm/.ready),--vllm-python .venv-vllm/bin/python) $(if $(GAINRL_DATA),--data $(GAINRL_DATA)) $(ARGS)
 
 bench-smoke: setup ## run the benchmarks in seconds, at sizes without meaning
 	$(BIN)/python -m benchmarks --smoke --output build/bench/RESULTS.md $(ARGS)
 
-# TRL stands beside it where it can be installed; the checks say so where it cannot.
-gpu-check: setup ## what only a GPU decides, in eight minutes; writes benchmarks/GPU.md (ARGS="--only 2 3", "--wheels DIR")
-	-$(MAKE) .venv-oracle/.ready
+# TRL stands beside it where it can be installed (not with --wheels, for machines without a network).
+gpu-check: setup ## what only a GPU decides, in eight minutes and the set-up; writes benchmarks/GPU.md (ARGS="--only 2 3", "--wheels DIR")
+	$(if $(findstring --wheels,$(ARGS)),,$(MAKE) .venv-oracle/.ready || true)
 	$(BIN)/python -m benchmarks.gpu $$(test -f .venv-oracle/.ready && echo --peer-python .venv-oracle/bin/python) $(ARGS)
 
 gpu-smoke: setup ## run the checks of gpu-check on the CPU, in a minute or two, at sizes without meaning

@@ -112,7 +112,7 @@ def benchmarks(peer: str | None, vllm: str | None, data: str | None) -> list[Ben
         Benchmark("A million rows", "million_rows", ["build/bench"], None),
         Benchmark("Reading the concentration off the update", "concentration_cost", [], None),
         *(with_data(data) if data else []),
-        *(with_smollm2() if fetched() else []),
+        *with_smollm2(),
     ]
 
 
@@ -123,9 +123,10 @@ def fetched() -> bool:
 
 def with_smollm2() -> list[Benchmark]:
     """Those that run the pretrained weights."""
+    full: list[str] | None = [] if fetched() else None
     return [
-        Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", [], None),
-        Benchmark("Log-probabilities of SmolLM2-135M in bfloat16", "precision", [], None),
+        Benchmark("Evaluation of SmolLM2-135M beside its rollouts", "evaluation", full, None),
+        Benchmark("Log-probabilities of SmolLM2-135M in bfloat16", "precision", full, None),
     ]
 
 

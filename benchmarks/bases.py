@@ -39,7 +39,7 @@ from gainrl.types import Policy
 
 EVERY, MARGIN = 20, 0.05  # steps between looks; how far around stop_at
 EASIEST = 0.8  # share of right samples of the easiest level
-GRADED, LOWEST, HIGHEST = 3, 0.1, 0.9  # levels of a base that greedy accuracy must leave between
+GRADED, LOWEST, HIGHEST = 3, 0.1, 0.9  # how many levels must have a greedy accuracy between these
 PER_LEVEL, SAMPLES = 40, 4
 _MEASURES = {"greedy": "accuracy", "sampled": f"avg@{SAMPLES}"}
 

@@ -118,9 +118,7 @@ def tables(trials: int) -> str:
     shapes = [(1, seeds, 0.0) for seeds in ONE_BASE]
     shapes += [(bases, seeds, spread) for bases, seeds in SEVERAL for spread in (0.0, SPREAD)]
     lines = ["Coverage of 95% intervals of a difference:", ""]
-    lines += [
-        "| bases x seeds, spread | normal | skewed | tied | collapsing | normal, over seeds | percentile bootstrap |"
-    ]
+    lines += ["| bases x seeds, spread | normal | skewed | tied | collapsing | over seeds | percentile bootstrap |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for bases, seeds, spread in shapes:
         cells = [coverage(kind, bases, seeds, spread=spread, trials=trials) for kind in KINDS]

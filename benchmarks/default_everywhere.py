@@ -3,9 +3,8 @@
     python -m benchmarks.default_everywhere [--seeds 0 1 2] [--capabilities default avx2 avx512] [overrides]
 
 Runs ``gainrl-train`` once for each seed under each ``ATEN_CPU_CAPABILITY`` that this processor has, and shows held-out
-accuracy before and after. A run is done when it lifts accuracy by 15 points or more, and with the processor's own
-instructions in five minutes or less. Instruction sets that the
-processor lacks are named and left out.
+accuracy before and after. A run passes if it lifts accuracy by 15 points or more, and with the processor's own
+instructions takes five minutes or less. Instruction sets that the processor lacks are named and left out.
 """
 
 from __future__ import annotations
@@ -46,8 +45,10 @@ def main(given: list[str] | None = None) -> None:
     print(f"lift from {min(lifts):+.3f} to {max(lifts):+.3f} over {len(lifts)} runs")
     if min(lifts) < WANTED:
         raise SystemExit(f"a run lifts accuracy by less than {WANTED}")
-    slowest = max((float(row[5]) for row in rows if row[0] == own), default=0.0)
-    if slowest > MOST_SECONDS:
+    times = [float(row[5]) for row in rows if row[0] == own]
+    if not times:
+        print(f"no run computed with {own}, this processor's own: the limit of {MOST_SECONDS:.0f} s is not judged")
+    elif (slowest := max(times)) > MOST_SECONDS:
         raise SystemExit(f"a run with {own} takes {slowest:.0f} s, more than {MOST_SECONDS:.0f}")
 
 

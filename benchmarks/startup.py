@@ -2,7 +2,7 @@
 
     python -m benchmarks.startup [--repeats 5] [--runs 500]
 
-Each command is a process of its own on one thread; medians of ``--repeats``, of one for the run and the report. The
+Each command is a process of its own on one thread: medians of ``--repeats``; the run and the report are timed once. The
 report is of made-up runs of ten arms: 81 rows of metrics.csv with nine evaluations, and a verdict for each of 350
 problems.
 """

@@ -46,7 +46,7 @@ there, and it gives the same ratio in generated tokens and in wall time, which n
 `<name>_embedded` runs the same arms on the embedded model: no data to fetch, minutes per run on a CPU. It stands
 beside the paper's cell and does not reproduce it: the models have 0.1 to 0.3 million parameters, and the problems are
 generated sums (for `deepcoder_3b_embedded`, small programs) whatever the name says. [The results](results.md) of most
-of these runs are from one base.
+of these runs are from one base each.
 
 The ablations' arms as experiments of their own (`experiment=ablation_full,ablation_intra` with `-m`) are compared
 by `gainrl-report runs/sweeps/experiment --arms experiment --reference ablation_full`. Ablations over many seeds:

@@ -84,7 +84,8 @@ def build_components(config: DictConfig) -> Components:
         model_source = instantiate(config.model, _convert_="all")
         model_source.check()
         check_four_bit(model_source, config.trainer)
-        check_optimizer(optimization, config.trainer)
+        if config.trainer.strategy == "fsdp":
+            check_shards(optimization)
         template = instantiate(config.template, _convert_="all").bind(model_source.tokenizer())
         evaluation_sets = build_evaluation_sets(config.eval, reward)
         others = [item.problems for item in evaluation_sets]
@@ -163,20 +164,12 @@ def check_four_bit(model_source: Any, trainer: DictConfig) -> None:
         )
 
 
-def check_optimizer(optimization: Optimization, trainer: DictConfig) -> None:
-    """Raises ConfigError where a trainer's shards do not suit an optimizer."""
-    if trainer.strategy != "fsdp":
-        return
-    if optimization.needs_whole_matrices:
-        raise ConfigError(
-            "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, or "
-            "optimizer=adamw"
-        )
-    if optimization.needs_plain_tensors:
-        raise ConfigError(
-            "optimizer=adamw_8bit needs bitsandbytes, which steps no tensor that is divided among processes, as with "
-            "trainer=fsdp; type trainer=ddp, or optimizer=adamw"
-        )
+def check_shards(optimization: Optimization) -> None:
+    """Raises ConfigError for an optimizer that cannot step shards."""
+    try:
+        optimization.check_shards()
+    except ValueError as fault:
+        raise ConfigError(str(fault)) from fault
 
 
 def at_most(problems: Any, number: int | None) -> Any:

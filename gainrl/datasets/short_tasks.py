@@ -3,9 +3,8 @@ r"""Short tasks: families of reasoning-gym in natural language, with answers tha
 Answers are short so that a pretrained model can be trained on a CPU: most completions have fewer than ten tokens. Each
 family has levels, settings of the task that its generator knows. A level is a step of its own family only: level 2 of
 one is not as hard as level 2 of another, so that accuracies are compared by family (`DataSplits.compare_by`). In some
-families a level has larger numbers and a token more, or one fewer (two numbers of two digits after three of one); in
-others it is half as long again (more statements to search). A signal that merely reads the length does not find the
-difficulty.
+families a level has larger numbers and a token more, or one fewer (two numbers of two digits after three of one); a
+harder haystack is half as long again. A signal that merely reads the length does not find the difficulty.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from gainrl.report.blocks import Block, Bullets, Heading, Paragraph, Table, rang
 from gainrl.report.comparisons import FINAL, Comparison, difference, pairs_runs, primary_score, scores_of
 from gainrl.report.conclusions import conclude, sentence
 from gainrl.report.difference_tables import conclusion_badge, judged_table
+from gainrl.report.duplicates import equal_arms
 from gainrl.report.reader import Run
 from gainrl.report.summaries import axes_of
-from gainrl.report.sweep import Pairing, Settings, Sweep
+from gainrl.report.sweep import NO_GATE, Pairing, Settings, Sweep
 
 EXAMPLE = "families: {speed: [gain_rl > vanilla_grpo, gain_rl > length_order]}"
 
@@ -55,17 +56,22 @@ class AnalysisPlan:
     null_controls: Sequence[str] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
+        found: dict[frozenset[str], str] = {}
         for family, lines in self.families.items():
             for line in lines:
-                if line.count(">") != 1 or not all(part.strip() for part in line.split(">")):
-                    raise ValueError(
-                        f"the comparison {line!r} of family {family} has no ARM > REFERENCE; type {EXAMPLE}"
-                    )
-        if not any(self.families.values()):
+                arms = _two(line, ">", f"the comparison {line!r} of family {family}", EXAMPLE)
+                if frozenset(arms) in found:
+                    raise ValueError(f"the plan compares {line} twice, the first time as {found[frozenset(arms)]}")
+                found[frozenset(arms)] = line
+        if not found:
             raise ValueError(f"the plan names no comparison; type {EXAMPLE}")
         for entry in self.exclusions:
             if not isinstance(entry, Mapping) or "why" not in entry or set(entry) <= {"why"}:
                 raise ValueError(f"the exclusion {entry!r} needs `why` and one of arm, base, seed: which runs, and why")
+        if self.gate is not None and not isinstance(self.gate, str):
+            raise ValueError(f"gate: {self.gate} is no arm; type gate: oracle, gate: one <> other, or gate: null")
+        if self.gate is not None and "<>" in self.gate:
+            _two(self.gate, "<>", f"gate: {self.gate}", "gate: one <> other")
         if isinstance(self.margin, str) and not self.margin.endswith("%"):
             raise ValueError(
                 f"margin: {self.margin} is neither a number nor a share; type 0.01, or 50% of the gate's gain"
@@ -75,30 +81,26 @@ class AnalysisPlan:
                 f"margin: {self.margin} is a share of the gate's gain, and gate is "
                 f"{'null' if self.gate is None else 'two arms'}; type gate: oracle, or a margin such as 0.01"
             )
+        if isinstance(self.null_controls, str):
+            raise ValueError(f"null_controls: {self.null_controls} is no list; type null_controls: [one = other]")
         for line in self.null_controls:
-            if line.count(" = ") != 1:
-                raise ValueError(f"the null control {line!r} has no ARM = ARM; type null_controls: [one = other]")
-        if self.gate is not None and "<>" in self.gate and self.gate.count("<>") != 1:
-            raise ValueError(f"gate: {self.gate} has no two arms; type gate: one <> other")
+            _two(line, " = ", f"the null control {line!r}", "null_controls: [one = other]")
 
     def comparisons(self) -> list[tuple[str, str, str]]:
         """(family, arm, reference) of every comparison."""
-        return [
-            (family, *(part.strip() for part in line.split(">")))  # type: ignore[misc]
-            for family, lines in self.families.items()
-            for line in lines
-        ]
+        return [(family, *_two(line, ">", line, EXAMPLE)) for family, lines in self.families.items() for line in lines]
 
     def gate_arms(self) -> tuple[str, str] | None:
         """The two arms of the gate, the second of which is the reference unless the plan says otherwise."""
         if self.gate is None:
             return None
-        one, _, other = (part.strip() for part in self.gate.partition("<>"))
-        return one, other or self.reference
+        if "<>" not in self.gate:
+            return self.gate, self.reference
+        return _two(self.gate, "<>", self.gate, "gate: one <> other")
 
     def controls(self) -> list[tuple[str, str]]:
         """The two arms of every null control."""
-        return [(one.strip(), other.strip()) for one, other in (line.split(" = ") for line in self.null_controls)]
+        return [_two(line, " = ", line, "null_controls: [one = other]") for line in self.null_controls]
 
     def named(self) -> set[str]:
         """All arms that the plan names."""
@@ -115,7 +117,7 @@ class AnalysisPlan:
             axis=self.axis,
             margin=given.margin if isinstance(self.margin, str) else float(self.margin),
             margin_share=share,
-            gate=None if self.gate is None or "<>" in self.gate else self.gate,
+            gate=NO_GATE if self.gate is None or "<>" in self.gate else self.gate,
             pairing=self.pairing,
             over=self.over,
             last=self.last,
@@ -131,6 +133,14 @@ class AnalysisPlan:
             if all(str(entry[key]) == value for key, value in has.items() if key in entry):
                 return entry
         return None
+
+
+def _two(line: str, sign: str, what: str, example: str) -> tuple[str, str]:
+    """The arms on both sides of ``sign``. Raises ValueError unless they are two."""
+    parts = tuple(part.strip() for part in str(line).split(sign))
+    if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
+        raise ValueError(f"{what} has no ARM {sign.strip()} ARM of two arms; type {example}")
+    return parts
 
 
 def read_plan_file(path: Path) -> tuple[AnalysisPlan, str]:
@@ -181,6 +191,7 @@ def keep_planned(plan: AnalysisPlan, sweep: Sweep) -> list[str]:
                 continue
             arm.runs.remove(run)
             lines.setdefault(reason, []).append(f"{arm.label} base {run.base} seed {run.seed}")
+    sweep.same = equal_arms(sweep.arms)  # of the runs that are left
     return [f"{len(names)} runs {reason}: {_some(names)}." for reason, names in lines.items()]
 
 
@@ -199,36 +210,43 @@ def follow(plan: AnalysisPlan, name: str, digest: str, sweep: Sweep, left_out: S
 
     rows: dict[str, list[Comparison]] = {family: [] for family in plan.families}
     deviations = [*left_out, *_missing(plan, sweep, named), *_unplanned(sweep, named)]
-    made: set[tuple[str, str]] = set()
+    made: dict[tuple[str, str], str] = {}
     for family, arm, reference in plan.comparisons():
         # Arms that are the same trajectories make one comparison, whatever they are called.
         pair = (sweep.same.get(arm, arm), sweep.same.get(reference, reference))
-        row = None if pair in made or pair[0] == pair[1] else compared(arm, reference)
         if pair[0] == pair[1]:
             deviations.append(f"{arm} > {reference} is no comparison: the two are the same trajectories.")
         elif pair in made:
-            deviations.append(f"{arm} > {reference} repeats {pair[0]} > {pair[1]} and is counted once.")
-        elif row is None:
+            deviations.append(f"{arm} > {reference} repeats {made[pair]} and is counted once.")
+        elif (row := compared(arm, reference)) is None:
             deviations.append(f"{arm} > {reference} cannot be made: they share no base with a score.")
         else:
             rows[family].append(row)
-        made.add(pair)
+            made[pair] = f"{arm} > {reference}"
     gate, arms = None, plan.gate_arms()
     if arms is not None:
         draft = compared(*arms)
         gate = None if draft is None else next(iter(conclude([draft], plan.alpha)))
-    passing = {"better", "worse"} if plan.gate is not None and "<>" in plan.gate else {"better"}
-    shut = arms is not None and (gate is None or gate.conclusion not in passing)
+    two_sided = plan.gate is not None and "<>" in plan.gate
+    shut = arms is not None and (
+        gate is None or gate.conclusion not in ({"better", "worse"} if two_sided else {"better"})
+    )
     if shut:
         assert arms is not None
-        fails = "does not differ from" if "worse" in passing else "does not beat"
+        fails = "does not differ from" if two_sided else "does not beat"
         deviations.append(f"The gate is shut: {arms[0]} {fails} {arms[1]}, so nothing is concluded.")
-    controls = [row for pair in plan.controls() if (row := compared(*pair)) is not None]
-    deviations += [
-        f"The null control fails: {row.label} and {row.reference} differ by {ranged(row.interval, sign=True)}."
-        for row in controls
-        if row.interval.excludes_zero()
-    ]
+    controls = []
+    for one, other in plan.controls():
+        row = None if sweep.same.get(one, one) == sweep.same.get(other, other) else compared(one, other)
+        if row is None:
+            deviations.append(
+                f"The null control {one} = {other} cannot be made: the same trajectories, or no common base."
+            )
+        else:
+            controls.append(row)
+            if row.interval.excludes_zero():
+                differ = f"{one} and {other} differ by {ranged(row.interval, sign=True)}"
+                deviations.append(f"A null control fails: {differ}.")
     concluded = {family: found if shut else conclude(found, plan.alpha) for family, found in rows.items()}
     return Planned(plan, name, digest, sweep, concluded, gate, controls, deviations)
 
@@ -274,15 +292,25 @@ def plan_blocks(planned: Planned) -> Iterator[Block]:
     else:
         yield Paragraph("Deviations from the plan: none.")
     rows = [*([planned.gate] if planned.gate else []), *(row for found in planned.families.values() for row in found)]
+    two_sided = plan.gate is not None and "<>" in plan.gate
     yield Bullets(
         f"Planned comparisons in {rows[0].score}" if rows else "Planned comparisons",
-        [sentence(row, planned.sweep) for row in rows],
+        [
+            _two_sided_gate(row) if two_sided and row is planned.gate else sentence(row, planned.sweep, gate=plan.gate)
+            for row in rows
+        ],
         "finding",
         [conclusion_badge(row) for row in rows],
     )
     if planned.controls:
         yield Bullets("Null controls", [_control(row) for row in planned.controls], "finding")
     yield from _family_tables(planned)
+
+
+def _two_sided_gate(row: Comparison) -> str:
+    differ = row.conclusion in ("better", "worse")
+    found = "they differ, and the gate is open" if differ else "no difference shown, and the gate is shut"
+    return f"{row.label} and {row.reference}: {ranged(row.interval, sign=True)}, {found}"
 
 
 def _control(row: Comparison) -> str:
@@ -292,7 +320,7 @@ def _control(row: Comparison) -> str:
         return found + "they differ"
     if row.margin is not None and max(-row.interval.low, row.interval.high) < row.margin:
         return found + f"equal within {row.margin:g}"
-    return found + "no difference shown, and one of the margin not excluded"
+    return found + "no difference shown, but one of the margin is not ruled out"
 
 
 def _family_tables(planned: Planned) -> Iterator[Table]:

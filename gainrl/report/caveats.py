@@ -14,7 +14,7 @@ from gainrl.report.comparisons import FINAL, cells_of, pairs_runs, primary_score
 from gainrl.report.duplicates import shared_runs
 from gainrl.report.plan import leaves
 from gainrl.report.reader import BASE_KEYS, Run
-from gainrl.report.sweep import Sweep
+from gainrl.report.sweep import NO_GATE, Sweep
 
 NO_CONTROL = (
     "No arm is a positive control, such as baseline=oracle (--gate ARM names one): whether these runs could show a "
@@ -82,7 +82,7 @@ def _of_sweep(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:
     found += [f"{arm} is {other} under another name: the same trajectories." for arm, other in sweep.same.items()]
     found += [f"{text}: a difference between them is no new evidence." for text in shared_runs(sweep.arms)]
     found += _unit(sweep)
-    if sweep.others and sweep.gate is None:
+    if sweep.others and sweep.gate is None and sweep.settings.gate != NO_GATE:
         found.append(NO_CONTROL)
     found += _sensitivity(sweep, axes)
     return found

@@ -67,8 +67,12 @@ def _below_margin(row: Comparison) -> float:
     return min(1.0, 2 * (1 - shift.p_above()))
 
 
-def sentence(row: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -> str:
-    """The finding in words, with its interval; ``others``: its other scores, named where they lie on the other side."""
+def sentence(row: Comparison, sweep: Sweep, others: Sequence[Comparison] = (), gate: str | None = None) -> str:
+    """The finding in words, with its interval.
+
+    ``others``: its other scores, named where they lie on the other side. ``gate``: what has to be passed, where that is
+    not the sweep's own gate.
+    """
     margin = number(row.margin, 3) if row.margin is not None else "the margin"
     if row.conclusion == "better":
         found = f"better than {row.reference}"
@@ -78,7 +82,11 @@ def sentence(row: Comparison, sweep: Sweep, others: Sequence[Comparison] = ()) -
         found = f"an improvement of {margin} or more is ruled out"
     elif row.conclusion is None:
         twin = sweep.same.get(row.label)
-        found = f"the runs of {twin} under another name" if twin else f"not judged: {sweep.gate} does not pass the gate"
+        found = (
+            f"the runs of {twin} under another name"
+            if twin
+            else f"not judged: {gate or sweep.gate} does not pass the gate"
+        )
     else:
         found = f"undecided at {row.runs[0]} runs against {row.runs[1]}"
         if row.interval.excludes_zero() and row.p_holm is not None:

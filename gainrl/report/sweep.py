@@ -18,20 +18,25 @@ Stratum = tuple[str, str]
 Pairing = Literal["auto", "paired", "unpaired"]
 
 
+NO_GATE = ""
+"""A gate that nobody has to pass, whatever the arms are called."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the reader of a report chooses.
 
-    ``margin``: the smallest improvement that matters, in units of ``metric``; with ``margin_share`` it is that share of
-    the gate's gain over the reference instead. ``gate``: the positive control, an arm that must beat the reference
-    before any other is judged; None for an arm called ``oracle`` where there is one. ``pairing``: whether runs of one
-    seed are paired; ``auto`` pairs them where arms correlate over seeds by more than .3. ``over``: whether the base or
-    the seed is the unit. ``last``: evaluations at the end over which the final score is averaged. ``target_of``:
-    whether a target is a share of the reference's final score (``level``) or of its way from first to final score
-    (``gain``). ``primary``: the score that is judged, ``final`` or the ``area`` over ``axis``; the others are shown
-    beside it. ``budget``: where areas end, None for what the reference's runs spend (median). ``task``: the one
-    experiment whose runs are compared. ``within``: settings in whose values the comparison is repeated, each with a
-    reference of its own. ``arms``: what makes an arm, ``settings`` or also the ``experiment``.
+    ``margin``: the smallest improvement that matters, in units of ``metric``; with ``margin_share`` it is that
+    share of the gate's gain over the reference instead. ``gate``: the positive control, an arm that must beat the
+    reference before any other is judged; None for an arm called ``oracle`` where there is one, `NO_GATE` for none
+    at all. ``pairing``: whether runs of one seed are paired; ``auto`` pairs them where arms correlate over seeds by
+    more than .3. ``over``: whether the base or the seed is the unit. ``last``: evaluations at the end over which
+    the final score is averaged. ``target_of``: whether a target is a share of the reference's final score
+    (``level``) or of its way from first to final score (``gain``). ``primary``: the score that is judged, ``final``
+    or the ``area`` over ``axis``; the others are shown beside it. ``budget``: where areas end, None for what the
+    reference's runs spend (median). ``task``: the one experiment whose runs are compared. ``within``: settings in
+    whose values the comparison is repeated, each with a reference of its own. ``arms``: what makes an arm,
+    ``settings`` or also the ``experiment``.
     """
 
     reference: str | None = None
@@ -241,6 +246,8 @@ def make_sweep(runs: Sequence[Run], settings: Settings, *, block: str = "") -> S
 
 def _gate(sweep: Sweep) -> str | None:
     wanted = sweep.settings.gate
+    if wanted == NO_GATE:
+        return None
     if wanted is None:
         return next((label for label in ("oracle", "baseline=oracle") if label in sweep.others), None)
     if wanted not in sweep.others:

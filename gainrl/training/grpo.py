@@ -287,6 +287,8 @@ class GRPOModule(lightning.LightningModule):
         if self.critic is not None:
             rate = self.critic.settings.learning_rate
             groups = [{"params": policy}, {"params": list(self.critic.trained_parameters()), "lr": rate}]
+        if self.whole is not None:
+            self.optimization.check_shards()
         hidden = hidden_matrices(self.trained.model)
         if self.masters is not None:
             hidden = self.masters.of(hidden)

@@ -33,23 +33,30 @@ class Optimization:
                 f"optimizer.max_grad_norm={self.max_grad_norm} must be positive; type optimizer.max_grad_norm=1.0, or "
                 "1e9 for no clipping"
             )
-        matrix = torch.nn.Parameter(torch.zeros(1, 1))
-        self.build([matrix], hidden={id(matrix)})
+        matrix, vector = torch.nn.Parameter(torch.zeros(1, 1)), torch.nn.Parameter(torch.zeros(1))
+        self.build([matrix, vector], hidden={id(matrix)})
 
-    @property
-    def needs_whole_matrices(self) -> bool:
-        return getattr(self.optimizer, "func", self.optimizer) is MuonWithAdamW
-
-    @property
-    def needs_plain_tensors(self) -> bool:
-        return getattr(self.optimizer, "func", self.optimizer) is adamw_8bit
+    def check_shards(self) -> None:
+        """Raises ValueError if the optimizer cannot step tensors divided among processes (``trainer=fsdp``)."""
+        made = getattr(self.optimizer, "func", self.optimizer)
+        if made is MuonWithAdamW:
+            raise ValueError(
+                "optimizer=muon orthogonalises whole matrices and trainer=fsdp keeps parts of them; type trainer=ddp, "
+                "or optimizer=adamw"
+            )
+        if made is adamw_8bit:
+            raise ValueError(
+                "optimizer=adamw_8bit needs bitsandbytes, which steps no tensor that is divided among processes, as "
+                "with trainer=fsdp; type trainer=ddp, or optimizer=adamw"
+            )
 
     def build(self, parameters: Iterable[Any], hidden: Set[int] = frozenset()) -> tuple[Optimizer, Any]:
         """The optimizer of some parameters, or groups of them, and its schedule or None.
 
         ``hidden``: ids of those that are matrices inside the model (`muon.hidden_matrices`), which Muon treats apart.
         """
-        more = {"hidden": hidden} if self.needs_whole_matrices else {}
+        made = getattr(self.optimizer, "func", self.optimizer)
+        more = {"hidden": hidden} if made is MuonWithAdamW else {}
         optimizer = self.optimizer(parameters, **more)
         return optimizer, None if self.schedule is None else self.schedule(optimizer)
 

@@ -155,7 +155,10 @@ def test_methods_resume_exactly_with_all_that_is_theirs(tmp_path, monkeypatch, a
     if "seen before" in arm:
         sizes = [[float(row[f"allocation/{size}_group"]) for size in ("smallest", "largest")] for row in rows[1:]]
         assert any(largest > smallest for smallest, largest in sizes)
+    if "bank" in arm:
+        assert float(rows[-1]["curriculum/replayed"]) > 0
     if "mixture" in arm:
+        assert any(float(row["selection/source_short"] or 0) > 0 for row in rows)
         assert {"selection/source_short", "eval/accuracy/source_long"} <= set(rows[-1])
         assert {record["source"] for record in rollouts(whole)} == {
             "reasoning_gym/running_totals/short",

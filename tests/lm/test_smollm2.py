@@ -99,9 +99,9 @@ def test_the_model_answers_a_question(environment, monkeypatch):
     monkeypatch.setenv("GAINRL_CACHE", environment["GAINRL_CACHE"])
     policy = HubModel(source=content("model", "smollm2_135m_q4")["source"]).load()
     tokenizer = policy.tokenizer
-    turns = [{"role": "user", "content": "What is 12 + 7?"}]
+    turns = [{"role": "user", "content": "What is the opposite of hot?"}]
     ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     with torch.no_grad():
         out = policy.model.eval().generate(**ids, max_new_tokens=16, do_sample=False)
-    assert "19" in tokenizer.decode(out[0, ids["input_ids"].shape[1] :])
+    assert "cold" in tokenizer.decode(out[0, ids["input_ids"].shape[1] :])
     assert set(policy.stop_ids) == {tokenizer.convert_tokens_to_ids("<|im_end|>")}

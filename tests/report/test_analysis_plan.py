@@ -77,6 +77,8 @@ def test_arms_that_are_the_same_trajectories_make_one_comparison(tmp_path):
         path.write_text(Path(str(path).replace("baseline-twin", "baseline-gain_rl")).read_text())
     page = report(tmp_path, families=families)
     assert "twin > vanilla_grpo repeats gain_rl > vanilla_grpo and is counted once." in page
+    write_run(tmp_path / "runs", "gain_rl", 99, gain=0.9)  # not planned, so that it decides nothing
+    assert "and is counted once." in report(tmp_path, families=families)
     assert "twin > gain_rl is no comparison: the two are the same trajectories." in page
     assert len((tmp_path / "page" / "tables" / "family_order.csv").read_text().splitlines()) == 2
 
@@ -88,7 +90,12 @@ def test_two_arms_that_must_differ_are_a_gate_and_two_that_must_not_a_null_contr
     assert "equal within 0.2" in page
     page = report(tmp_path, **(changes | {"gate": "vanilla_grpo <> gain_rl", "null_controls": ["gain_rl = oracle"]}))
     assert "The gate is shut: vanilla_grpo does not differ from gain_rl, so nothing is concluded." in page
-    assert "The null control fails: gain_rl and oracle differ by" in page
+    assert "A null control fails: gain_rl and oracle differ by" in page
+    findings = page.partition("Planned comparisons")[2]
+    assert "vanilla_grpo and gain_rl: " in findings
+    assert "no difference shown, and the gate is shut" in findings
+    assert "not judged: vanilla_grpo <> gain_rl does not pass the gate" in findings
+    assert "positive control" not in findings.partition("## ")[0]  # an arm called oracle is none, unless planned
 
 
 def test_exclusions_are_those_of_the_plan_and_say_why(tmp_path):
@@ -99,12 +106,17 @@ def test_exclusions_are_those_of_the_plan_and_say_why(tmp_path):
 @pytest.mark.parametrize(
     ("change", "answer"),
     [
-        ({"families": {"order": ["gain_rl, vanilla_grpo"]}}, "has no ARM > REFERENCE"),
+        ({"families": {"order": ["gain_rl, vanilla_grpo"]}}, "has no ARM > ARM"),
         ({"families": {}}, "names no comparison"),
         ({"margin": "half"}, "neither a number nor a share"),
         ({"gate": None}, "share of the gate's gain"),
         ({"gate": "oracle <> gain_rl"}, "and gate is two arms"),
+        ({"gate": "<> gain_rl"}, "has no ARM <> ARM of two arms"),
+        ({"gate": 5}, "gate: 5 is no arm"),
         ({"null_controls": ["oracle, gain_rl"]}, "has no ARM = ARM"),
+        ({"null_controls": ["oracle = oracle"]}, "has no ARM = ARM"),
+        ({"null_controls": "oracle = gain_rl"}, "is no list"),
+        ({"families": {"a": ["gain_rl > oracle"], "b": ["oracle > gain_rl"]}}, "compares oracle > gain_rl twice"),
         ({"exclusions": [{"arm": "dapo"}]}, "needs `why`"),
         ({"sedes": [1]}, "has sedes; the keys are question"),
         ({"families": {"order": ["gian_rl > vanilla_grpo"]}}, "names gian_rl, and the arms are"),

@@ -1,5 +1,7 @@
 """Bases and seeds are two levels: what is pooled, what is the unit, and what is one run under two names."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -132,9 +134,19 @@ def test_an_area_does_not_depend_on_the_company_of_arms(tmp_path, sweep_of):
     assert areas()["gain_rl"] == alone
 
 
+def solve_other_problems(root):
+    """Runs keep their accuracies, but gain_rl solves the first problems and the reference the last."""
+    for path in root.glob("*/s*/evaluations.jsonl"):
+        marks = [json.loads(line) for line in path.read_text().splitlines()]
+        for mark in marks:
+            mark["verdicts"] = "".join(sorted(mark["verdicts"], reverse="gain_rl" in str(path)))
+        path.write_text("".join(f"{json.dumps(mark)}\n" for mark in marks))
+
+
 def test_verdicts_per_problem_widen_the_interval_by_what_problems_differ_by(tmp_path, sweep_of):
     # Two arms that solve other halves of the problems with certainty: seeds hardly vary, problems do.
     write(tmp_path, {"vanilla_grpo": 0.3, "gain_rl": 0.3}, bases=1, seeds=4, problems=40)
+    solve_other_problems(tmp_path)
     sweep = sweep_of(pairing="unpaired")
     with_problems = compare(sweep, axes_of(sweep))[0]
     for path in tmp_path.glob("*/s*/evaluations.jsonl"):
@@ -142,7 +154,23 @@ def test_verdicts_per_problem_widen_the_interval_by_what_problems_differ_by(tmp_
     sweep = sweep_of(pairing="unpaired")
     without = compare(sweep, axes_of(sweep))[0]
     assert with_problems.estimate.value == pytest.approx(without.estimate.value)
-    assert with_problems.estimate.error >= without.estimate.error
+    assert with_problems.estimate.error > without.estimate.error
+
+
+def test_verdicts_per_problem_widen_the_test_against_a_share_of_the_gates_gain(tmp_path, sweep_of):
+    gains = {"vanilla_grpo": 0.3, "gain_rl": 0.3, "oracle": 0.5}
+    write(tmp_path, gains, bases=1, seeds=4, problems=40)
+    solve_other_problems(tmp_path)
+
+    def error():
+        sweep = sweep_of(pairing="unpaired", margin_share=0.5)
+        rows = {row.label: row for row in compare(sweep, axes_of(sweep)) if row.primary}
+        return rows["gain_rl"].against_margin.error
+
+    with_problems = error()
+    for path in tmp_path.glob("*/s*/evaluations.jsonl"):
+        path.unlink()
+    assert with_problems > error()
 
 
 def test_a_pilot_gives_the_runs_that_an_effect_takes(tmp_path, sweep_of):

@@ -44,7 +44,8 @@ class ProgressDisplay(Callback):
             console=self.console,
             transient=True,
         )
-        self._task = self._progress.add_task("", total=data.pool.total_steps, line="", left="?")
+        done = pl_module.counters.step  # of a run that is resumed
+        self._task = self._progress.add_task("", total=data.pool.total_steps, completed=done, line="", left="?")
         self._progress.start()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -52,8 +53,6 @@ class ProgressDisplay(Callback):
         if not trainer.is_global_zero:
             return
         self._tokens, self._since = pl_module.counters.generated_tokens, time.perf_counter()
-        if self._progress is not None:
-            self._progress.update(self._task, completed=pl_module.counters.step)
         self._report(trainer, pl_module)
 
     def on_train_batch_end(

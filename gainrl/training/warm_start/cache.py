@@ -62,7 +62,7 @@ def warm_started(
     r"""The folder of the warm-started model; it appears whole or not at all. Adapters are merged into its weights.
 
     Unless the cache has it, ``load``\ s the model now and gives it the weights that the package ships for this recipe,
-    or, after ``announce``, trains it. A call that was interrupted goes on from what it wrote last, every minute.
+    or, after ``announce``, trains it. A call that was interrupted goes on from what it wrote last, about every minute.
     """
     base = find_shipped(load, settings, model_identity, template, problems)
     mark = warm_start_fingerprint(settings, model_identity, template, problems)

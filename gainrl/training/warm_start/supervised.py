@@ -22,7 +22,8 @@ from gainrl.models.scoring import completion_scores
 from gainrl.models.stops import closing_stop
 from gainrl.types import Policy, ProblemSet, PromptTokens
 
-SAVE_EVERY_SECONDS = 60.0  # a pretrained model has a gigabyte or two of state
+SAVE_EVERY_SECONDS = 60.0
+SAVING_SHARE = 0.05  # of the time, at most: the state of a large model takes many seconds to write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +154,7 @@ class Keeper(lightning.Callback):
     ) -> None:
         self.state, self.first, self.seconds, self.progress = state, first, seconds, progress
         self.begun = self.saved = time.perf_counter()
+        self.took = 0.0  # seconds of the last write
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -164,7 +166,8 @@ class Keeper(lightning.Callback):
                 step, pl_module.settings.steps, pl_module.recent[-1], now - self.begun, batch_idx + 1
             )
             self.progress(done)
-        if self.state is not None and now - self.saved >= self.seconds:
+        wait = max(self.seconds, self.took / SAVING_SHARE) if self.seconds else 0.0
+        if self.state is not None and now - self.saved >= wait:
             optimizer: Any = pl_module.optimizers()
             held = {
                 "step": step,
@@ -176,6 +179,7 @@ class Keeper(lightning.Callback):
             with whole_file(self.state) as draft:
                 torch.save(held, draft)
             self.saved = time.perf_counter()
+            self.took = self.saved - now
 
 
 def duration(seconds: float) -> str:

@@ -35,7 +35,7 @@ def test_the_live_line_is_there_before_the_first_evaluation():
 
     class Evaluates(Callback):
         def on_train_start(self, trainer, module):
-            seen.append(display._progress is not None and not display._progress.finished)
+            seen.append(display._progress is not None and display._progress.live.is_started)
 
     module = module_of()
     fit(module, data_of(module, steps=1), [Evaluates(), display])
