@@ -17,7 +17,7 @@ from gainrl.app.commandline.composing import Composer, resolvable
 from gainrl.app.commandline.flags import Typed
 from gainrl.app.commandline.keys import check_keys
 from gainrl.app.commandline.naming import sweep_places
-from gainrl.app.commandline.settings import read_settings
+from gainrl.app.commandline.settings import Setting, read_settings
 from gainrl.app.early import check_early
 from gainrl.app.errors import ConfigError
 from gainrl.app.validate import validate
@@ -32,7 +32,11 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
         multirun = typed.multirun or str(config.hydra.mode).endswith("MULTIRUN")
         if not multirun:
             read_settings(typed.settings, multirun=False)
-        texts = [one.text() for one in settings] + (sweep_places(settings, config) if multirun else [])
+        texts = [one.text() for one in settings]
+        if multirun:
+            swept = set(OmegaConf.select(config, "hydra.sweeper.params", default=None) or ())
+            texts = [_of_the_jobs(one) if one.key in swept else one.text() for one in settings]
+            texts += sweep_places(settings, config)
         if not any(one.key == "hydra.mode" for one in settings):
             texts.append(f"hydra.mode={'MULTIRUN' if multirun else 'RUN'}")  # else Hydra composes all to find out
         if not multirun and "info" not in typed.flags:
@@ -48,6 +52,13 @@ def check(command: str, primary: str, typed: Typed) -> list[str]:
     finally:
         GlobalHydra.instance().clear()
     return texts
+
+
+def _of_the_jobs(setting: Setting) -> str:
+    """One option for a group that a sweep's file sets, and that Hydra would not find where no job is composed yet."""
+    if setting.sweeps or "@" not in setting.key:
+        return setting.text()
+    return f"hydra.sweeper.params={{{setting.key}:{setting.value}}}"
 
 
 def _of_ones_own(fault: BaseException, composer: Composer) -> str | None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gainrl.app import evaluate, fetch, observe, rank, train
@@ -177,6 +178,12 @@ def test_settings_that_contradict_each_other_are_named():
 def test_a_group_that_only_the_jobs_of_a_sweep_have_replaces_what_its_file_sets():
     found = answer(COMMANDS["gainrl-train"], ["sweep=blocks", "signal@signal.base=angle,random"])
     assert "signal@signal.base=angle,random" in found
+    found = answer(COMMANDS["gainrl-train"], ["sweep=blocks", "signal@signal.base=random"])
+    assert "hydra.sweeper.params={signal@signal.base:random}" in found
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        params = compose("config", found, return_hydra_config=True).hydra.sweeper.params
+    assert params["signal@signal.base"] == "random"
+    assert params["curriculum.keep"] == "easiest,hardest"
 
 
 def test_a_plus_is_never_needed_and_never_changes_the_run():
