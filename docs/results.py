@@ -17,6 +17,7 @@ import numpy as np
 from gainrl.functional.association import spearman
 from gainrl.functional.statistics import Interval
 from gainrl.report import style
+from gainrl.report.analysis_plan import Planned, follow, keep_planned, read_plan_file
 from gainrl.report.blocked import make_sweeps
 from gainrl.report.blocks import number, p_value, ranged
 from gainrl.report.comparisons import Comparison, measure
@@ -352,6 +353,46 @@ class Sweeping:
         return "\n".join(lines)
 
 
+def planned(name: str) -> Planned:
+    """What a plan in docs/plans concludes from the rows of its name."""
+    plan, digest = read_plan_file(ROOT / "docs" / "plans" / f"{name}.yaml")
+    runs = [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{name}")]
+    sweep = make_sweep(runs, plan.settings(Settings()))
+    return follow(plan, name, digest, sweep, keep_planned(plan, sweep))
+
+
+def by_plan(name: str) -> str:
+    """The comparisons of a plan, its digest, and every deviation from it."""
+    found = planned(name)
+    lines = ["| family | comparison | runs | difference | p (Holm) | p (margin) | conclusion |", "|---" * 7 + "|"]
+
+    def row(family: str, one: Comparison, sign: str, text: str, *, corrected: bool = True) -> None:
+        tests = [p_value(value) if corrected and value is not None else "–" for value in (one.p_holm, one.p_margin)]
+        ours, theirs = (label.split(", ") for label in (one.label, one.reference))
+        shared = [part.partition("=")[2] for part in ours if part in theirs]
+        own, other = (
+            next(part.partition("=")[2] for part in side if part not in both)
+            for side, both in ((ours, theirs), (theirs, ours))
+        )
+        pair = f"`{', '.join(shared)}`: {own} {sign} {other}"
+        lines.append(
+            f"| {family} | {pair} | {one.runs[0]} | {ranged(one.interval, sign=True)} | {' | '.join(tests)} | {text} |"
+        )
+
+    if found.gate is not None:
+        opened = found.gate.conclusion in ("better", "worse")
+        row("gate", found.gate, "<>", "gate open" if opened else "gate shut", corrected=False)
+    for one in found.controls:
+        row("null control", one, "=", "differs" if one.interval.excludes_zero() else "no difference", corrected=False)
+    for family, rows in found.families.items():
+        for one in rows:
+            row(family, one, ">", one.conclusion or "not judged")
+    deviations = " ".join(found.deviations) or "none."
+    return "\n".join(
+        [*lines, "", f"Plan [`{name}.yaml`](plans/{name}.yaml), SHA-256 {found.digest}. Deviations: {deviations}"]
+    )
+
+
 def premise() -> str:
     """Does the angle go with the gradient norm, on the whole pool of each shipped base?"""
     with open(ROOT / "docs" / "results" / "bases" / "angle_and_gradient.csv", newline="") as file:
@@ -409,6 +450,11 @@ def claims() -> str:
             f"| {claim} | {row.runs[0]} | {row.bases} | {where} | {ranged(row.interval, sign=True)} | "
             f"{corrected} | {concluded_text(row, sweeps[place])} |"
         )
+    (row,) = planned("blocks_testbed").families["mechanism"]
+    lines.append(
+        f"| blocks of concentrated prompts teach more | {row.runs[0]} | {row.bases} | blocks, 1 | "
+        f"{ranged(row.interval, sign=True)} | {p_value(row.p_holm or 1.0)} | {row.conclusion} |"
+    )
     return "\n".join(lines)
 
 
@@ -465,6 +511,7 @@ TABLES = {
     "learned_or_angle": LEARNED_OR_ANGLE.table,
     "which_end": WHICH_END.table,
     "premise": premise,
+    "blocks_testbed": lambda: by_plan("blocks_testbed"),
 }
 
 
