@@ -97,6 +97,11 @@ def runs_of(name: str) -> tuple[Run, ...]:
     return tuple(read_rows(ROOT / "docs" / "results" / f"{name}.csv"))
 
 
+def runs_over_bases(name: str) -> list[Run]:
+    """The runs of a sweep over bases, each with the settings of its arm."""
+    return [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{name}")]
+
+
 def chosen(name: str, arm: str, *, label: str, experiment: str | None = None) -> list[Run]:
     """The runs of one arm of a file, as an arm called ``label`` of one task."""
     found = [run for run in runs_of(name) if run.arm == arm and experiment in (None, run.experiment)]
@@ -325,8 +330,9 @@ class Sweeping:
 
     def judged(self) -> tuple[list[Sweep], list[list[Comparison]]]:
         """A sweep for each value of ``within``, and its comparisons, all of one family."""
-        runs = [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{self.name}")]
-        sweeps, _ = make_sweeps(runs, Settings(reference=self.reference, axis="rollouts", within=self.within))
+        sweeps, _ = make_sweeps(
+            runs_over_bases(self.name), Settings(reference=self.reference, axis="rollouts", within=self.within)
+        )
         return sweeps, conclude_all(sweeps, [measure(sweep, axes_of(sweep)) for sweep in sweeps])
 
     def table(self) -> str:
@@ -356,8 +362,7 @@ class Sweeping:
 def planned(name: str) -> Planned:
     """What a plan in docs/plans concludes from the rows of its name."""
     plan, digest = read_plan_file(ROOT / "docs" / "plans" / f"{name}.yaml")
-    runs = [replace(run, overrides=tuple(run.arm.split())) for run in runs_of(f"bases/{name}")]
-    sweep = make_sweep(runs, plan.settings(Settings()))
+    sweep = make_sweep(runs_over_bases(name), plan.settings(Settings()))
     return follow(plan, name, digest, sweep, keep_planned(plan, sweep))
 
 
@@ -380,8 +385,8 @@ def by_plan(name: str) -> str:
         )
 
     if found.gate is not None:
-        opened = found.gate.conclusion in ("better", "worse")
-        row("gate", found.gate, "<>", "gate open" if opened else "gate shut", corrected=False)
+        opened = "gate open" if found.plan.opens(found.gate) else "gate shut"
+        row("gate", found.gate, "<>" if found.plan.two_sided else ">", opened, corrected=False)
     for one in found.controls:
         row("null control", one, "=", "differs" if one.interval.excludes_zero() else "no difference", corrected=False)
     for family, rows in found.families.items():
@@ -453,7 +458,8 @@ def claims() -> str:
     (row,) = planned("blocks_testbed").families["mechanism"]
     lines.append(
         f"| blocks of concentrated prompts teach more | {row.runs[0]} | {row.bases} | blocks, 1 | "
-        f"{ranged(row.interval, sign=True)} | {p_value(row.p_holm or 1.0)} | {row.conclusion} |"
+        f"{ranged(row.interval, sign=True)} | {p_value(row.p_holm) if row.p_holm is not None else '–'} | "
+        f"{row.conclusion or 'not judged'} |"
     )
     return "\n".join(lines)
 

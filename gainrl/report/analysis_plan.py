@@ -70,13 +70,13 @@ class AnalysisPlan:
                 raise ValueError(f"the exclusion {entry!r} needs `why` and one of arm, base, seed: which runs, and why")
         if self.gate is not None and not isinstance(self.gate, str):
             raise ValueError(f"gate: {self.gate} is no arm; type gate: oracle, gate: one <> other, or gate: null")
-        if self.gate is not None and "<>" in self.gate:
+        if self.gate is not None and self.two_sided:
             _two(self.gate, "<>", f"gate: {self.gate}", "gate: one <> other")
         if isinstance(self.margin, str) and not self.margin.endswith("%"):
             raise ValueError(
                 f"margin: {self.margin} is neither a number nor a share; type 0.01, or 50% of the gate's gain"
             )
-        if isinstance(self.margin, str) and (self.gate is None or "<>" in self.gate):
+        if isinstance(self.margin, str) and (self.gate is None or self.two_sided):
             raise ValueError(
                 f"margin: {self.margin} is a share of the gate's gain, and gate is "
                 f"{'null' if self.gate is None else 'two arms'}; type gate: oracle, or a margin such as 0.01"
@@ -86,6 +86,15 @@ class AnalysisPlan:
         for line in self.null_controls:
             _two(line, " = ", f"the null control {line!r}", "null_controls: [one = other]")
 
+    @property
+    def two_sided(self) -> bool:
+        """Whether the gate is two arms that must differ in either direction."""
+        return self.gate is not None and "<>" in self.gate
+
+    def opens(self, gate: Comparison | None) -> bool:
+        """Whether a concluded comparison of the gate lets the others be concluded on; None if it cannot be made."""
+        return gate is not None and gate.conclusion in (("better", "worse") if self.two_sided else ("better",))
+
     def comparisons(self) -> list[tuple[str, str, str]]:
         """(family, arm, reference) of every comparison."""
         return [(family, *_two(line, ">", line, EXAMPLE)) for family, lines in self.families.items() for line in lines]
@@ -94,7 +103,7 @@ class AnalysisPlan:
         """The two arms of the gate, the second of which is the reference unless the plan says otherwise."""
         if self.gate is None:
             return None
-        if "<>" not in self.gate:
+        if not self.two_sided:
             return self.gate, self.reference
         return _two(self.gate, "<>", self.gate, "gate: one <> other")
 
@@ -117,7 +126,7 @@ class AnalysisPlan:
             axis=self.axis,
             margin=given.margin if isinstance(self.margin, str) else float(self.margin),
             margin_share=share,
-            gate=NO_GATE if self.gate is None or "<>" in self.gate else self.gate,
+            gate=NO_GATE if self.gate is None or self.two_sided else self.gate,
             pairing=self.pairing,
             over=self.over,
             last=self.last,
@@ -227,13 +236,10 @@ def follow(plan: AnalysisPlan, name: str, digest: str, sweep: Sweep, left_out: S
     if arms is not None:
         draft = compared(*arms)
         gate = None if draft is None else next(iter(conclude([draft], plan.alpha)))
-    two_sided = plan.gate is not None and "<>" in plan.gate
-    shut = arms is not None and (
-        gate is None or gate.conclusion not in ({"better", "worse"} if two_sided else {"better"})
-    )
+    shut = arms is not None and not plan.opens(gate)
     if shut:
         assert arms is not None
-        fails = "does not differ from" if two_sided else "does not beat"
+        fails = "does not differ from" if plan.two_sided else "does not beat"
         deviations.append(f"The gate is shut: {arms[0]} {fails} {arms[1]}, so nothing is concluded.")
     controls = []
     for one, other in plan.controls():
@@ -292,11 +298,12 @@ def plan_blocks(planned: Planned) -> Iterator[Block]:
     else:
         yield Paragraph("Deviations from the plan: none.")
     rows = [*([planned.gate] if planned.gate else []), *(row for found in planned.families.values() for row in found)]
-    two_sided = plan.gate is not None and "<>" in plan.gate
     yield Bullets(
         f"Planned comparisons in {rows[0].score}" if rows else "Planned comparisons",
         [
-            _two_sided_gate(row) if two_sided and row is planned.gate else sentence(row, planned.sweep, gate=plan.gate)
+            _two_sided_gate(row, plan)
+            if plan.two_sided and row is planned.gate
+            else sentence(row, planned.sweep, gate=plan.gate)
             for row in rows
         ],
         "finding",
@@ -307,9 +314,8 @@ def plan_blocks(planned: Planned) -> Iterator[Block]:
     yield from _family_tables(planned)
 
 
-def _two_sided_gate(row: Comparison) -> str:
-    differ = row.conclusion in ("better", "worse")
-    found = "they differ, and the gate is open" if differ else "no difference shown, and the gate is shut"
+def _two_sided_gate(row: Comparison, plan: AnalysisPlan) -> str:
+    found = "they differ, and the gate is open" if plan.opens(row) else "no difference shown, and the gate is shut"
     return f"{row.label} and {row.reference}: {ranged(row.interval, sign=True)}, {found}"
 
 

@@ -92,8 +92,7 @@ def difference(
     tasks = [task for task, _ in strata]
     weights = (1.0, -1.0)
     estimate = _contrast(cells, weights, tasks, sweep, paired=paired)
-    if name == FINAL and settings.metric == "eval/accuracy":
-        estimate = estimate.with_variance(*_problems(sweep, strata, (label, reference), weights))
+    estimate = estimate.with_variance(*_problems(sweep, name, strata, (label, reference), weights))
     shift, margin = _against_margin(sweep, label, reference, name, score, estimate, paired=paired)
     ours, theirs = cells
     return Comparison(
@@ -168,10 +167,13 @@ def seed_correlation(sweep: Sweep, score: Score) -> tuple[float, int]:
 
 
 def _problems(
-    sweep: Sweep, strata: Sequence[Stratum], labels: Sequence[str], weights: Sequence[float]
+    sweep: Sweep, name: str, strata: Sequence[Stratum], labels: Sequence[str], weights: Sequence[float]
 ) -> tuple[float, float]:
-    """What the choice of the held-out problems adds to a contrast of final scores; 0 where no run recorded them."""
-    if len({task for task, _ in strata}) > 1:
+    """What the choice of the held-out problems adds to a contrast of a score, with its degrees of freedom.
+
+    0 for scores other than the final accuracy, and where no run recorded its verdicts.
+    """
+    if name != FINAL or sweep.settings.metric != "eval/accuracy" or len({task for task, _ in strata}) > 1:
         return 0.0, 1.0
     arms = []
     for label in labels:
@@ -211,9 +213,7 @@ def _against_margin(
     ends = [cells[list(parts).index(arm)] for arm in (sweep.gate, sweep.reference)]
     gain = contrast(ends, (1.0, -1.0), tasks=tasks).value
     shift = _contrast(cells, weights, tasks, sweep, paired=paired)
-    if name == FINAL and sweep.settings.metric == "eval/accuracy":
-        shift = shift.with_variance(*_problems(sweep, strata, tuple(parts), weights))
-    return shift, share * gain
+    return shift.with_variance(*_problems(sweep, name, strata, tuple(parts), weights)), share * gain
 
 
 def unscored(sweep: Sweep, axes: tuple[str, ...]) -> list[str]:

@@ -26,6 +26,7 @@ ARMS = {
         "allocation=knapsack",
         "data_limit=10",  # so that prompts come back, and their groups differ in size
     ],
+    "a bandit over the sources of a mixture, by muon": ["baseline=source_bandit", "optimizer=muon", *MIXTURE],
     "sec and gspo, twice over two mini-batches": [
         "baseline=sec",
         "algorithm=gspo",
@@ -35,8 +36,6 @@ ARMS = {
     ],
     "ppo with a critic": ["baseline=ppo", "curriculum=uniform"],
 }
-
-ARMS["a bandit over the sources of a mixture, by muon"] = ["baseline=source_bandit", "optimizer=muon", *MIXTURE]
 
 # Other methods, each with a state of its own that the processes have to share.
 MORE_ARMS = {
